@@ -1,0 +1,51 @@
+//! The base of `multiprocess`: everything that touches the kernel.
+//!
+//! Most programs use one of the crates that stand on this one and re-export what they need from
+//! it: `offspring` for tasks in processes of their own, or the umbrella `multiprocess`.
+//!
+//! - [`process`]: children, started by fork with a discipline that makes that safe, and waited for
+//!   in ways that never hang because a process died.
+//! - [`link`]: pipes, frames and typed connections between processes.
+//! - [`sync`]: an event that processes share.
+//! - [`RemoteError`]: any error, carried from one process to another.
+//!
+//! ```
+//! use common_ipc::process::{Launch, LaunchOptions};
+//!
+//! let child = Launch::new(&LaunchOptions::new()).start(|| 6 * 7)?;
+//! assert_eq!(child.output::<i32>()?, 42);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # The fork rule
+//!
+//! A forked child has one thread and a copy of all memory, locks included. If another thread held
+//! a lock at that moment, it stays locked in the child for ever. So a start is refused, with an error
+//! that says what to do ([`process::Refusal`]), while threads are running that don't belong to this
+//! library: start processes before threads. [`process::set_fork_rule`] can change that.
+//!
+//! # Platform
+//!
+//! Linux 5.10 or later with glibc; anything else is a compile error. Each of these being missing or
+//! denied (by a seccomp filter, say) is a typed error at the start, or has the named fallback:
+//!
+//! | needed | without it |
+//! |---|---|
+//! | pidfd_open, pidfd_send_signal, waitid on a pidfd | `StartError::Os`, `ChildError::Os` |
+//! | memfd_create | outputs of more than 4 KiB are `JoinError::Undeliverable` |
+//! | unshare (to count threads) | the count in /proc |
+//! | /proc | the other one of the two; without both, `Refusal::ThreadsUnknown` once the program isn't allowed to assume one thread |
+//! | close_range | one close for each descriptor |
+//! | MADV_WIPEONFORK | the pid tells processes apart |
+//! | PIDFD_GET_INFO (6.15) | a status that somebody else collected is `ExitStatus::Unknown` |
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+compile_error!("common-ipc works on Linux with glibc only: it stands on pidfd, memfd, futex and on_exit");
+
+mod error;
+pub mod link;
+pub mod process;
+pub mod sync;
+mod sys;
+
+pub use error::RemoteError;

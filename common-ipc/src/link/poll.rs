@@ -1,0 +1,81 @@
+//! Waiting until one of several descriptors has something to say.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags};
+use nix::sys::time::TimeSpec;
+
+/// A point in time, or never.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadline(Option<Instant>);
+
+impl Deadline {
+    pub(crate) const NEVER: Deadline = Deadline(None);
+
+    /// So long from now; never, if that is further away than time can tell.
+    pub(crate) fn after(timeout: Duration) -> Deadline {
+        Deadline(Instant::now().checked_add(timeout))
+    }
+
+    pub(crate) fn optional(timeout: Option<Duration>) -> Deadline {
+        timeout.map_or(Deadline::NEVER, Deadline::after)
+    }
+
+    /// What is left: `None` for never.
+    pub(crate) fn left(self) -> Option<Duration> {
+        self.0.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
+    pub(crate) fn has_passed(self) -> bool {
+        self.left() == Some(Duration::ZERO)
+    }
+}
+
+/// Waits until one of `fds` has an event that it asks for, an error or an end, and says whether
+/// that was before the deadline. A signal interrupts the wait only for a moment.
+pub(crate) fn wait_until(fds: &mut [PollFd<'_>], deadline: Deadline) -> io::Result<bool> {
+    loop {
+        let left = deadline.left().map(TimeSpec::from);
+        match nix::poll::ppoll(fds, left, None) {
+            Ok(0) if deadline.has_passed() => return Ok(false),
+            Ok(0) | Err(nix::Error::EINTR) => {}
+            Ok(_) => return Ok(true),
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+/// Waits until one of `fds` can be read without blocking, and returns the places of those that can,
+/// in order. None of them after `timeout`; without one it waits for as long as it takes. A
+/// descriptor whose other end is gone can be read: it says so.
+///
+/// Connections, pipes, children and sockets can be mixed. A signal doesn't cut the wait short, and
+/// the time that it took counts.
+///
+/// ```
+/// use std::os::fd::AsFd;
+/// use std::time::Duration;
+/// use common_ipc::link::{Connection, safe_select};
+///
+/// let (one, one_far) = Connection::<u8, u8>::pair()?;
+/// let (two, two_far) = Connection::<u8, u8>::pair()?;
+/// two_far.send(&7)?;
+/// assert_eq!(safe_select(&[one.as_fd(), two.as_fd()], None)?, [1]);
+/// assert_eq!(two.recv()?, 7);
+/// assert!(safe_select(&[one.as_fd(), two.as_fd()], Some(Duration::from_millis(1)))?.is_empty());
+/// # drop(one_far);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// What poll(2) fails with: no memory, or more descriptors than the process may have.
+#[doc(alias = "select")]
+pub fn safe_select(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> io::Result<Vec<usize>> {
+    let mut waiting: Vec<_> = fds.iter().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)).collect();
+    wait_until(&mut waiting, Deadline::optional(timeout))?;
+    let ready = waiting.iter().enumerate().filter(|(_, fd)| fd.any().unwrap_or(true));
+    Ok(ready.map(|(place, _)| place).collect())
+}

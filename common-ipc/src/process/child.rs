@@ -1,0 +1,400 @@
+//! The handle of a child.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+
+use crate::link::codec::{self, DecodeError};
+use crate::link::poll::Deadline;
+use crate::process::callbacks::Exit;
+use crate::process::descriptors;
+use crate::process::generation::WrongProcess;
+use crate::process::launch::AtExit;
+use crate::process::panic_report::PanicReport;
+use crate::process::reaper;
+use crate::process::record::{Ended, Record};
+use crate::process::report::{OutputFailure, Report};
+use crate::process::signal::Signal;
+use crate::process::state;
+use crate::process::status::ExitStatus;
+
+/// Why a child couldn't be waited for or signalled.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChildError {
+    /// The handle is a copy in another process than the child's parent.
+    #[error(transparent)]
+    WrongProcess(#[from] WrongProcess),
+    /// There is no child yet.
+    #[error("this has no process yet: start it first")]
+    NotStarted,
+    /// The kernel refused.
+    #[error("could not {step}: {source}")]
+    Os {
+        /// What was tried.
+        step: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+/// Why there is no output of a child.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// The body panicked.
+    #[error("the child {0}")]
+    Panicked(Arc<PanicReport>),
+    /// The child ended before its body returned, or closed the descriptor by which it reports.
+    #[error("the child delivered no output: it {0}")]
+    Died(ExitStatus),
+    /// The body returned, but its value couldn't be serialised.
+    #[error("the child's output of type {type_name} could not be serialised: {message}")]
+    Encode {
+        /// The type of the value.
+        type_name: String,
+        /// What its `Serialize` said.
+        message: String,
+    },
+    /// The body returned, but its value is longer than
+    /// [`LaunchOptions::max_output`](crate::process::LaunchOptions::max_output) allows.
+    #[error("the child's output has {bytes} bytes, where {max} are allowed (LaunchOptions::max_output)")]
+    TooLarge {
+        /// The length of its encoding.
+        bytes: u64,
+        /// What is allowed.
+        max: u64,
+    },
+    /// The body returned, but its value couldn't be sent: outputs of more than 4 KiB need a
+    /// descriptor and memory in the child, and count as a file for its limits.
+    #[error("the child's output could not be sent: {0}")]
+    Undeliverable(#[source] io::Error),
+    /// The value isn't of the type that was asked for.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// What the child sent is nothing that this library sends.
+    #[error("{0}")]
+    Garbled(String),
+    /// The child couldn't be waited for.
+    #[error(transparent)]
+    Wait(#[from] ChildError),
+}
+
+impl From<WrongProcess> for JoinError {
+    fn from(error: WrongProcess) -> JoinError {
+        JoinError::Wait(error.into())
+    }
+}
+
+/// What ended a child that was told to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StopStep {
+    /// It had ended before.
+    HadEnded,
+    /// It was waited for, and ended by itself.
+    EndedByItself,
+    /// SIGTERM, or its own end, within the grace.
+    Terminated,
+    /// SIGKILL, after the grace.
+    Killed,
+}
+
+/// The outcome of [`Child::stop`] and [`Child::shutdown`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stopped {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// What it took.
+    pub by: StopStep,
+}
+
+/// A handle of a started child. Clones are handles of the same child, and any thread may use them.
+///
+/// The child is held by its pidfd: a signal never reaches another process that got its number.
+/// Once it was collected - by whoever waits, or in the background - its status and output stay
+/// with the handles, and its descriptors are closed.
+///
+/// **Dropping** all handles doesn't stop the child: it goes on and is collected in the background
+/// when it ends. The program's exit stops it (see [`AtExit`]).
+///
+/// In a forked copy of the process every method is [`WrongProcess`].
+pub struct Child {
+    record: Arc<Record>,
+}
+
+impl Child {
+    pub(crate) fn new(record: Arc<Record>) -> Child {
+        record.handles.fetch_add(1, Ordering::Relaxed);
+        Child { record }
+    }
+
+    pub(crate) fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Its process id. It isn't another process's before the child was collected; afterwards it may be.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.record.pid as u32
+    }
+
+    /// Its name, in full.
+    #[must_use]
+    pub fn name(&self) -> &OsStr {
+        &self.record.name
+    }
+
+    /// Waits for its end, for as long as it takes. Every caller gets the same status, however often
+    /// and from however many threads.
+    ///
+    /// # Errors
+    ///
+    /// [`ChildError`].
+    pub fn wait(&self) -> Result<ExitStatus, ChildError> {
+        loop {
+            if let Some(ended) = self.wait_ended(Deadline::NEVER)? {
+                return Ok(ended.status.clone());
+            }
+        }
+    }
+
+    /// Its status if it has ended, without waiting. `Ok(None)`: it runs.
+    ///
+    /// # Errors
+    ///
+    /// [`ChildError`].
+    pub fn try_wait(&self) -> Result<Option<ExitStatus>, ChildError> {
+        self.record.home.check()?;
+        self.record.collect()?;
+        Ok(self.record.ended().map(|ended| ended.status.clone()))
+    }
+
+    /// Waits for its end for up to `timeout`. `Ok(None)`: it runs on, and the handle is as good as before.
+    ///
+    /// # Errors
+    ///
+    /// [`ChildError`].
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<Option<ExitStatus>, ChildError> {
+        Ok(self.wait_ended(Deadline::after(timeout))?.map(|ended| ended.status.clone()))
+    }
+
+    /// Whether it runs at this moment. One that has ended is collected by this.
+    ///
+    /// # Errors
+    ///
+    /// [`ChildError`].
+    pub fn is_alive(&self) -> Result<bool, ChildError> {
+        Ok(self.try_wait()?.is_none())
+    }
+
+    /// Waits for its end and returns what its body returned. Each call decodes a copy of its own.
+    ///
+    /// # Errors
+    ///
+    /// Whatever kept the body from returning, or its value from arriving: see [`JoinError`].
+    pub fn output<O: DeserializeOwned>(&self) -> Result<O, JoinError> {
+        loop {
+            if let Some(output) = self.output_until(Deadline::NEVER)? {
+                return Ok(output);
+            }
+        }
+    }
+
+    /// As [`output`](Child::output), without waiting. `Ok(None)`: it runs.
+    ///
+    /// # Errors
+    ///
+    /// As for [`output`](Child::output).
+    pub fn try_output<O: DeserializeOwned>(&self) -> Result<Option<O>, JoinError> {
+        self.output_until(Deadline::after(Duration::ZERO))
+    }
+
+    /// As [`output`](Child::output), waiting for up to `timeout`. `Ok(None)`: it runs on.
+    ///
+    /// # Errors
+    ///
+    /// As for [`output`](Child::output).
+    pub fn output_timeout<O: DeserializeOwned>(&self, timeout: Duration) -> Result<Option<O>, JoinError> {
+        self.output_until(Deadline::after(timeout))
+    }
+
+    fn output_until<O: DeserializeOwned>(&self, deadline: Deadline) -> Result<Option<O>, JoinError> {
+        match self.wait_ended(deadline)? {
+            Some(ended) => output_of(&ended).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn wait_ended(&self, deadline: Deadline) -> Result<Option<Arc<Ended>>, ChildError> {
+        self.record.home.check()?;
+        self.record.wait(deadline)
+    }
+
+    /// Sends it a signal; none if it was collected, which is no error.
+    ///
+    /// # Errors
+    ///
+    /// [`ChildError::Os`] if it runs as another user whom this process may not signal.
+    pub fn signal(&self, signal: Signal) -> Result<(), ChildError> {
+        self.record.home.check()?;
+        self.record.signal(signal)
+    }
+
+    /// Asks it to end, by SIGTERM, to its whole group if it leads one; doesn't wait.
+    ///
+    /// # Errors
+    ///
+    /// As for [`signal`](Child::signal).
+    pub fn terminate(&self) -> Result<(), ChildError> {
+        self.record.home.check()?;
+        self.record.signal_group(Signal::TERM, false)
+    }
+
+    /// Ends it by SIGKILL, with its whole group if it leads one; doesn't wait.
+    ///
+    /// # Errors
+    ///
+    /// As for [`signal`](Child::signal).
+    pub fn kill(&self) -> Result<(), ChildError> {
+        self.record.home.check()?;
+        self.record.signal_group(Signal::KILL, true)
+    }
+
+    /// Ends it and collects it: SIGTERM (and SIGCONT, so that a stopped one can act on it), up to
+    /// `grace` of waiting, then SIGKILL. If it leads a group, what is left of the group when the
+    /// child has ended is killed.
+    ///
+    /// # Errors
+    ///
+    /// As for [`signal`](Child::signal).
+    pub fn stop(&self, grace: Duration) -> Result<Stopped, ChildError> {
+        if let Some(status) = self.try_wait()? {
+            return Ok(Stopped { status, by: StopStep::HadEnded });
+        }
+        self.record.signal_group(Signal::TERM, true)?;
+        self.record.signal_group(Signal::CONT, true)?;
+        if let Some(status) = self.wait_timeout(grace)? {
+            return Ok(Stopped { status, by: StopStep::Terminated });
+        }
+        self.kill()?;
+        Ok(Stopped { status: self.wait()?, by: StopStep::Killed })
+    }
+
+    /// Does now what the program's exit would do: [`stop`](Child::stop)s it, or waits for it, as its
+    /// start said ([`AtExit`]).
+    ///
+    /// # Errors
+    ///
+    /// As for [`signal`](Child::signal).
+    pub fn shutdown(&self) -> Result<Stopped, ChildError> {
+        match self.record.at_exit {
+            AtExit::Stop { grace } => self.stop(grace),
+            AtExit::Wait => match self.try_wait()? {
+                Some(status) => Ok(Stopped { status, by: StopStep::HadEnded }),
+                None => Ok(Stopped { status: self.wait()?, by: StopStep::EndedByItself }),
+            },
+        }
+    }
+
+    /// Has `callback` called when the child has ended and its status is stored, or soon if that has
+    /// happened. Each callback is called once, on a thread that belongs to the library; one runs at
+    /// a time, in the order in which children are collected. It may use the child in every way but
+    /// start processes by fork, since the rest of the program goes on beside it. If it panics, the
+    /// panic hook reports that, and nothing else happens.
+    ///
+    /// [`join_callbacks`](crate::process::join_callbacks) waits for callbacks. At the program's exit
+    /// those that haven't been called by then are not called.
+    ///
+    /// # Errors
+    ///
+    /// [`ChildError::Os`] if the thread that looks after such children can't be started; the
+    /// callback is then called when somebody waits for the child.
+    pub fn on_exit(&self, callback: impl FnOnce(&Exit) + Send + 'static) -> Result<(), ChildError> {
+        self.record.home.check()?;
+        self.record.on_exit(Box::new(callback));
+        reaper::watch(&self.record).map_err(|source| ChildError::Os { step: "watch for its end", source })
+    }
+}
+
+/// For poll, select, epoll: readable once the child has ended.
+impl AsFd for Child {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        let seen = self.record.exposed.get_or_try_init(|| self.record.pidfd().ok_or(()));
+        match seen {
+            Ok(pidfd) => pidfd.expose(),
+            // It was collected before anybody asked: what is readable for good says the same.
+            #[expect(clippy::expect_used, reason = "the first start of a process makes it, or fails")]
+            Err(()) => descriptors::always_ready().expect("made before the child was started"),
+        }
+    }
+}
+
+impl Clone for Child {
+    fn clone(&self) -> Child {
+        Child::new(Arc::clone(&self.record))
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        let was_last = self.record.handles.fetch_sub(1, Ordering::AcqRel) == 1;
+        if !was_last || self.record.home.check().is_err() || self.record.pidfd().is_none() {
+            return;
+        }
+        if let Err(error) = reaper::watch(&self.record) {
+            log::warn!("child {} is collected at the program's exit only: {error}", self.record.pid);
+        }
+    }
+}
+
+impl fmt::Debug for Child {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Child").field("id", &self.id()).field("name", &self.name()).finish_non_exhaustive()
+    }
+}
+
+fn output_of<O: DeserializeOwned>(ended: &Ended) -> Result<O, JoinError> {
+    match &ended.report {
+        Ok(Some(Report::Output(bytes))) => Ok(codec::decode(bytes)?),
+        Ok(Some(Report::Panicked(report))) => Err(JoinError::Panicked(Arc::new(report.clone()))),
+        Ok(Some(Report::NoOutput(failure))) => Err(match failure.clone() {
+            OutputFailure::Encode { type_name, message } => JoinError::Encode { type_name, message },
+            OutputFailure::TooLarge { bytes, max } => JoinError::TooLarge { bytes, max },
+            OutputFailure::Undeliverable { errno } => {
+                JoinError::Undeliverable(io::Error::from_raw_os_error(errno))
+            }
+        }),
+        Ok(None | Some(Report::Ready | Report::SetupFailed(_))) => {
+            Err(JoinError::Died(ended.status.clone()))
+        }
+        Err(garbled) => Err(JoinError::Garbled(garbled.clone())),
+    }
+}
+
+/// The children of this process that run at this moment, however they were started and whether or
+/// not there is a handle of them, the oldest first. Those that have ended are collected by this.
+///
+/// ```
+/// use common_ipc::process::{Launch, LaunchOptions, active_children};
+///
+/// let child = Launch::new(&LaunchOptions::new().name("sleeper"))
+///     .start(|| std::thread::sleep(std::time::Duration::from_secs(60)))?;
+/// let names: Vec<_> = active_children().iter().map(|child| child.name().to_owned()).collect();
+/// assert_eq!(names, ["sleeper"]);
+/// child.stop(std::time::Duration::from_secs(5))?;
+/// assert!(active_children().is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use]
+pub fn active_children() -> Vec<Child> {
+    let records: Vec<_> = state::lock().children.values().cloned().collect();
+    records.into_iter().map(Child::new).filter(|child| child.is_alive().unwrap_or(true)).collect()
+}

@@ -1,0 +1,149 @@
+//! The child's way from the fork to its end. It never returns.
+
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use nix::sys::stat::fstat;
+
+use crate::process::after_fork;
+use crate::process::exit_hook;
+use crate::process::lifeline;
+use crate::process::options::{DEFAULT_MAX_OUTPUT, Prepared, Sigint};
+use crate::process::panic_report::{self, PanicReport};
+use crate::process::report::{self, OutputFailure, Report};
+use crate::process::setup;
+use crate::process::signals;
+use crate::process::status::PANIC_EXIT_CODE;
+use crate::sys;
+
+/// The exit code of a child that couldn't be set up. Its parent learns the reason from the report.
+const SETUP_EXIT_CODE: i32 = 125;
+
+/// What the parent's side hands over.
+pub(crate) struct ChildStart<'a> {
+    pub(crate) prepared: &'a Prepared<'a>,
+    pub(crate) reports: OwnedFd,
+    pub(crate) death_signal: Option<i32>,
+    pub(crate) forked_by_main_thread: bool,
+    pub(crate) handshake: bool,
+    pub(crate) hold_stop_signals: bool,
+}
+
+/// This process's end of its report link.
+struct Reports {
+    fd: OwnedFd,
+    /// The socket's inode: whether it still is this socket that stands behind the number.
+    inode: Option<u64>,
+}
+
+/// Where panics abort, the panic hook is the last to run, and needs the link.
+static OF_THIS_PROCESS: Mutex<Option<Arc<Reports>>> = Mutex::new(None);
+
+/// Called by the panic hook when nothing will catch the panic.
+pub(crate) fn report_panic_before_abort(report: &PanicReport) {
+    let reports = OF_THIS_PROCESS.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    if let Some(reports) = reports {
+        let _ = reports.send(&Report::Panicked(report.clone()));
+    }
+}
+
+/// Leaves by `_exit` whatever happens: a child must never unwind into its parent's frames.
+struct LeaveOnUnwind;
+
+impl Drop for LeaveOnUnwind {
+    fn drop(&mut self) {
+        sys::fork::exit_now(PANIC_EXIT_CODE);
+    }
+}
+
+/// Runs the child. Its copies of the parent's descriptors and locks are settled by now; all signals
+/// are blocked.
+pub(crate) fn run(start: ChildStart<'_>, body: &mut dyn FnMut() -> Result<Vec<u8>, OutputFailure>) -> ! {
+    let _leave = LeaveOnUnwind;
+    // First, so that no way out leads through the parent's atexit handlers.
+    sys::fork::trap_exit(leave_by_exit);
+    let options = start.prepared.options;
+    signals::reset_dispositions(options.sigint);
+    // It can't fail: the name has room for its NUL.
+    let _ = nix::sys::prctl::set_name(&start.prepared.comm);
+    let reports = Reports { inode: inode(start.reports.as_fd()), fd: start.reports };
+    let set_up = setup::apply(start.prepared).and_then(|()| match start.death_signal {
+        Some(signal) => lifeline::arm(reports.fd.as_fd(), signal, start.forked_by_main_thread)
+            .map_err(|error| setup::SetupStep::ParentDeath.failed_io(&error)),
+        None => Ok(()),
+    });
+    if let Err(failure) = set_up {
+        // If the parent doesn't wait for this, a later wait tells it that there was no output.
+        let _ = report::send(reports.fd.as_fd(), &Report::SetupFailed(failure));
+        sys::fork::exit_now(SETUP_EXIT_CODE);
+    }
+    let reports = Arc::new(reports);
+    if cfg!(panic = "abort") {
+        *OF_THIS_PROCESS.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&reports));
+    }
+    let held = match start.hold_stop_signals {
+        true => signals::held_for(options.sigint == Sigint::Default),
+        false => &[],
+    };
+    signals::unblock_all_but(held);
+
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        after_fork::run();
+        if start.handshake {
+            // Should it fail, the parent is gone, and the lifeline knows.
+            let _ = reports.send(&Report::Ready);
+        }
+        body()
+    }));
+    let max = options.max_output.unwrap_or(DEFAULT_MAX_OUTPUT);
+    let (report, code) = match outcome {
+        Ok(Ok(bytes)) if bytes.len() > max => {
+            let failure = OutputFailure::TooLarge { bytes: bytes.len() as u64, max: max as u64 };
+            (Report::NoOutput(failure), 0)
+        }
+        Ok(Ok(bytes)) => (Report::Output(bytes), 0),
+        Ok(Err(failure)) => (Report::NoOutput(failure), 0),
+        Err(payload) => {
+            let report = panic_report::report_of(payload.as_ref());
+            // Its drop could panic again.
+            std::mem::forget(payload);
+            (Report::Panicked(report), PANIC_EXIT_CODE)
+        }
+    };
+    leave(&reports, &report, code)
+}
+
+/// The end of a body: children of its own, then its output streams, then the report, then nothing.
+fn leave(reports: &Reports, report: &Report, code: i32) -> ! {
+    exit_hook::run();
+    let _ = io::stdout().flush();
+    sys::fork::flush_c_stdout_if_pending();
+    if let Err(error) = reports.send(report) {
+        let errno = error.raw_os_error().unwrap_or(libc::EIO);
+        let _ = reports.send(&Report::NoOutput(OutputFailure::Undeliverable { errno }));
+    }
+    sys::fork::exit_now(code)
+}
+
+/// The end of a body that called `exit`, which has flushed its streams and run its own handlers.
+fn leave_by_exit(code: i32) -> ! {
+    exit_hook::run();
+    sys::fork::flush_c_streams();
+    sys::fork::exit_now(code)
+}
+
+impl Reports {
+    /// Sends a report, unless the body closed the descriptor: another file's may have its number.
+    fn send(&self, report: &Report) -> io::Result<()> {
+        if self.inode.is_none() || inode(self.fd.as_fd()) != self.inode {
+            return Err(io::Error::from_raw_os_error(libc::EBADF));
+        }
+        report::send(self.fd.as_fd(), report)
+    }
+}
+
+fn inode(fd: BorrowedFd<'_>) -> Option<u64> {
+    fstat(fd).ok().map(|status| status.st_ino)
+}

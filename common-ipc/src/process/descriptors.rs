@@ -1,0 +1,298 @@
+//! Descriptors that a child gets only when they are given to it.
+//!
+//! A fork copies every descriptor. A copy of a pidfd or of a connection's end in the wrong process
+//! keeps ends alive whose closing somebody waits for, so every library descriptor is listed here,
+//! and a forked child gets rid of its copies before anything else runs. There are two ways:
+//!
+//! - Descriptors that never left the library are closed, whole runs of numbers at a time. That is
+//!   sound because [`PrivateFd`] knows the process in which its number is open, and neither uses
+//!   nor closes the number anywhere else.
+//! - Descriptors whose number a user has seen (`as_fd`) are replaced by one of /dev/null: in the
+//!   child that number stays taken, so a borrowed descriptor that the body captured reaches
+//!   nothing, rather than whatever is opened under that number next.
+
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{fmt, io};
+
+use nix::fcntl::{FcntlArg, fcntl};
+use once_cell::sync::OnceCell;
+
+use crate::process::generation::{Generation, WrongProcess};
+use crate::sys;
+
+/// A set of descriptor numbers.
+struct Numbers(Vec<u64>);
+
+impl Numbers {
+    const fn new() -> Numbers {
+        Numbers(Vec::new())
+    }
+
+    fn insert(&mut self, number: RawFd) {
+        let (word, bit) = (number as usize / 64, number as usize % 64);
+        if self.0.len() <= word {
+            self.0.resize(word + 1, 0);
+        }
+        self.0[word] |= 1 << bit;
+    }
+
+    fn remove(&mut self, number: RawFd) -> bool {
+        let (word, bit) = (number as usize / 64, number as usize % 64);
+        let Some(bits) = self.0.get_mut(word) else { return false };
+        let was_there = *bits & (1 << bit) != 0;
+        *bits &= !(1 << bit);
+        was_there
+    }
+
+    fn iter(&self) -> impl Iterator<Item = RawFd> + '_ {
+        self.0.iter().enumerate().flat_map(|(word, &bits)| {
+            let mut left = bits;
+            std::iter::from_fn(move || {
+                let bit = (left != 0).then(|| left.trailing_zeros())?;
+                left &= left - 1;
+                Some((word * 64) as RawFd + bit as RawFd)
+            })
+        })
+    }
+}
+
+/// All library descriptors of this process.
+pub(crate) struct Registry {
+    /// The process whose descriptors these are.
+    home: Option<Generation>,
+    /// Never seen outside of the library.
+    hidden: Numbers,
+    /// Seen by a user.
+    exposed: Numbers,
+}
+
+static REGISTRY: Mutex<Registry> =
+    Mutex::new(Registry { home: None, hidden: Numbers::new(), exposed: Numbers::new() });
+
+/// Locks the registry; a fork holds it so that no descriptor is half-made in the child. It is a
+/// lock of the standard library's, whose whole state is one word, so the child can unlock its copy.
+pub(crate) fn registry() -> MutexGuard<'static, Registry> {
+    let mut registry = REGISTRY.lock().unwrap_or_else(PoisonError::into_inner);
+    if registry.home != Some(Generation::current()) {
+        // The process came about by somebody else's fork: what is listed isn't its own.
+        registry.start_anew();
+    }
+    registry
+}
+
+impl Registry {
+    /// Takes over a descriptor above 2 that was made while the registry was locked.
+    pub(crate) fn list(&mut self, fd: OwnedFd) -> PrivateFd {
+        self.hidden.insert(fd.as_raw_fd());
+        PrivateFd {
+            fd: ManuallyDrop::new(fd),
+            home: AtomicU64::new(Generation::current().number()),
+            given_away: AtomicBool::new(false),
+        }
+    }
+
+    /// In a child that has just been forked: gets rid of all copies but those in `keep`, which
+    /// from now on belong to this process.
+    pub(crate) fn settle_in_child(&mut self, keep: &[Arc<PrivateFd>]) {
+        let kept: Vec<_> = keep
+            .iter()
+            .map(|fd| {
+                let number = fd.fd.as_raw_fd();
+                let hidden = self.hidden.remove(number);
+                (number, hidden || !self.exposed.remove(number))
+            })
+            .collect();
+        let mut run: Option<(RawFd, RawFd)> = None;
+        for number in self.hidden.iter() {
+            run = match run {
+                Some((first, last)) if last + 1 == number => Some((first, number)),
+                Some((first, last)) => {
+                    sys::descriptors::close_range(first, last);
+                    Some((number, number))
+                }
+                None => Some((number, number)),
+            };
+        }
+        if let Some((first, last)) = run {
+            sys::descriptors::close_range(first, last);
+        }
+        for number in self.exposed.iter() {
+            // The copy must go in any case; only without a /dev/null does its number become free.
+            if null().and_then(|null| sys::descriptors::replace(number, null)).is_err() {
+                sys::descriptors::close_range(number, number);
+            }
+        }
+        self.start_anew();
+        for ((number, hidden), fd) in kept.into_iter().zip(keep) {
+            if hidden { self.hidden.insert(number) } else { self.exposed.insert(number) }
+            fd.home.store(Generation::current().number(), Ordering::Relaxed);
+        }
+    }
+
+    fn start_anew(&mut self) {
+        *self = Registry {
+            home: Some(Generation::current()),
+            hidden: Numbers::new(),
+            exposed: Numbers::new(),
+        };
+    }
+}
+
+/// A descriptor of the library's: close-on-exec, not one of 0 to 2, and kept from forked children.
+pub(crate) struct PrivateFd {
+    fd: ManuallyDrop<OwnedFd>,
+    /// The process in which the number is open.
+    home: AtomicU64,
+    /// Moved to a child: what stands behind the number here is /dev/null.
+    given_away: AtomicBool,
+}
+
+impl PrivateFd {
+    /// Makes one; `make` runs while no fork can happen.
+    pub(crate) fn new(make: impl FnOnce() -> io::Result<OwnedFd>) -> io::Result<PrivateFd> {
+        let mut registry = registry();
+        Ok(registry.list(above_stderr(make()?)?))
+    }
+
+    /// As [`new`](PrivateFd::new), for what comes in pairs.
+    pub(crate) fn pair(
+        make: impl FnOnce() -> io::Result<(OwnedFd, OwnedFd)>,
+    ) -> io::Result<(PrivateFd, PrivateFd)> {
+        let mut registry = registry();
+        let (one, other) = make()?;
+        let (one, other) = (above_stderr(one)?, above_stderr(other)?);
+        Ok((registry.list(one), registry.list(other)))
+    }
+
+    fn is_home(&self) -> bool {
+        self.home.load(Ordering::Relaxed) == Generation::current().number()
+    }
+
+    /// The descriptor, for use within the library.
+    pub(crate) fn get(&self) -> Result<BorrowedFd<'_>, WrongProcess> {
+        if self.is_home() && !self.given_away.load(Ordering::Relaxed) {
+            Ok(self.fd.as_fd())
+        } else {
+            Err(WrongProcess)
+        }
+    }
+
+    /// The descriptor, for a user's eyes. In a process that it doesn't belong to, and once it has
+    /// been given away, /dev/null stands behind it.
+    pub(crate) fn expose(&self) -> BorrowedFd<'_> {
+        let mut registry = registry();
+        let number = self.fd.as_raw_fd();
+        if registry.hidden.remove(number) {
+            registry.exposed.insert(number);
+        }
+        self.fd.as_fd()
+    }
+
+    /// After it was given to a child: in this process the number now leads to /dev/null, and every
+    /// use of the handle is an error.
+    pub(crate) fn give_away(&self) {
+        self.given_away.store(true, Ordering::Relaxed);
+        if self.is_home() {
+            // Without a /dev/null the descriptor stays open until the handle is dropped.
+            let _ = null().and_then(|null| sys::descriptors::replace(self.fd.as_raw_fd(), null));
+        }
+    }
+}
+
+impl Drop for PrivateFd {
+    fn drop(&mut self) {
+        // In another process the number is closed already, or is somebody else's by now.
+        if self.is_home() {
+            let mut registry = registry();
+            let number = self.fd.as_raw_fd();
+            if !registry.hidden.remove(number) {
+                registry.exposed.remove(number);
+            }
+            // Closed by number, for an OwnedFd would close itself in every process alike. The lock
+            // is still held: the number can't be handed out again before it is off the list.
+            sys::descriptors::close_range(number, number);
+        }
+    }
+}
+
+impl fmt::Debug for PrivateFd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PrivateFd({})", self.fd.as_raw_fd())
+    }
+}
+
+/// A descriptor of /dev/null, open for the life of the process and shared with its children.
+pub(crate) fn null() -> io::Result<BorrowedFd<'static>> {
+    static NULL: OnceCell<OwnedFd> = OnceCell::new();
+    let fd = NULL.get_or_try_init(|| {
+        let file = std::fs::File::options().read(true).write(true).open("/dev/null")?;
+        above_stderr(file.into())
+    })?;
+    Ok(fd.as_fd())
+}
+
+/// Moves a descriptor out of 0 to 2, which a program that was started without a standard input,
+/// output or error would otherwise hand out, and which a child's set-up then would overwrite.
+pub(crate) fn above_stderr(fd: OwnedFd) -> io::Result<OwnedFd> {
+    if fd.as_raw_fd() > 2 {
+        return Ok(fd);
+    }
+    let number = fcntl(&fd, FcntlArg::F_DUPFD_CLOEXEC(3))?;
+    Ok(sys::descriptors::received(number))
+}
+
+/// A descriptor that is always readable, open for the life of the process and shared with its
+/// children, where it is harmless since nobody reads it. It stands in for the pidfd of a child
+/// that was collected.
+///
+/// # Errors
+///
+/// Only the first call can fail.
+pub(crate) fn always_ready() -> io::Result<BorrowedFd<'static>> {
+    static READY: OnceCell<OwnedFd> = OnceCell::new();
+    let fd = READY.get_or_try_init(|| {
+        let event = nix::sys::eventfd::EventFd::from_value_and_flags(
+            1,
+            nix::sys::eventfd::EfdFlags::EFD_CLOEXEC | nix::sys::eventfd::EfdFlags::EFD_NONBLOCK,
+        )?;
+        above_stderr(event.into())
+    })?;
+    Ok(fd.as_fd())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_remember_what_was_put_in() {
+        let mut numbers = Numbers::new();
+        for number in [3, 63, 64, 200] {
+            numbers.insert(number);
+        }
+        assert!(numbers.remove(64));
+        assert!(!numbers.remove(64));
+        assert!(!numbers.remove(4000));
+        assert_eq!(numbers.iter().collect::<Vec<_>>(), [3, 63, 200]);
+    }
+
+    #[test]
+    fn a_dropped_descriptor_is_closed_and_unlisted() {
+        let fd = PrivateFd::new(|| Ok(std::fs::File::open("/dev/null")?.into())).unwrap();
+        let number = fd.fd.as_raw_fd();
+        assert!(registry().hidden.iter().any(|listed| listed == number));
+        drop(fd);
+        assert!(!registry().hidden.iter().any(|listed| listed == number));
+    }
+
+    #[test]
+    fn what_was_given_away_is_an_error_here() {
+        let fd = PrivateFd::new(|| Ok(std::fs::File::open("/dev/null")?.into())).unwrap();
+        assert!(fd.get().is_ok());
+        fd.give_away();
+        assert_eq!(fd.get().unwrap_err(), WrongProcess);
+    }
+}

@@ -1,0 +1,106 @@
+//! The program's exit: what this process has started is shut down, in bounded time.
+//!
+//! It runs as an atexit handler of the program, and as the last act of a child that has children
+//! of its own. At that point thread-locals with destructors are gone and other threads may still be
+//! running, one of them perhaps in a callback that never ends, so: no logging, no lock waited for
+//! without a bound, and no thread waited for.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags};
+
+use crate::link::poll::{Deadline, wait_until};
+use crate::process::descriptors::PrivateFd;
+use crate::process::launch::AtExit;
+use crate::process::record::{Record, send};
+use crate::process::signal::Signal;
+use crate::process::state;
+use crate::sys;
+
+/// How long a lock may be somebody else's.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+/// How long SIGKILL may take.
+const DEATH_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Has the hook run at the program's exit.
+pub(crate) fn register() {
+    sys::fork::at_exit(run);
+}
+
+/// Shuts down the children of this process.
+pub(crate) fn run() {
+    let Some(children) = children() else { return };
+    let mut to_stop = Vec::new();
+    let mut to_wait_for = Vec::new();
+    let mut longest = Duration::ZERO;
+    for record in children {
+        let Some(pidfd) = record.pidfd_within(LOCK_PATIENCE) else { continue };
+        match record.at_exit {
+            AtExit::Stop { grace } => {
+                longest = longest.max(grace);
+                to_stop.push((record, pidfd));
+            }
+            AtExit::Wait => to_wait_for.push((record, pidfd)),
+        }
+    }
+    // All of them first, so that they end side by side.
+    for (record, pidfd) in &to_stop {
+        signal(record, pidfd, Signal::TERM);
+        signal(record, pidfd, Signal::CONT);
+    }
+    let left = wait_for_all(to_stop, Deadline::after(longest));
+    for (record, pidfd) in &left {
+        signal(record, pidfd, Signal::KILL);
+    }
+    wait_for_all(left, Deadline::after(DEATH_PATIENCE));
+    wait_for_all(to_wait_for, Deadline::NEVER);
+}
+
+fn children() -> Option<Vec<Arc<Record>>> {
+    let begin = Instant::now();
+    loop {
+        if let Some(state) = state::try_lock() {
+            return Some(state.children.values().cloned().collect());
+        }
+        if begin.elapsed() > LOCK_PATIENCE {
+            return None;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn signal(record: &Record, pidfd: &PrivateFd, signal: Signal) {
+    // Whoever can't be signalled will be found alive at the end of its grace, and there is nobody
+    // left to tell.
+    let _ = if record.leads_group { record.signal_group(signal, true) } else { send(pidfd, signal) };
+}
+
+type Watched = (Arc<Record>, Arc<PrivateFd>);
+
+/// Waits for the ends of all, collects those that come, and returns those that don't.
+fn wait_for_all(mut watched: Vec<Watched>, deadline: Deadline) -> Vec<Watched> {
+    while !watched.is_empty() {
+        let ended: Vec<bool> = {
+            let mut fds: Vec<_> = watched
+                .iter()
+                .filter_map(|(_, pidfd)| pidfd.get().ok())
+                .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+                .collect();
+            if fds.len() < watched.len() || !wait_until(&mut fds, deadline).unwrap_or(false) {
+                return watched;
+            }
+            fds.iter().map(|fd| fd.any().unwrap_or(true)).collect()
+        };
+        let mut ended = ended.into_iter();
+        watched.retain(|(record, _)| {
+            let gone = ended.next().unwrap_or(false);
+            if gone {
+                let _ = record.collect();
+            }
+            !gone
+        });
+    }
+    watched
+}

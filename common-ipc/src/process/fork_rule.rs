@@ -1,0 +1,181 @@
+//! Who may fork when: the rule that keeps a child from inheriting locks that nobody will ever unlock.
+
+use std::cell::Cell;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::process::gate;
+use crate::process::generation::Generation;
+use crate::process::signals;
+use crate::process::state::{self, State};
+use crate::sys;
+
+/// What happens when a fork is asked for while other threads are running.
+///
+/// Setting anything but the default is `unsafe`: see [`set_fork_rule`](crate::process::set_fork_rule).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum ForkRule {
+    /// The start is an error that says what to do instead: [`Refusal`].
+    #[default]
+    Refuse,
+    /// The fork is done, and a warning goes to the `log` crate.
+    Warn,
+    /// The fork is done.
+    Allow,
+}
+
+/// Why a fork was refused. Nothing was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// Threads that don't belong to this library are running. In the child the locks that they
+    /// hold at this moment - of standard output, of the environment, of the allocator - would stay
+    /// locked for ever.
+    #[error(
+        "refused to fork: {count} other thread(s) are running, whose locks the child would inherit locked. \
+         Start processes before the first thread; in a program with an async runtime, in a plain `fn main` \
+         that builds the runtime afterwards; under `cargo test`, in a doc test, in a test with \
+         `harness = false` or in a helper binary, since the test harness has threads of its own"
+    )]
+    OtherThreads {
+        /// How many.
+        count: usize,
+    },
+    /// The number of threads can't be found out: neither unshare(2) nor /proc is usable here.
+    #[error(
+        "refused to fork: can't tell whether other threads are running (unshare is filtered and /proc is \
+         not mounted). Mount /proc, or set another fork rule"
+    )]
+    ThreadsUnknown,
+    /// The call came from an exit callback, which runs on a library thread beside the program's own.
+    #[error(
+        "refused to fork from an exit callback: the program's other threads go on beside it. Let the \
+         callback tell the main thread (by a channel, say), and start the process there"
+    )]
+    OnLibraryThread,
+    /// An exit callback has been running for a second or more, on a library thread.
+    #[error(
+        "refused to fork: an exit callback is still running on its own thread after {} ms of waiting for \
+         it. Keep callbacks short, or call `join_callbacks` before the start",
+        CALLBACK_PATIENCE.as_millis()
+    )]
+    CallbackRunning,
+    /// The calling thread is panicking: in the child the panic would never end.
+    #[error("refused to fork while panicking: start processes before or after the unwinding")]
+    Panicking,
+}
+
+/// A thread that has just been joined may still be counted, for up to 62 us as measured on Linux 6.18.
+const JOINED_THREADS_PATIENCE: Duration = Duration::from_millis(5);
+/// How long a fork waits for a callback to return.
+const CALLBACK_PATIENCE: Duration = Duration::from_secs(1);
+
+/// 0, 1, 2 as [`ForkRule`]'s variants.
+static PROGRAM_RULE: AtomicU8 = AtomicU8::new(0);
+thread_local! {
+    /// The number of the process in which this thread is one of the library's.
+    static LIBRARY_THREAD_OF: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Whether the calling thread is the library's.
+pub(crate) fn on_library_thread() -> bool {
+    LIBRARY_THREAD_OF.get() == Generation::current().number()
+}
+
+pub(crate) fn set_program_rule(rule: ForkRule) {
+    PROGRAM_RULE.store(rule as u8, Ordering::Relaxed);
+}
+
+fn program_rule() -> ForkRule {
+    match PROGRAM_RULE.load(Ordering::Relaxed) {
+        1 => ForkRule::Warn,
+        2 => ForkRule::Allow,
+        _ => ForkRule::Refuse,
+    }
+}
+
+/// Closes the gate for a fork, if the rule allows the fork.
+pub(crate) fn close_gate(rule_of_launch: Option<ForkRule>) -> Result<gate::Closed, Refusal> {
+    if thread::panicking() {
+        return Err(Refusal::Panicking);
+    }
+    let rule = rule_of_launch.unwrap_or_else(program_rule);
+    if rule == ForkRule::Allow {
+        return Ok(gate::close());
+    }
+    let refusal = if on_library_thread() {
+        Refusal::OnLibraryThread
+    } else {
+        let begin = Instant::now();
+        loop {
+            let closed = gate::close();
+            let Some(refusal) = other_threads() else { return Ok(closed) };
+            drop(closed);
+            let patience = match refusal {
+                Refusal::CallbackRunning => CALLBACK_PATIENCE,
+                _ => JOINED_THREADS_PATIENCE,
+            };
+            if begin.elapsed() >= patience {
+                break refusal;
+            }
+            thread::sleep(Duration::from_micros(50));
+        }
+    };
+    if rule == ForkRule::Warn {
+        log::warn!("forking all the same: {refusal}");
+        return Ok(gate::close());
+    }
+    Err(refusal)
+}
+
+/// Looks for threads that a fork would cut off in the midst of something. The gate is closed.
+fn other_threads() -> Option<Refusal> {
+    let alone = sys::threads::is_alone();
+    if alone == Some(true) {
+        return None;
+    }
+    // The link count of a directory is 2 and its subdirectories: here one for each thread.
+    let Ok(tasks) = std::fs::metadata("/proc/self/task") else { return Some(Refusal::ThreadsUnknown) };
+    let threads = (tasks.nlink() as usize).saturating_sub(2);
+    let (in_callback, parked) = {
+        let process = state::lock();
+        (process.in_callback, process.library_threads - process.in_callback)
+    };
+    match threads.saturating_sub(1 + parked) {
+        0 => None,
+        count if count <= in_callback => Some(Refusal::CallbackRunning),
+        count => Some(Refusal::OtherThreads { count: count - in_callback }),
+    }
+}
+
+/// Starts a library thread: all signals blocked, so that none of the program's is handled there,
+/// and counted before anybody can ask.
+pub(crate) fn start_library_thread(
+    name: &str,
+    process: &mut State,
+    body: impl FnOnce() + Send + 'static,
+) -> io::Result<()> {
+    let before = signals::block_all()?;
+    let started = thread::Builder::new().name(name.to_owned()).spawn(move || {
+        LIBRARY_THREAD_OF.set(Generation::current().number());
+        body();
+    });
+    signals::restore(&before);
+    started?;
+    process.library_threads += 1;
+    Ok(())
+}
+
+/// Runs a user's callback on a library thread that is inside the gate, and outside of it meanwhile.
+pub(crate) fn outside_the_gate(inside: gate::Inside, callback: impl FnOnce()) -> gate::Inside {
+    state::lock().in_callback += 1;
+    drop(inside);
+    callback();
+    let inside = gate::enter();
+    state::lock().in_callback -= 1;
+    inside
+}

@@ -1,0 +1,37 @@
+//! Whose a handle is.
+
+use std::num::NonZeroU64;
+
+use crate::sys;
+
+/// The error of a handle that is used in another process than the one it belongs to.
+///
+/// A forked child has a copy of its parent's memory, handles included, but the children,
+/// connections and descriptors behind them stay the parent's. What a child shall have is given to
+/// it at its start: [`LaunchOptions::give`](crate::process::LaunchOptions::give).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "this handle belongs to another process; a child uses only what it made itself or what it was \
+     given at its start (LaunchOptions::give)"
+)]
+pub struct WrongProcess;
+
+/// The process that made a value, told apart from all its ancestors and descendants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Generation(NonZeroU64);
+
+impl Generation {
+    /// The process that runs this call.
+    pub(crate) fn current() -> Generation {
+        Generation(sys::generation::current())
+    }
+
+    /// An error unless this is still the process it was made in.
+    pub(crate) fn check(self) -> Result<(), WrongProcess> {
+        if self == Generation::current() { Ok(()) } else { Err(WrongProcess) }
+    }
+
+    pub(crate) fn number(self) -> u64 {
+        self.0.get()
+    }
+}

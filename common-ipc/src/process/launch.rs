@@ -1,0 +1,345 @@
+//! Starting a child by fork, with the discipline that makes it safe.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::link::codec;
+use crate::link::poll::Deadline;
+use crate::process::child::{Child, ChildError};
+use crate::process::child_side::{self, ChildStart};
+use crate::process::descriptors;
+use crate::process::exit_hook;
+use crate::process::fork_rule::{self, Refusal};
+use crate::process::generation::WrongProcess;
+use crate::process::lifeline;
+use crate::process::options::{DEFAULT_MAX_OUTPUT, LaunchOptions, OptionError, Prepared, ProcessGroup};
+use crate::process::panic_report::ChildHook;
+use crate::process::record::{Awaited, Record};
+use crate::process::report::{self, OutputFailure, Report};
+use crate::process::setup::SetupStep;
+use crate::process::signals;
+use crate::process::state;
+use crate::process::status::ExitStatus;
+use crate::sys;
+use crate::sys::fork::Forked;
+
+/// Why nothing was started. Whatever the reason, nothing half-started is left.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The fork rule, or where the call came from, forbids it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// An option can't be meant.
+    #[error(transparent)]
+    Option(#[from] OptionError),
+    /// The kernel refused something in this process: descriptors, memory or processes ran out.
+    #[error("could not {step}: {source}")]
+    Os {
+        /// What was tried.
+        step: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The child couldn't do what the options ask for. Its body didn't run.
+    #[error("the child could not {action}: {source}")]
+    Setup {
+        /// The step.
+        step: SetupStep,
+        /// The step in words, with the values asked for.
+        action: String,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The child ended before it was ready.
+    #[error("the child was not ready yet when it {status}")]
+    EndedEarly {
+        /// How it ended.
+        status: ExitStatus,
+    },
+    /// The child wasn't ready in time, and was killed.
+    #[error("the child was not ready after {timeout:?} and was killed (LaunchOptions::ready_timeout)")]
+    NotReady {
+        /// The time it had.
+        timeout: Duration,
+    },
+    /// An end that the options give was given to another child before, or belongs to another process.
+    #[error("an end that the options give is not this process's to give (any more): {0}")]
+    GivenTwice(#[source] WrongProcess),
+    /// The object had been started before.
+    #[error("this was started before; a task is started once")]
+    AlreadyStarted,
+    /// The child couldn't be looked at while it started; it was killed.
+    #[error(transparent)]
+    Child(#[from] ChildError),
+}
+
+/// What the program's exit (the return of `main`, or `exit`) does to a child that runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AtExit {
+    /// It is stopped: SIGTERM, this much grace, SIGKILL. All children have their grace at once.
+    Stop {
+        /// How long it may take over its end.
+        grace: Duration,
+    },
+    /// The exit waits until it ends by itself, however long that takes.
+    Wait,
+}
+
+impl AtExit {
+    /// The grace unless another one is set: 5 s.
+    pub const DEFAULT_GRACE: Duration = Duration::from_secs(5);
+}
+
+impl Default for AtExit {
+    fn default() -> AtExit {
+        AtExit::Stop { grace: AtExit::DEFAULT_GRACE }
+    }
+}
+
+/// How long a start waits for a child's word unless the options say otherwise.
+const DEFAULT_READY_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a child that wasn't ready may take over its death before it is left to the reaper.
+const DEATH_PATIENCE: Duration = Duration::from_secs(5);
+
+static STARTED: AtomicU64 = AtomicU64::new(0);
+
+/// A start of a child: the options of the user and what the kind of child adds to them.
+///
+/// ```
+/// use common_ipc::process::{Launch, LaunchOptions};
+///
+/// let words = vec!["moved", "by", "the", "fork"];
+/// let child = Launch::new(&LaunchOptions::new().name("counter")).start(move || words.len())?;
+/// assert_eq!(child.output::<usize>()?, 4);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct Launch<'a> {
+    options: &'a LaunchOptions,
+    kind: &'a str,
+    wait_until_ready: bool,
+    hold_stop_signals: bool,
+    at_exit: AtExit,
+}
+
+impl<'a> Launch<'a> {
+    /// A start with these options.
+    pub fn new(options: &'a LaunchOptions) -> Launch<'a> {
+        Launch {
+            options,
+            kind: "child",
+            wait_until_ready: false,
+            hold_stop_signals: false,
+            at_exit: AtExit::default(),
+        }
+    }
+
+    /// What a child without a name is named after: `kind` and a number.
+    pub fn kind(mut self, kind: &'a str) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// Has the start wait until the child is about to run its body.
+    pub fn wait_until_ready(mut self, wait: bool) -> Self {
+        self.wait_until_ready = wait;
+        self
+    }
+
+    /// Keeps SIGTERM and, unless it is to be ignored, SIGINT blocked in the child from its first
+    /// moment; its body takes them by [`StopSignals`](crate::process::StopSignals).
+    pub fn hold_stop_signals(mut self, hold: bool) -> Self {
+        self.hold_stop_signals = hold;
+        self
+    }
+
+    /// What the program's exit does to the child.
+    pub fn at_exit(mut self, at_exit: AtExit) -> Self {
+        self.at_exit = at_exit;
+        self
+    }
+
+    /// Forks a child that runs `body` and ends.
+    ///
+    /// The fork itself moves the body into the child, so it may capture anything. This process drops
+    /// its copy when the child has been started; the child drops its own when the body returns. A
+    /// value that does something when it is dropped (a temporary directory that deletes itself, a
+    /// `BufWriter` with pending output) therefore does it in both: make it in the body.
+    ///
+    /// What the body returns is serialised in the child and read by [`Child::output`].
+    ///
+    /// # Errors
+    ///
+    /// See [`StartError`]. The body didn't run, or didn't get to its end.
+    pub fn start<O, F>(&self, body: F) -> Result<Child, StartError>
+    where
+        F: FnOnce() -> O,
+        O: Serialize + DeserializeOwned,
+    {
+        let mut body = Some(body);
+        let mut run = || {
+            // Always there: the child runs this once, and never comes back.
+            body.take().map_or_else(|| Ok(Vec::new()), |body| encode_output(&body()))
+        };
+        self.fork(&mut run)
+    }
+
+    fn fork(&self, body: &mut dyn FnMut() -> Result<Vec<u8>, OutputFailure>) -> Result<Child, StartError> {
+        let os = |step| move |source| StartError::Os { step, source };
+        let options = self.options;
+        let serial = STARTED.fetch_add(1, Ordering::Relaxed) + 1;
+        let name = match &options.name {
+            Some(name) => name.clone(),
+            None => OsString::from(format!("{}-{serial}", self.kind)),
+        };
+        let prepared = Prepared::new(options, OsStr::new(&name))?;
+        for end in &options.given {
+            end.get().map_err(StartError::GivenTwice)?;
+        }
+        let handshake = self.wait_until_ready || prepared.can_fail();
+        // What every process needs once. Children inherit them.
+        descriptors::null().map_err(os("open /dev/null"))?;
+        descriptors::always_ready().map_err(os("make an eventfd"))?;
+        exit_hook::register();
+
+        // From here to the fork: nobody else forks, and no library thread holds a lock.
+        let gate = fork_rule::close_gate(options.fork_rule)?;
+        let mut process = state::lock();
+        let mut registry = descriptors::registry();
+
+        let (ours, theirs) = report::pair().map_err(os("make a socket pair"))?;
+        let ours = descriptors::above_stderr(ours).map_err(os("make a socket pair"))?;
+        let theirs = descriptors::above_stderr(theirs).map_err(os("make a socket pair"))?;
+        let death_signal = prepared.death_signal();
+        if let Some(signal) = death_signal {
+            use std::os::fd::AsFd;
+            lifeline::prepare(theirs.as_fd(), signal).map_err(os("arm the lifeline"))?;
+        }
+        let on_main_thread = lifeline::on_main_thread();
+
+        // Nothing is left in the buffers for both to write, and nobody is half way through a line.
+        // Never standard input: its buffer may be in use by this very thread.
+        let mut stdout = io::stdout().lock();
+        let stderr = io::stderr().lock();
+        // It fails where the output leads nowhere; that is its writer's trouble, not the child's.
+        let _ = stdout.flush();
+        sys::fork::flush_c_streams();
+
+        let mask = signals::block_all().map_err(os("block signals"))?;
+        let hook = ChildHook::install();
+
+        let forked = sys::fork::fork();
+        let pid = match forked {
+            Ok(Forked::Child) => {
+                registry.settle_in_child(&options.ends_for_child());
+                drop(registry);
+                gate.reset_in_child();
+                drop(process);
+                drop((stdout, stderr));
+                // The parent's end of the link: should anybody else hold it, the parent's death
+                // would go unnoticed.
+                drop(ours);
+                hook.keep_in_child();
+                child_side::run(
+                    ChildStart {
+                        prepared: &prepared,
+                        reports: theirs,
+                        death_signal,
+                        forked_by_main_thread: on_main_thread,
+                        handshake,
+                        hold_stop_signals: self.hold_stop_signals,
+                    },
+                    body,
+                )
+            }
+            Ok(Forked::Parent(pid)) => Ok(pid),
+            Err(error) => Err(error),
+        };
+        // This process goes on as before.
+        drop(hook);
+        signals::restore(&mask);
+        drop((stdout, stderr));
+        let pid = pid.map_err(os("fork"))?;
+        // The number that this frees is the one that the pidfd needs.
+        drop(theirs);
+        let pidfd = sys::pidfd::open(pid).and_then(descriptors::above_stderr).map_err(|source| {
+            kill_unwatched(pid);
+            StartError::Os { step: "open a pidfd", source }
+        })?;
+        let record = Arc::new(Record::new(
+            serial,
+            pid,
+            name,
+            self.at_exit,
+            options.process_group != ProcessGroup::Inherit,
+            options.max_output.unwrap_or(DEFAULT_MAX_OUTPUT),
+            registry.list(pidfd),
+            registry.list(ours),
+        ));
+        process.children.insert(serial, Arc::clone(&record));
+        drop(registry);
+        drop(process);
+        drop(gate);
+        let child = Child::new(record);
+        for end in &options.given {
+            end.give_away();
+        }
+        if handshake {
+            self.wait_for_word(&child)?;
+        }
+        Ok(child)
+    }
+
+    /// Waits until the child says that it is set up, or why not.
+    fn wait_for_word(&self, child: &Child) -> Result<(), StartError> {
+        let timeout = self.options.ready_timeout.unwrap_or(DEFAULT_READY_TIMEOUT);
+        let awaited = child.record().wait_for_report(Deadline::after(timeout));
+        let failed = match awaited {
+            Ok(Awaited::Report(Report::Ready)) => return Ok(()),
+            Ok(Awaited::Report(Report::SetupFailed(failure))) => StartError::Setup {
+                step: failure.step,
+                action: failure.step.describe(self.options),
+                source: io::Error::from_raw_os_error(failure.errno),
+            },
+            Ok(Awaited::Report(Report::Panicked(report))) => {
+                // Of a hook after the fork. The report was taken from the link, so the status is made here.
+                StartError::EndedEarly { status: ExitStatus::Panicked(Arc::new(report)) }
+            }
+            Ok(Awaited::Report(_) | Awaited::End) => StartError::EndedEarly { status: child.wait()? },
+            Ok(Awaited::Nothing) => StartError::NotReady { timeout },
+            Err(error) => StartError::Child(error),
+        };
+        child.kill()?;
+        if child.wait_timeout(DEATH_PATIENCE)?.is_none() {
+            log::warn!("child {} doesn't die of SIGKILL; it is collected when it does", child.id());
+        }
+        Err(failed)
+    }
+}
+
+/// The pidfd couldn't be had: this child can be had by its number only, and mustn't stay.
+fn kill_unwatched(pid: i32) {
+    let pid = nix::unistd::Pid::from_raw(pid);
+    // It is not collected yet, so the number is still its own - unless somebody collects all
+    // children, who then has collected this one, too, and the number was free for less than the
+    // time since the fork.
+    let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+    let _ = sys::retry(|| Ok(nix::sys::wait::waitpid(pid, Some(nix::sys::wait::WaitPidFlag::__WALL))?));
+}
+
+/// In the child: the output, whole, before anything of it is sent.
+fn encode_output<O: Serialize + DeserializeOwned>(output: &O) -> Result<Vec<u8>, OutputFailure> {
+    codec::encode_checked(output).map_err(|error| OutputFailure::Encode {
+        type_name: error.type_name.to_owned(),
+        message: error.message,
+    })
+}

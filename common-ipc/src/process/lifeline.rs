@@ -1,0 +1,49 @@
+//! A child's tie to its parent's life.
+//!
+//! The child's end of its report socket doubles as the lifeline: only the parent process holds the
+//! other end (every other child closes its copy before it does anything else), so that end is gone
+//! when the parent is, however it ended. The child's end is set to send the child a signal then.
+//! The kernel does that, so it works in the midst of a computation, takes no thread, and doesn't
+//! depend on which thread started the child; each child's end is an open file of its own, which
+//! matters because the signal's owner belongs to the open file.
+//!
+//! In addition, where the starting thread is the program's main one, the kernel is asked for the
+//! same signal by PR_SET_PDEATHSIG: that survives a body that closes all its descriptors. From any
+//! other thread it would fire when only that thread ends.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::{getpid, gettid};
+
+use crate::sys;
+
+/// In the parent, before the fork: whatever can fail. `end` is the child's.
+pub(crate) fn prepare(end: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+    sys::descriptors::arm_signal(end, signal)
+}
+
+/// In the parent, before the fork: whether the calling thread is the one whose end is the program's.
+pub(crate) fn on_main_thread() -> bool {
+    gettid() == getpid()
+}
+
+/// In the child: arms it, then looks whether the parent has gone before that.
+pub(crate) fn arm(end: BorrowedFd<'_>, signal: i32, forked_by_main_thread: bool) -> io::Result<()> {
+    // After any change of user, which clears it.
+    if forked_by_main_thread {
+        if let Ok(signal) = nix::sys::signal::Signal::try_from(signal) {
+            nix::sys::prctl::set_pdeathsig(signal)?;
+        }
+    }
+    sys::descriptors::arm_owner(end)?;
+    let mut ends = [PollFd::new(end, PollFlags::empty())];
+    let gone = poll(&mut ends, PollTimeout::ZERO)? > 0;
+    if gone {
+        nix::sys::signal::raise(
+            nix::sys::signal::Signal::try_from(signal).unwrap_or(nix::sys::signal::Signal::SIGKILL),
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,53 @@
+//! Children: how they are started, what they are like, how they end.
+//!
+//! ```text
+//! options/        what a child is to be like                  (LaunchOptions)
+//! launch          the fork and everything around it           (Launch, StartError)
+//!   fork_rule, gate     who may fork when                     (ForkRule, Refusal)
+//!   descriptors         what a child doesn't inherit
+//!   lifeline            how it learns of its parent's death
+//! child_side      the child's way to its end
+//!   signals, setup, after_fork, panic_report
+//! report          what it tells its parent
+//! child, record   the handle and what stands behind it        (Child, ExitStatus, JoinError)
+//! reaper, callbacks, exit_hook    what happens when nobody waits
+//! state           all that belongs to one process; generation tells processes apart
+//! ```
+
+mod after_fork;
+mod callbacks;
+mod child;
+pub(crate) mod child_side;
+pub(crate) mod descriptors;
+mod exit_hook;
+pub(crate) mod fork_rule;
+mod gate;
+pub(crate) mod generation;
+mod launch;
+mod lifeline;
+pub(crate) mod options;
+mod panic_report;
+mod reaper;
+mod record;
+mod report;
+mod setup;
+mod signal;
+mod signals;
+mod state;
+mod status;
+
+pub use crate::sys::fork_rule::set_fork_rule;
+pub use after_fork::after_fork;
+pub use callbacks::{Exit, join_callbacks};
+pub use child::{Child, ChildError, JoinError, StopStep, Stopped, active_children};
+pub use fork_rule::{ForkRule, Refusal};
+pub use generation::WrongProcess;
+pub use launch::{AtExit, Launch, StartError};
+pub use options::{
+    DEFAULT_MAX_OUTPUT, Give, LaunchOptions, OptionError, ParentDeath, ProcessGroup, Resource, Sigint, Stdio,
+};
+pub use panic_report::PanicReport;
+pub use setup::SetupStep;
+pub use signal::Signal;
+pub use signals::StopSignals;
+pub use status::{ExitStatus, PANIC_EXIT_CODE};

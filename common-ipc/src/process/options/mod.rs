@@ -1,0 +1,317 @@
+//! What a child is to be like: everything but the work that it does.
+
+mod prepare;
+mod values;
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use prepare::OptionError;
+pub(crate) use prepare::{Identity, Prepared};
+pub use values::{ParentDeath, ProcessGroup, Resource, Sigint, Stdio};
+
+use crate::process::descriptors::PrivateFd;
+use crate::process::fork_rule::ForkRule;
+
+/// How a child is set up before its body runs. The same for every kind of child in this family of
+/// crates; how the child is started is a matter of the call that takes the options.
+///
+/// Without any option a child has its parent's working directory, environment, user and limits, a
+/// standard input that is empty, the parent's standard output and error, default signal actions
+/// (only SIGPIPE and SIGHUP stay ignored where the parent ignores them), an empty signal mask, and
+/// it doesn't outlive its parent.
+///
+/// With options that can fail, the start waits until the child has applied them, so that what
+/// fails comes back as [`StartError::Setup`](crate::process::StartError::Setup) with the step and
+/// the reason, and nothing half-started stays behind. Whatever the order of the calls here, the
+/// child does it in this order: standard streams, process group, nice, affinity, umask, limits,
+/// groups, group, user (verified), working directory, no_new_privs, environment.
+///
+/// ```
+/// use common_ipc::process::{Launch, LaunchOptions};
+///
+/// let options = LaunchOptions::new().name("in-root").cwd("/").env("GREETING", "hello");
+/// let child = Launch::new(&options).start(|| {
+///     (std::env::current_dir().unwrap(), std::env::var("GREETING").unwrap())
+/// })?;
+/// let (cwd, greeting) = child.output::<(std::path::PathBuf, String)>()?;
+/// assert_eq!((cwd.to_str(), greeting.as_str()), (Some("/"), "hello"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+#[must_use]
+pub struct LaunchOptions {
+    pub(crate) name: Option<OsString>,
+    pub(crate) cwd: Option<PathBuf>,
+    pub(crate) env_clear: bool,
+    pub(crate) env: BTreeMap<OsString, Option<OsString>>,
+    pub(crate) user: Option<OsString>,
+    pub(crate) uid: Option<u32>,
+    pub(crate) gid: Option<u32>,
+    pub(crate) groups: Option<Vec<u32>>,
+    pub(crate) limits: Vec<(Resource, u64, u64)>,
+    pub(crate) nice: Option<i32>,
+    pub(crate) affinity: Option<Vec<usize>>,
+    pub(crate) umask: Option<u32>,
+    pub(crate) stdin: Option<Stdio>,
+    pub(crate) stdout: Stdio,
+    pub(crate) stderr: Stdio,
+    pub(crate) sigint: Sigint,
+    pub(crate) process_group: ProcessGroup,
+    pub(crate) parent_death: ParentDeath,
+    pub(crate) no_new_privs: bool,
+    pub(crate) ready_timeout: Option<Duration>,
+    pub(crate) max_output: Option<usize>,
+    pub(crate) given: Vec<Arc<PrivateFd>>,
+    pub(crate) fork_rule: Option<ForkRule>,
+}
+
+/// What a child may send back at the most, unless [`LaunchOptions::max_output`] says otherwise: 256 MiB.
+pub const DEFAULT_MAX_OUTPUT: usize = 256 << 20;
+
+impl LaunchOptions {
+    /// Options that change nothing.
+    pub fn new() -> LaunchOptions {
+        LaunchOptions::default()
+    }
+
+    /// The child's name: what `ps -o comm` shows, cut to the 15 bytes that the kernel keeps, and
+    /// what its handle gives in full. Without one a child is named after what it runs.
+    ///
+    /// A NUL in it is an error of the start.
+    pub fn name(mut self, name: impl AsRef<OsStr>) -> Self {
+        self.name = Some(name.as_ref().to_owned());
+        self
+    }
+
+    /// The working directory, entered as the child's user. A relative one is meant from the parent's.
+    pub fn cwd(mut self, directory: impl AsRef<Path>) -> Self {
+        self.cwd = Some(directory.as_ref().to_owned());
+        self
+    }
+
+    /// Sets an environment variable.
+    ///
+    /// A name that is empty or holds `=` or NUL, or a value with NUL, is an error of the start.
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.env.insert(name.as_ref().to_owned(), Some(value.as_ref().to_owned()));
+        self
+    }
+
+    /// Removes an environment variable.
+    pub fn env_remove(mut self, name: impl AsRef<OsStr>) -> Self {
+        self.env.insert(name.as_ref().to_owned(), None);
+        self
+    }
+
+    /// Starts from an empty environment; what was set before this call is dropped as well.
+    pub fn env_clear(mut self) -> Self {
+        self.env.clear();
+        self.env_clear = true;
+        self
+    }
+
+    /// Becomes this user: its uid, its primary group and all its groups, as the user database has
+    /// them at the time of the start. [`uid`](Self::uid), [`gid`](Self::gid) and
+    /// [`groups`](Self::groups) override their part. A name that the database doesn't have is an
+    /// error of the start.
+    pub fn user(mut self, name: impl AsRef<OsStr>) -> Self {
+        self.user = Some(name.as_ref().to_owned());
+        self
+    }
+
+    /// Becomes this user id: real, effective and saved, verified afterwards by trying to become
+    /// root again. A parent that is root gives up its supplementary groups too, unless
+    /// [`groups`](Self::groups) names some.
+    pub fn uid(mut self, uid: u32) -> Self {
+        self.uid = Some(uid);
+        self
+    }
+
+    /// Becomes this group id: real, effective and saved.
+    pub fn gid(mut self, gid: u32) -> Self {
+        self.gid = Some(gid);
+        self
+    }
+
+    /// Has exactly these supplementary groups. Needs the right to set groups (CAP_SETGID).
+    pub fn groups(mut self, groups: impl IntoIterator<Item = u32>) -> Self {
+        self.groups = Some(groups.into_iter().collect());
+        self
+    }
+
+    /// Limits a resource: `soft` is what applies, `hard` how far the child may raise it itself.
+    /// [`Resource::UNLIMITED`] stands for no limit. A soft limit above the hard one, or a hard limit
+    /// above the present one without the right to raise it, is an error of the start.
+    pub fn limit(mut self, resource: Resource, soft: u64, hard: u64) -> Self {
+        self.limits.push((resource, soft, hard));
+        self
+    }
+
+    /// The largest core dump in bytes; 0 for none. Short for [`limit`](Self::limit) on
+    /// [`Resource::Core`].
+    pub fn core_limit(self, bytes: u64) -> Self {
+        self.limit(Resource::Core, bytes, bytes)
+    }
+
+    /// The nice value: -20 (served first) to 19 (last). Below the present one needs CAP_SYS_NICE.
+    /// Linux clips values outside of that range.
+    pub fn nice(mut self, nice: i32) -> Self {
+        self.nice = Some(nice);
+        self
+    }
+
+    /// Runs only on these processors, counted from 0. None at all, or none that this machine has, is
+    /// an error of the start.
+    pub fn affinity(mut self, processors: impl IntoIterator<Item = usize>) -> Self {
+        self.affinity = Some(processors.into_iter().collect());
+        self
+    }
+
+    /// The permissions that new files don't get, e.g. `0o077`. Only the lower nine bits count.
+    pub fn umask(mut self, mask: u32) -> Self {
+        self.umask = Some(mask);
+        self
+    }
+
+    /// Standard input. Empty unless set.
+    pub fn stdin(mut self, stdin: impl Into<Stdio>) -> Self {
+        self.stdin = Some(stdin.into());
+        self
+    }
+
+    /// Standard output. The parent's unless set.
+    pub fn stdout(mut self, stdout: impl Into<Stdio>) -> Self {
+        self.stdout = stdout.into();
+        self
+    }
+
+    /// Standard error. The parent's unless set.
+    pub fn stderr(mut self, stderr: impl Into<Stdio>) -> Self {
+        self.stderr = stderr.into();
+        self
+    }
+
+    /// What Ctrl-C does to the child.
+    pub fn sigint(mut self, policy: Sigint) -> Self {
+        self.sigint = policy;
+        self
+    }
+
+    /// The process group of the child.
+    pub fn process_group(mut self, group: ProcessGroup) -> Self {
+        self.process_group = group;
+        self
+    }
+
+    /// What happens to the child when its parent dies.
+    pub fn on_parent_death(mut self, policy: ParentDeath) -> Self {
+        self.parent_death = policy;
+        self
+    }
+
+    /// Forbids the child, and whatever it executes, to gain privileges (set-user-ID files and the like).
+    pub fn no_new_privs(mut self) -> Self {
+        self.no_new_privs = true;
+        self
+    }
+
+    /// How long a start waits for a child that has to report that it is set up or ready; 60 s
+    /// unless set. Then the child is killed and the start is an error.
+    pub fn ready_timeout(mut self, timeout: Duration) -> Self {
+        self.ready_timeout = Some(timeout);
+        self
+    }
+
+    /// How many bytes the child's encoded output may have; [`DEFAULT_MAX_OUTPUT`] unless set.
+    /// A longer one is an error of the wait.
+    pub fn max_output(mut self, bytes: usize) -> Self {
+        self.max_output = Some(bytes);
+        self
+    }
+
+    /// Gives an end of a connection or of a pipe to the child: there, and no longer here, it can be
+    /// used by the closure that captured it, or by the object that holds it.
+    ///
+    /// Library descriptors that aren't given to a child don't exist in it: their use there is
+    /// [`WrongProcess`](crate::process::WrongProcess). The end moves at the first successful
+    /// start; a second start with the same options is
+    /// [`StartError::GivenTwice`](crate::process::StartError::GivenTwice).
+    pub fn give(mut self, end: &impl Give) -> Self {
+        end.list(&mut Giver(&mut self.given));
+        self
+    }
+}
+
+impl LaunchOptions {
+    /// The library descriptors that the child needs: those that are given, and its standard streams.
+    pub(crate) fn ends_for_child(&self) -> Vec<Arc<PrivateFd>> {
+        let mut ends = self.given.clone();
+        let mut giver = Giver(&mut ends);
+        self.stream_pipes().for_each(|end| giver.add(end));
+        ends
+    }
+
+    /// In the child, once they are its standard streams: the pipes that it doesn't need twice.
+    pub(crate) fn drop_stream_pipes(&self) {
+        let given = |end: &Arc<PrivateFd>| self.given.iter().any(|given| Arc::ptr_eq(given, end));
+        self.stream_pipes().filter(|end| !given(end)).for_each(|end| end.give_away());
+    }
+
+    fn stream_pipes(&self) -> impl Iterator<Item = &Arc<PrivateFd>> {
+        [self.stdin.as_ref(), Some(&self.stdout), Some(&self.stderr)].into_iter().flatten().filter_map(|stream| {
+            match stream {
+                Stdio::Pipe(end) => Some(&end.0),
+                _ => None,
+            }
+        })
+    }
+}
+
+/// What can be given to a child: ends of this family's connections and pipes, and collections of them.
+pub trait Give: private::Sealed {
+    #[doc(hidden)]
+    fn list(&self, giver: &mut Giver<'_>);
+}
+
+/// Collects what is given.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Giver<'a>(&'a mut Vec<Arc<PrivateFd>>);
+
+impl Giver<'_> {
+    pub(crate) fn add(&mut self, fd: &Arc<PrivateFd>) {
+        if !self.0.iter().any(|known| Arc::ptr_eq(known, fd)) {
+            self.0.push(Arc::clone(fd));
+        }
+    }
+}
+
+pub(crate) mod private {
+    /// Keeps [`Give`](super::Give) to this crate.
+    pub trait Sealed {}
+    impl<T: Sealed> Sealed for [T] {}
+    impl<T: Sealed> Sealed for Vec<T> {}
+    impl<T: Sealed> Sealed for Option<T> {}
+}
+
+impl<T: Give> Give for [T] {
+    fn list(&self, giver: &mut Giver<'_>) {
+        self.iter().for_each(|end| end.list(giver));
+    }
+}
+
+impl<T: Give> Give for Vec<T> {
+    fn list(&self, giver: &mut Giver<'_>) {
+        self.as_slice().list(giver);
+    }
+}
+
+impl<T: Give> Give for Option<T> {
+    fn list(&self, giver: &mut Giver<'_>) {
+        self.iter().for_each(|end| end.list(giver));
+    }
+}

@@ -1,0 +1,133 @@
+//! A panic in a child, carried to the parent as data.
+
+use std::any::Any;
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::fmt;
+use std::panic::PanicHookInfo;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, ThreadId};
+
+use serde::{Deserialize, Serialize};
+
+/// What a panic said, and where.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct PanicReport {
+    /// The message, or a note on the type of a payload that is neither `&str` nor `String`.
+    pub message: String,
+    /// `file:line:column`; empty when the child's panic hook was replaced by the body.
+    pub location: String,
+    /// The name of the thread that panicked; empty if it had none.
+    pub thread: String,
+    /// The stack, if the child ran with `RUST_BACKTRACE` (or `RUST_LIB_BACKTRACE`) set.
+    pub backtrace: Option<String>,
+}
+
+impl fmt::Display for PanicReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "panicked")?;
+        if !self.location.is_empty() {
+            write!(f, " at {}", self.location)?;
+        }
+        write!(f, ": {}", self.message)
+    }
+}
+
+type Hook = Box<dyn Fn(&PanicHookInfo<'_>) + Send + Sync>;
+
+/// The hook that was there before; it still prints what it always printed.
+static PREVIOUS: Mutex<Option<Hook>> = Mutex::new(None);
+/// Set in a child, once.
+static IN_CHILD: AtomicBool = AtomicBool::new(false);
+/// What the hook saw, oldest first. More than one when the body catches panics itself.
+static SEEN: Mutex<Vec<(ThreadId, PanicReport)>> = Mutex::new(Vec::new());
+/// How many are kept.
+const SEEN_MAX: usize = 8;
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Puts the child's hook in place just before a fork; dropping it, in the parent, undoes that.
+///
+/// The hook is exchanged in the parent because the same exchange in the child costs it the copies
+/// of several pages. Must not be made while panicking.
+pub(crate) struct ChildHook(());
+
+impl ChildHook {
+    pub(crate) fn install() -> ChildHook {
+        let previous = std::panic::take_hook();
+        *lock(&PREVIOUS) = Some(previous);
+        // Captures nothing, so there is nothing to allocate.
+        std::panic::set_hook(Box::new(note_and_pass_on));
+        ChildHook(())
+    }
+
+    /// In the child: the hook stays, and from now on notes what it sees.
+    pub(crate) fn keep_in_child(self) {
+        IN_CHILD.store(true, Ordering::Relaxed);
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for ChildHook {
+    fn drop(&mut self) {
+        let previous = lock(&PREVIOUS).take();
+        // Ours is dropped; should another thread have set one of its own meanwhile, that one is lost.
+        drop(std::panic::take_hook());
+        if let Some(previous) = previous {
+            std::panic::set_hook(previous);
+        }
+    }
+}
+
+fn note_and_pass_on(info: &PanicHookInfo<'_>) {
+    if IN_CHILD.load(Ordering::Relaxed) {
+        let backtrace = Backtrace::capture();
+        let report = PanicReport {
+            message: message_of(info.payload()),
+            location: info.location().map(ToString::to_string).unwrap_or_default(),
+            thread: thread::current().name().unwrap_or_default().to_owned(),
+            backtrace: (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string()),
+        };
+        if cfg!(panic = "abort") {
+            // Nothing will catch it: this is the last that is heard of this process.
+            crate::process::child_side::report_panic_before_abort(&report);
+        }
+        let mut seen = lock(&SEEN);
+        if seen.len() == SEEN_MAX {
+            seen.remove(0);
+        }
+        seen.push((thread::current().id(), report));
+    }
+    if let Some(previous) = &*lock(&PREVIOUS) {
+        previous(info);
+    }
+}
+
+fn message_of(payload: &(dyn Any + Send)) -> String {
+    if let Some(message) = payload.downcast_ref::<&str>() {
+        (*message).to_owned()
+    } else if let Some(message) = payload.downcast_ref::<String>() {
+        message.clone()
+    } else {
+        "(the payload is not a string)".to_owned()
+    }
+}
+
+/// The report of a panic that was caught on this thread: what the hook saw of it, else what the
+/// payload alone tells.
+pub(crate) fn report_of(payload: &(dyn Any + Send)) -> PanicReport {
+    let message = message_of(payload);
+    let this_thread = thread::current().id();
+    let seen = lock(&SEEN);
+    let noted =
+        seen.iter().rev().find(|(thread, report)| *thread == this_thread && report.message == message);
+    match noted {
+        Some((_, report)) => report.clone(),
+        None => {
+            PanicReport { message, location: String::new(), thread: String::new(), backtrace: None }
+        }
+    }
+}

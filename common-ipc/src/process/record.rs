@@ -1,0 +1,292 @@
+//! What is known of one child, shared by its handles, the reaper and the exit hook.
+
+use std::ffi::OsString;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags};
+use once_cell::sync::OnceCell;
+use parking_lot::Mutex;
+
+use crate::link::poll::{Deadline, wait_until};
+use crate::process::callbacks::{self, Callback, Exit};
+use crate::process::child::ChildError;
+use crate::process::descriptors::PrivateFd;
+use crate::process::generation::Generation;
+use crate::process::launch::AtExit;
+use crate::process::report::{self, Report};
+use crate::process::signal::Signal;
+use crate::process::state;
+use crate::process::status::{ExitStatus, PANIC_EXIT_CODE};
+use crate::sys;
+use crate::sys::pidfd::{Look, RawStatus};
+
+/// One child, from its fork until its last handle is gone.
+pub(crate) struct Record {
+    pub(crate) serial: u64,
+    pub(crate) pid: i32,
+    pub(crate) name: OsString,
+    pub(crate) home: Generation,
+    pub(crate) at_exit: AtExit,
+    /// It leads a process group of its own.
+    pub(crate) leads_group: bool,
+    pub(crate) max_output: usize,
+    /// How many handles there are; without one the reaper looks after the child.
+    pub(crate) handles: AtomicUsize,
+    /// The pidfd that a user has seen, open for as long as the record.
+    pub(crate) exposed: OnceCell<Arc<PrivateFd>>,
+    state: Mutex<State>,
+}
+
+struct State {
+    life: Life,
+    callbacks: Vec<Callback>,
+    /// Whoever stops a group's leader means the group.
+    kill_group_at_end: bool,
+}
+
+enum Life {
+    /// Not collected.
+    Running { pidfd: Arc<PrivateFd>, reports: PrivateFd },
+    /// Collected, and what is left of it.
+    Ended(Arc<Ended>),
+}
+
+/// What is left of a child: every waiter gets the same.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    /// Its last report, or what was wrong with that.
+    pub(crate) report: Result<Option<Report>, String>,
+}
+
+impl Record {
+    #[expect(clippy::too_many_arguments, reason = "the fields of a record, named at its one call")]
+    pub(crate) fn new(
+        serial: u64,
+        pid: i32,
+        name: OsString,
+        at_exit: AtExit,
+        leads_group: bool,
+        max_output: usize,
+        pidfd: PrivateFd,
+        reports: PrivateFd,
+    ) -> Record {
+        Record {
+            serial,
+            pid,
+            name,
+            home: Generation::current(),
+            at_exit,
+            leads_group,
+            max_output,
+            handles: AtomicUsize::new(0),
+            exposed: OnceCell::new(),
+            state: Mutex::new(State {
+                life: Life::Running { pidfd: Arc::new(pidfd), reports },
+                callbacks: Vec::new(),
+                kill_group_at_end: false,
+            }),
+        }
+    }
+
+    /// What is left of it, if it was collected.
+    pub(crate) fn ended(&self) -> Option<Arc<Ended>> {
+        match &self.state.lock().life {
+            Life::Ended(ended) => Some(Arc::clone(ended)),
+            Life::Running { .. } => None,
+        }
+    }
+
+    /// Its pidfd, if it wasn't collected. The clone keeps the descriptor open for whoever polls it.
+    pub(crate) fn pidfd(&self) -> Option<Arc<PrivateFd>> {
+        match &self.state.lock().life {
+            Life::Running { pidfd, .. } => Some(Arc::clone(pidfd)),
+            Life::Ended(_) => None,
+        }
+    }
+
+    /// As [`pidfd`](Record::pidfd), but gives up on a lock that doesn't come free.
+    pub(crate) fn pidfd_within(&self, patience: Duration) -> Option<Arc<PrivateFd>> {
+        match &self.state.try_lock_for(patience)?.life {
+            Life::Running { pidfd, .. } => Some(Arc::clone(pidfd)),
+            Life::Ended(_) => None,
+        }
+    }
+
+    /// Waits for its end until the deadline; `None` when that came first.
+    pub(crate) fn wait(&self, deadline: Deadline) -> Result<Option<Arc<Ended>>, ChildError> {
+        loop {
+            let Some(pidfd) = self.pidfd() else { return Ok(self.ended()) };
+            let fd = pidfd.get()?;
+            let ended = wait_until(&mut [PollFd::new(fd, PollFlags::POLLIN)], deadline)
+                .map_err(|source| ChildError::Os { step: "poll its pidfd", source })?;
+            if !ended {
+                return Ok(None);
+            }
+            self.collect()?;
+        }
+    }
+
+    /// Collects it if it has ended. This one place serves all: waiters, the reaper, the exit hook.
+    /// It never blocks for the child, so holding the lock meanwhile is short.
+    pub(crate) fn collect(&self) -> Result<(), ChildError> {
+        let mut state = self.state.lock();
+        let Life::Running { pidfd, reports } = &state.life else { return Ok(()) };
+        let pidfd = Arc::clone(pidfd);
+        let fd = pidfd.get()?;
+        let look = |reap| {
+            sys::pidfd::look(fd, reap).map_err(|source| ChildError::Os { step: "collect its status", source })
+        };
+        // A group is killed while its dead leader still holds the number that names it.
+        if state.kill_group_at_end && matches!(look(false)?, Look::Ended(_)) {
+            let _ = nix::sys::signal::killpg(
+                nix::unistd::Pid::from_raw(self.pid),
+                nix::sys::signal::Signal::SIGKILL,
+            );
+        }
+        let raw = match look(true)? {
+            Look::Running => return Ok(()),
+            Look::Ended(raw) => Some(raw),
+            Look::NotOurs => sys::pidfd::status_after_theft(fd),
+        };
+        let report = reports
+            .get()
+            .map_err(|error| error.to_string())
+            .and_then(|reports| report::drain(reports, self.max_output).map_err(|error| error.to_string()));
+        let status = status_from(raw, &report);
+        let ended = Arc::new(Ended { status, report });
+        let exit = Exit { pid: self.pid as u32, name: self.name.clone(), status: ended.status.clone() };
+        let callbacks = std::mem::take(&mut state.callbacks);
+        let before = std::mem::replace(&mut state.life, Life::Ended(ended));
+        drop(state);
+        // From here on every wait returns. The descriptors go, then the callbacks come.
+        let mut process = state::lock();
+        let removed = process.children.remove(&self.serial);
+        if let (Some(epoll), Life::Running { pidfd, .. }) = (&process.reaper, &before) {
+            if let (Ok(epoll), Ok(pidfd)) = (epoll.get(), pidfd.get()) {
+                sys::epoll::forget(epoll, pidfd);
+            }
+        }
+        drop(process);
+        drop((before, removed));
+        callbacks::enqueue(callbacks, &exit);
+        Ok(())
+    }
+
+    /// Sends a signal, unless it was collected: through the pidfd, so never to a stranger.
+    pub(crate) fn signal(&self, signal: Signal) -> Result<(), ChildError> {
+        let Some(pidfd) = self.pidfd() else { return Ok(()) };
+        send(&pidfd, signal)
+    }
+
+    /// As [`signal`](Record::signal), to the whole group if the child leads one; `to_the_end` also
+    /// kills what is left of the group when its leader has ended.
+    pub(crate) fn signal_group(&self, signal: Signal, to_the_end: bool) -> Result<(), ChildError> {
+        if !self.leads_group {
+            return self.signal(signal);
+        }
+        let mut state = self.state.lock();
+        let Life::Running { pidfd, .. } = &state.life else { return Ok(()) };
+        let pidfd = Arc::clone(pidfd);
+        state.kill_group_at_end |= to_the_end;
+        let fd = pidfd.get()?;
+        let look = sys::pidfd::look(fd, false)
+            .map_err(|source| ChildError::Os { step: "look at its status", source })?;
+        if look == Look::NotOurs {
+            // Somebody else has collected it: the number may name another group by now.
+            return Ok(());
+        }
+        let group = nix::unistd::Pid::from_raw(self.pid);
+        let known = nix::sys::signal::Signal::try_from(signal.as_raw()).ok();
+        match nix::sys::signal::killpg(group, known) {
+            Ok(()) | Err(nix::Error::ESRCH) => Ok(()),
+            Err(errno) => Err(ChildError::Os { step: "signal its group", source: errno.into() }),
+        }
+    }
+
+    /// Has `callback` called at its end, or now if that has come.
+    pub(crate) fn on_exit(&self, callback: Callback) {
+        let mut state = self.state.lock();
+        match &state.life {
+            Life::Running { .. } => state.callbacks.push(callback),
+            Life::Ended(ended) => {
+                let exit =
+                    Exit { pid: self.pid as u32, name: self.name.clone(), status: ended.status.clone() };
+                drop(state);
+                callbacks::enqueue(vec![callback], &exit);
+            }
+        }
+    }
+
+    /// Waits until it reports that it is ready. `Ok(None)`: it has ended instead, or closed its end.
+    pub(crate) fn wait_for_report(&self, deadline: Deadline) -> Result<Awaited, ChildError> {
+        let os = |source| ChildError::Os { step: "wait for its report", source };
+        let mut listening = true;
+        loop {
+            let state = self.state.lock();
+            let Life::Running { pidfd, reports } = &state.life else { return Ok(Awaited::End) };
+            let pidfd = Arc::clone(pidfd);
+            // A descriptor of its own, since another thread may collect the child meanwhile.
+            let reports = reports.get()?.try_clone_to_owned().map_err(os)?;
+            drop(state);
+            if let Some(report) = report::try_recv(reports.as_fd(), self.max_output).map_err(os)? {
+                return Ok(Awaited::Report(report));
+            }
+            let mut fds = [
+                PollFd::new(pidfd.get()?, PollFlags::POLLIN),
+                PollFd::new(reports.as_fd(), if listening { PollFlags::POLLIN } else { PollFlags::empty() }),
+            ];
+            let watched = if listening { &mut fds[..] } else { &mut fds[..1] };
+            if !wait_until(watched, deadline).map_err(os)? {
+                return Ok(Awaited::Nothing);
+            }
+            if fds[1].revents().is_some_and(|events| events.contains(PollFlags::POLLIN)) {
+                listening = !fds[1].revents().is_some_and(|events| events.contains(PollFlags::POLLHUP));
+                continue;
+            }
+            if fds[0].any().unwrap_or(false) {
+                // What it sent before its end is there by now.
+                if let Some(report) = report::try_recv(reports.as_fd(), self.max_output).map_err(os)? {
+                    return Ok(Awaited::Report(report));
+                }
+                self.collect()?;
+            }
+        }
+    }
+}
+
+/// What became of waiting for a report.
+pub(crate) enum Awaited {
+    Report(Report),
+    /// The child has ended.
+    End,
+    /// The deadline passed.
+    Nothing,
+}
+
+/// Sends a signal by a pidfd; a process that has ended takes none, and needs none.
+pub(crate) fn send(pidfd: &PrivateFd, signal: Signal) -> Result<(), ChildError> {
+    match sys::pidfd::send_signal(pidfd.get()?, signal.as_raw()) {
+        Err(error) if error.raw_os_error() != Some(libc::ESRCH) => {
+            Err(ChildError::Os { step: "send it a signal", source: error })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The kernel's word first; what the child reported adds to it, and stands in where it is missing.
+fn status_from(raw: Option<RawStatus>, report: &Result<Option<Report>, String>) -> ExitStatus {
+    let reported = report.as_ref().ok().and_then(Option::as_ref);
+    match (raw, reported) {
+        (None | Some(RawStatus::Exited(PANIC_EXIT_CODE)), Some(Report::Panicked(report))) => {
+            ExitStatus::Panicked(Arc::new(report.clone()))
+        }
+        (Some(raw), _) => ExitStatus::from_raw(raw),
+        (None, Some(Report::Output(_) | Report::NoOutput(_))) => ExitStatus::Exited(0),
+        (None, _) => ExitStatus::Unknown,
+    }
+}
+

@@ -1,0 +1,267 @@
+//! What a child tells its parent: that it is ready, why it couldn't be set up, what came out.
+//!
+//! Each child has one sequenced-packet socket pair for this. A report is one packet: a tag, then
+//! the payload, or, when that is longer than [`INLINE_MAX`], a sealed memfd with the payload. So a
+//! child never blocks on its way out, whether anybody waits for it or not, and a parent that waits
+//! has one wake-up, the end of the child: everything is there by then.
+//!
+//! A child that has become another user may be hostile. Its packets are input like any other:
+//! bounded in number and size, copied before they are decoded, and its memfd must be a sealed one,
+//! so that reading it neither blocks nor faults.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg,
+    socketpair,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::link::codec;
+use crate::process::panic_report::PanicReport;
+use crate::process::setup::SetupFailure;
+use crate::sys;
+
+/// The longest payload that travels in the packet itself. It is read into a buffer on the stack.
+const INLINE_MAX: usize = 4096;
+/// An honest child sends a readiness and one more; what comes beyond this isn't read.
+const PACKETS_MAX: usize = 8;
+
+/// A report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Report {
+    /// Set up, and about to run its body.
+    Ready,
+    /// Not set up.
+    SetupFailed(SetupFailure),
+    /// The encoded value that the body returned.
+    Output(Vec<u8>),
+    /// The body panicked.
+    Panicked(PanicReport),
+    /// The body returned, but its value can't be had.
+    NoOutput(OutputFailure),
+}
+
+/// Why a value that a body returned can't be had by the parent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum OutputFailure {
+    /// Its `Serialize` failed or panicked, or in a debug build it couldn't be decoded again.
+    Encode { type_name: String, message: String },
+    /// It is longer than allowed.
+    TooLarge { bytes: u64, max: u64 },
+    /// The kernel wouldn't carry it.
+    Undeliverable { errno: i32 },
+}
+
+const READY: u8 = 0;
+const SETUP_FAILED: u8 = 1;
+const OUTPUT: u8 = 2;
+const PANICKED: u8 = 3;
+const NO_OUTPUT: u8 = 4;
+/// Added to a tag whose payload is in the attached memfd.
+const IN_MEMFD: u8 = 0x80;
+
+/// A pair of ends: the parent's and the child's. Neither blocks.
+pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?)
+}
+
+/// Sends a report, as long as nobody else writes to this end.
+pub(crate) fn send(end: BorrowedFd<'_>, report: &Report) -> io::Result<()> {
+    match report {
+        Report::Ready => send_packet(end, READY, &[]),
+        Report::SetupFailed(failure) => send_packet(end, SETUP_FAILED, &encoded(failure)?),
+        Report::Output(bytes) => send_packet(end, OUTPUT, bytes),
+        Report::Panicked(report) => send_packet(end, PANICKED, &encoded(report)?),
+        Report::NoOutput(failure) => send_packet(end, NO_OUTPUT, &encoded(failure)?),
+    }
+}
+
+fn encoded<T: Serialize>(value: &T) -> io::Result<Vec<u8>> {
+    codec::encode(value).map_err(io::Error::other)
+}
+
+fn send_packet(end: BorrowedFd<'_>, tag: u8, payload: &[u8]) -> io::Result<()> {
+    if payload.len() <= INLINE_MAX {
+        return send_message(end, &[&[tag], payload], None);
+    }
+    let memfd = filled_memfd(payload)?;
+    send_message(end, &[&[tag | IN_MEMFD]], Some(memfd.as_fd()))
+}
+
+fn send_message(end: BorrowedFd<'_>, parts: &[&[u8]], attached: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    let parts: Vec<_> = parts.iter().map(|part| IoSlice::new(part)).collect();
+    let numbers = attached.map(|fd| [fd.as_raw_fd()]);
+    let control: Vec<_> = numbers.iter().map(|numbers| ControlMessage::ScmRights(numbers)).collect();
+    sys::retry(|| {
+        Ok(sendmsg::<()>(end.as_raw_fd(), &parts, &control, MsgFlags::MSG_NOSIGNAL, None)?)
+    })?;
+    Ok(())
+}
+
+/// The payload in memory of the kernel's, which nobody can change any more.
+fn filled_memfd(payload: &[u8]) -> io::Result<OwnedFd> {
+    // A limit on file sizes counts here as well; past it the signal would come before the error.
+    sys::signals::set_disposition(libc::SIGXFSZ, true)?;
+    let memfd = memfd_create("report", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
+    let file = std::fs::File::from(memfd);
+    file.write_all_at(payload, 0)?;
+    fcntl(&file, FcntlArg::F_ADD_SEALS(needed_seals()))?;
+    Ok(file.into())
+}
+
+fn needed_seals() -> SealFlag {
+    SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW
+}
+
+/// Receives a report if one is there. `Ok(None)`: none now, or never again.
+///
+/// # Errors
+///
+/// A packet that no honest child sends, or a payload of more than `max_output` bytes.
+pub(crate) fn try_recv(end: BorrowedFd<'_>, max_output: usize) -> io::Result<Option<Report>> {
+    let mut tag = [0u8];
+    let mut inline = [0u8; INLINE_MAX];
+    let mut control = nix::cmsg_space!([std::os::fd::RawFd; 1]);
+    let (length, truncated, attached) = {
+        let mut parts = [IoSliceMut::new(&mut tag), IoSliceMut::new(&mut inline)];
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
+        let received = loop {
+            match recvmsg::<()>(end.as_raw_fd(), &mut parts, Some(&mut control), flags) {
+                Ok(received) => break received,
+                Err(nix::Error::EINTR) => {}
+                Err(nix::Error::EAGAIN | nix::Error::ECONNRESET) => return Ok(None),
+                Err(errno) => return Err(errno.into()),
+            }
+        };
+        let mut attached = None;
+        for message in received.cmsgs()? {
+            if let ControlMessageOwned::ScmRights(numbers) = message {
+                attached = numbers.into_iter().map(sys::descriptors::received).next_back().or(attached);
+            }
+        }
+        (received.bytes, received.flags.contains(MsgFlags::MSG_TRUNC), attached)
+    };
+    if length == 0 {
+        return Ok(None);
+    }
+    if truncated {
+        return Err(garbled("a packet too long"));
+    }
+    let in_memfd = tag[0] & IN_MEMFD != 0;
+    let payload = match (in_memfd, attached) {
+        (false, None) => inline[..length - 1].to_vec(),
+        (true, Some(memfd)) => read_memfd(memfd, max_output)?,
+        _ => return Err(garbled("a packet and its descriptors don't match")),
+    };
+    parse(tag[0] & !IN_MEMFD, payload).map(Some)
+}
+
+fn parse(tag: u8, payload: Vec<u8>) -> io::Result<Report> {
+    let undecodable = |error: codec::DecodeError| garbled(&error.to_string());
+    Ok(match tag {
+        READY => Report::Ready,
+        SETUP_FAILED => Report::SetupFailed(codec::decode(&payload).map_err(undecodable)?),
+        OUTPUT => Report::Output(payload),
+        PANICKED => Report::Panicked(codec::decode(&payload).map_err(undecodable)?),
+        NO_OUTPUT => Report::NoOutput(codec::decode(&payload).map_err(undecodable)?),
+        _ => return Err(garbled("an unknown kind")),
+    })
+}
+
+fn read_memfd(memfd: OwnedFd, max_output: usize) -> io::Result<Vec<u8>> {
+    // Only memory can be sealed: this isn't a pipe, a device or somebody's remote file.
+    let seals = SealFlag::from_bits_truncate(fcntl(&memfd, FcntlArg::F_GET_SEALS)?);
+    if !seals.contains(needed_seals()) {
+        return Err(garbled("a memfd that isn't sealed"));
+    }
+    let file = std::fs::File::from(memfd);
+    let length = file.metadata()?.len();
+    if length > max_output as u64 {
+        return Err(garbled(&format!("{length} bytes where {max_output} are allowed")));
+    }
+    let mut payload = vec![0; length as usize];
+    file.read_exact_at(&mut payload, 0)?;
+    Ok(payload)
+}
+
+fn garbled(why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("the child's report is garbled: {why}"))
+}
+
+/// After a child's end: the last thing that it reported, if anything.
+pub(crate) fn drain(end: BorrowedFd<'_>, max_output: usize) -> io::Result<Option<Report>> {
+    let mut last = None;
+    for _ in 0..PACKETS_MAX {
+        match try_recv(end, max_output)? {
+            Some(Report::Ready) => {}
+            Some(report) => last = Some(report),
+            None => break,
+        }
+    }
+    Ok(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ends() -> (OwnedFd, OwnedFd) {
+        pair().unwrap()
+    }
+
+    #[test]
+    fn short_and_long_outputs_arrive() {
+        let (parent, child) = ends();
+        for length in [0, 1, INLINE_MAX, INLINE_MAX + 1, 3 << 20] {
+            let report = Report::Output((0..length).map(|n| n as u8).collect());
+            send(child.as_fd(), &report).unwrap();
+            assert_eq!(try_recv(parent.as_fd(), 4 << 20).unwrap(), Some(report));
+        }
+        assert_eq!(try_recv(parent.as_fd(), 1).unwrap(), None);
+    }
+
+    #[test]
+    fn an_output_over_the_limit_is_an_error() {
+        let (parent, child) = ends();
+        send(child.as_fd(), &Report::Output(vec![7; 10_000])).unwrap();
+        let error = try_recv(parent.as_fd(), 9_999).unwrap_err();
+        assert!(error.to_string().contains("10000 bytes where 9999"), "{error}");
+    }
+
+    #[test]
+    fn what_no_honest_child_sends_is_an_error() {
+        let (parent, child) = ends();
+        let recv = || try_recv(parent.as_fd(), 1 << 20).unwrap_err().kind();
+        send_message(child.as_fd(), &[&[99]], None).unwrap();
+        assert_eq!(recv(), io::ErrorKind::InvalidData);
+        send_message(child.as_fd(), &[&[OUTPUT | IN_MEMFD]], None).unwrap();
+        assert_eq!(recv(), io::ErrorKind::InvalidData);
+        send_message(child.as_fd(), &[&[PANICKED], &[255; 100]], None).unwrap();
+        assert_eq!(recv(), io::ErrorKind::InvalidData);
+        send_message(child.as_fd(), &[&vec![OUTPUT; INLINE_MAX + 2]], None).unwrap();
+        assert_eq!(recv(), io::ErrorKind::InvalidData);
+        // Not memory: F_GET_SEALS itself refuses it.
+        let null = std::fs::File::open("/dev/zero").unwrap();
+        send_message(child.as_fd(), &[&[OUTPUT | IN_MEMFD]], Some(null.as_fd())).unwrap();
+        assert!(try_recv(parent.as_fd(), 1 << 20).is_err());
+        let unsealed = memfd_create("open", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING).unwrap();
+        send_message(child.as_fd(), &[&[OUTPUT | IN_MEMFD]], Some(unsealed.as_fd())).unwrap();
+        assert_eq!(recv(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn a_flood_is_cut() {
+        let (parent, child) = ends();
+        for _ in 0..PACKETS_MAX {
+            send(child.as_fd(), &Report::Ready).unwrap();
+        }
+        send(child.as_fd(), &Report::Output(vec![1])).unwrap();
+        assert_eq!(drain(parent.as_fd(), 10).unwrap(), None);
+    }
+}

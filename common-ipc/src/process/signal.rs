@@ -1,0 +1,61 @@
+//! Signals by their names.
+
+use std::fmt;
+
+/// A signal: a number from 1 to 64.
+///
+/// ```
+/// use common_ipc::process::Signal;
+///
+/// assert_eq!(Signal::TERM.to_string(), "SIGTERM");
+/// assert_eq!(Signal::from_raw(40).map(|signal| signal.to_string()).as_deref(), Some("signal 40"));
+/// assert_eq!(Signal::from_raw(0), None);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Signal(i32);
+
+impl Signal {
+    /// The terminal or the session is gone.
+    pub const HUP: Signal = Signal(libc::SIGHUP);
+    /// Ctrl-C at the terminal.
+    pub const INT: Signal = Signal(libc::SIGINT);
+    /// Ctrl-\ at the terminal.
+    pub const QUIT: Signal = Signal(libc::SIGQUIT);
+    /// `abort` was called.
+    pub const ABRT: Signal = Signal(libc::SIGABRT);
+    /// The end, without a chance to do anything about it.
+    pub const KILL: Signal = Signal(libc::SIGKILL);
+    /// A use of memory that isn't there.
+    pub const SEGV: Signal = Signal(libc::SIGSEGV);
+    /// For the program's own purposes.
+    pub const USR1: Signal = Signal(libc::SIGUSR1);
+    /// For the program's own purposes.
+    pub const USR2: Signal = Signal(libc::SIGUSR2);
+    /// The polite request to end.
+    pub const TERM: Signal = Signal(libc::SIGTERM);
+    /// Go on after a stop.
+    pub const CONT: Signal = Signal(libc::SIGCONT);
+    /// Stop until SIGCONT; can't be refused.
+    pub const STOP: Signal = Signal(libc::SIGSTOP);
+
+    /// The signal with this number, if there can be one: 1 to 64.
+    #[must_use]
+    pub const fn from_raw(number: i32) -> Option<Signal> {
+        if 1 <= number && number <= crate::sys::signals::LAST { Some(Signal(number)) } else { None }
+    }
+
+    /// Its number.
+    #[must_use]
+    pub const fn as_raw(self) -> i32 {
+        self.0
+    }
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match nix::sys::signal::Signal::try_from(self.0) {
+            Ok(known) => f.write_str(known.as_str()),
+            Err(_) => write!(f, "signal {}", self.0),
+        }
+    }
+}

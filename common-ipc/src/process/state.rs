@@ -1,0 +1,99 @@
+//! What the library keeps for the process as a whole: its children and its own threads.
+//!
+//! It belongs to one process. A forked child finds a copy of its parent's and starts anew, at the
+//! first look; the copy is forgotten rather than dropped, because it holds callbacks that captured
+//! the parent's values, whose destructors are the parent's business.
+//!
+//! The lock is held across a fork, so the copy is never half changed. It is one of the standard
+//! library's, whose whole state is one word, so the child can unlock its copy.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use crate::process::callbacks::Job;
+use crate::process::descriptors::PrivateFd;
+use crate::process::gate;
+use crate::process::generation::Generation;
+use crate::process::record::Record;
+
+/// The state of one process.
+pub(crate) struct State {
+    home: Generation,
+    /// The children that haven't been collected, by their serial numbers.
+    pub(crate) children: BTreeMap<u64, Arc<Record>>,
+    /// How many threads the library has here.
+    pub(crate) library_threads: usize,
+    /// How many of them are in a user's callback. Changed only inside the gate.
+    pub(crate) in_callback: usize,
+    /// What the reaper waits on, once it runs.
+    pub(crate) reaper: Option<Arc<PrivateFd>>,
+    /// The way to the callback thread, once it runs.
+    pub(crate) callbacks: Option<crossbeam_channel::Sender<Job>>,
+    /// Callbacks that are due or running.
+    pub(crate) callbacks_pending: usize,
+}
+
+static STATE: Mutex<Option<State>> = Mutex::new(None);
+/// Told whenever `callbacks_pending` becomes less.
+pub(crate) static CALLBACK_DONE: Condvar = Condvar::new();
+
+/// The state, locked.
+pub(crate) struct Locked(MutexGuard<'static, Option<State>>);
+
+/// Locks this process's state.
+pub(crate) fn lock() -> Locked {
+    Locked::new(STATE.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Locks it unless somebody else has.
+pub(crate) fn try_lock() -> Option<Locked> {
+    match STATE.try_lock() {
+        Ok(guard) => Some(Locked::new(guard)),
+        Err(std::sync::TryLockError::Poisoned(poisoned)) => Some(Locked::new(poisoned.into_inner())),
+        Err(std::sync::TryLockError::WouldBlock) => None,
+    }
+}
+
+impl Locked {
+    fn new(mut guard: MutexGuard<'static, Option<State>>) -> Locked {
+        let home = Generation::current();
+        if guard.as_ref().is_none_or(|state| state.home != home) {
+            let fresh = State {
+                home,
+                children: BTreeMap::new(),
+                library_threads: 0,
+                in_callback: 0,
+                reaper: None,
+                callbacks: None,
+                callbacks_pending: 0,
+            };
+            if let Some(parents) = guard.replace(fresh) {
+                std::mem::forget(parents);
+                gate::reset();
+            }
+        }
+        Locked(guard)
+    }
+
+    /// Lets go of the lock until a callback is done or the time is over.
+    pub(crate) fn wait_for_callback(self, timeout: std::time::Duration) -> Locked {
+        let (guard, _) =
+            CALLBACK_DONE.wait_timeout(self.0, timeout).unwrap_or_else(PoisonError::into_inner);
+        Locked(guard)
+    }
+}
+
+impl std::ops::Deref for Locked {
+    type Target = State;
+    #[expect(clippy::expect_used, reason = "made by `Locked::new` and by nothing else, which fills it")]
+    fn deref(&self) -> &State {
+        self.0.as_ref().expect("filled when it was locked")
+    }
+}
+
+impl std::ops::DerefMut for Locked {
+    #[expect(clippy::expect_used, reason = "made by `Locked::new` and by nothing else, which fills it")]
+    fn deref_mut(&mut self) -> &mut State {
+        self.0.as_mut().expect("filled when it was locked")
+    }
+}

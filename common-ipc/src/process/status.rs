@@ -1,0 +1,84 @@
+//! How a child ended.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::process::panic_report::PanicReport;
+use crate::process::signal::Signal;
+use crate::sys::pidfd::RawStatus;
+
+/// The exit code of a child whose body panicked: the one with which Rust's own `main` ends.
+pub const PANIC_EXIT_CODE: i32 = 101;
+
+/// How a child ended. An exit code is never confused with a signal, nor "nobody knows" with success.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ExitStatus {
+    /// It ended by itself, with this code (0 to 255): 0 when its body returned, otherwise the one
+    /// that its code passed to `exit`.
+    Exited(i32),
+    /// A signal ended it.
+    Signaled {
+        /// Which one.
+        signal: Signal,
+        /// Whether the kernel wrote a core dump.
+        core_dumped: bool,
+    },
+    /// Its body panicked.
+    Panicked(Arc<PanicReport>),
+    /// It has ended, but somebody else collected its status (a `waitpid(-1)` elsewhere in the
+    /// program, or SIGCHLD set to be ignored), the kernel is older than 6.15, and the child had
+    /// not reported that its body was done.
+    Unknown,
+}
+
+impl ExitStatus {
+    /// Whether it ended by itself with code 0.
+    #[must_use]
+    pub fn success(&self) -> bool {
+        matches!(self, ExitStatus::Exited(0))
+    }
+
+    /// The exit code, if it ended by itself: 101 after a panic.
+    #[must_use]
+    pub fn code(&self) -> Option<i32> {
+        match self {
+            ExitStatus::Exited(code) => Some(*code),
+            ExitStatus::Panicked(_) => Some(PANIC_EXIT_CODE),
+            ExitStatus::Signaled { .. } | ExitStatus::Unknown => None,
+        }
+    }
+
+    /// The signal that ended it, if one did.
+    #[must_use]
+    pub fn signal(&self) -> Option<Signal> {
+        match self {
+            ExitStatus::Signaled { signal, .. } => Some(*signal),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn from_raw(raw: RawStatus) -> ExitStatus {
+        match raw {
+            RawStatus::Exited(code) => ExitStatus::Exited(code),
+            RawStatus::Signaled { signal, core_dumped } => match Signal::from_raw(signal) {
+                Some(signal) => ExitStatus::Signaled { signal, core_dumped },
+                None => ExitStatus::Unknown,
+            },
+        }
+    }
+}
+
+impl fmt::Display for ExitStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ExitStatus::Exited(code) => write!(f, "exited with code {code}"),
+            ExitStatus::Signaled { signal, core_dumped: false } => write!(f, "was ended by {signal}"),
+            ExitStatus::Signaled { signal, core_dumped: true } => {
+                write!(f, "was ended by {signal} (core dumped)")
+            }
+            ExitStatus::Panicked(report) => write!(f, "{report}"),
+            ExitStatus::Unknown => f.write_str("ended, but its status was collected by somebody else"),
+        }
+    }
+}

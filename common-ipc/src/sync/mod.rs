@@ -1,0 +1,5 @@
+//! Synchronisation between processes.
+
+pub mod event;
+
+pub use event::Event;

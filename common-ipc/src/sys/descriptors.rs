@@ -1,0 +1,70 @@
+//! Descriptors by number: what a forked child does to copies that it must not keep.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use super::check;
+
+/// Closes the numbers `first` to `last` in a forked child.
+///
+/// The caller owns the copies behind these numbers and lets nothing in this process use or close
+/// them afterwards: [`PrivateFd`](crate::process::descriptors::PrivateFd) sees to both.
+pub(crate) fn close_range(first: RawFd, last: RawFd) {
+    // SAFETY: three integers. That no live OwnedFd stands behind a number closed here is the
+    // caller's promise, as above.
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, first as u32, last as u32, 0) };
+    if closed != 0 {
+        // Linux before 5.9, or a filter that doesn't know the call.
+        for number in first..=last {
+            // SAFETY: as above.
+            unsafe { libc::close(number) };
+        }
+    }
+}
+
+/// Puts a copy of `with` behind `number`, which stays open: whoever still holds that number
+/// can neither reach what was there nor harm what might be opened later.
+pub(crate) fn replace(number: RawFd, with: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: two descriptors and a flag; both numbers stay owned by whom they were owned by.
+    check(unsafe { libc::dup3(with.as_raw_fd(), number, libc::O_CLOEXEC) }.into()).map(drop)
+}
+
+/// Makes `fd` descriptor `number`, without FD_CLOEXEC: for standard input, output and error.
+pub(crate) fn place(fd: BorrowedFd<'_>, number: RawFd) -> io::Result<()> {
+    if fd.as_raw_fd() == number {
+        // SAFETY: F_SETFD takes an integer; the descriptor is borrowed, so it is open.
+        return check(unsafe { libc::fcntl(number, libc::F_SETFD, 0) }.into()).map(drop);
+    }
+    // SAFETY: two numbers; 0 to 2 belong to the process as a whole.
+    check(unsafe { libc::dup2(fd.as_raw_fd(), number) }.into()).map(drop)
+}
+
+/// Has the kernel send `signal` to this process when the other end of the socket `fd` is gone.
+///
+/// `arm_owner` chooses the process and must be called in the one that is to be signalled; the
+/// other settings belong to the open file and may be made before a fork.
+pub(crate) fn arm_signal(fd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+    // fcntl(2): F_SETSIG is Linux's own, 10 on every architecture, and missing from libc.
+    const F_SETSIG: libc::c_int = 10;
+    let number = fd.as_raw_fd();
+    // SAFETY: integers only, on a descriptor that is open.
+    unsafe {
+        check(libc::fcntl(number, F_SETSIG, signal).into())?;
+        check(libc::fcntl(number, libc::F_SETFL, libc::O_ASYNC | libc::O_NONBLOCK).into())?;
+    }
+    Ok(())
+}
+
+/// The second half of [`arm_signal`].
+pub(crate) fn arm_owner(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let pid = std::process::id() as libc::c_int;
+    // SAFETY: integers only, on a descriptor that is open.
+    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETOWN, pid) }.into()).map(drop)
+}
+
+/// Owns a descriptor that the kernel has just put into a control message.
+pub(crate) fn received(number: RawFd) -> OwnedFd {
+    // SAFETY: the kernel made this descriptor for this process when the message was received,
+    // and the caller is the only one who has seen its number.
+    unsafe { OwnedFd::from_raw_fd(number) }
+}

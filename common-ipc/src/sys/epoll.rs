@@ -1,0 +1,49 @@
+//! The reaper's epoll: descriptors watched once each.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use super::check;
+
+/// How many events one wait returns at the most.
+pub(crate) const BATCH: usize = 64;
+
+/// A new epoll descriptor, close-on-exec.
+pub(crate) fn create() -> io::Result<OwnedFd> {
+    // SAFETY: takes a flag and returns a new descriptor or -1.
+    let fd = check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) }.into())?;
+    // SAFETY: the kernel has just made this descriptor for us; nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// Has one `wait` return `token` when `fd` is readable; only one, since a forked copy of the
+/// descriptor may keep the registration alive after it was closed here.
+pub(crate) fn watch_once(epoll: BorrowedFd<'_>, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
+    let mut event = libc::epoll_event { events: (libc::EPOLLIN | libc::EPOLLONESHOT) as u32, u64: token };
+    // SAFETY: event is valid for the call; the kernel copies it.
+    let added =
+        unsafe { libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, fd.as_raw_fd(), &mut event) };
+    check(added.into()).map(drop)
+}
+
+/// Ends the watch, if there is one.
+pub(crate) fn forget(epoll: BorrowedFd<'_>, fd: BorrowedFd<'_>) {
+    // SAFETY: since Linux 2.6.9 the event may be null here. That it wasn't watched is fine.
+    unsafe {
+        libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_DEL, fd.as_raw_fd(), std::ptr::null_mut())
+    };
+}
+
+/// Waits, in a bare system call, until something watched is readable; appends the tokens.
+pub(crate) fn wait(epoll: BorrowedFd<'_>, tokens: &mut Vec<u64>) -> io::Result<()> {
+    let mut events = [libc::epoll_event { events: 0, u64: 0 }; BATCH];
+    let count = super::retry(|| {
+        // SAFETY: events has room for as many as are asked for.
+        check(
+            unsafe { libc::epoll_wait(epoll.as_raw_fd(), events.as_mut_ptr(), BATCH as libc::c_int, -1) }
+                .into(),
+        )
+    })?;
+    tokens.extend(events[..count as usize].iter().map(|event| event.u64));
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! fork itself, and the ways out of a child.
+
+use std::io;
+use std::ptr;
+
+use super::check;
+
+/// Which side of the fork this is.
+pub(crate) enum Forked {
+    /// The new process.
+    Child,
+    /// The old one, with the pid of the new.
+    Parent(i32),
+}
+
+/// Forks by libc's `fork`, which keeps malloc and libc's own state whole in the child and runs
+/// the `pthread_atfork` handlers of other libraries; a bare clone would do neither.
+///
+/// Safe to call: that a child of a program with several threads may find locks held for ever is
+/// a matter of liveness, kept out by the fork rule of the caller.
+pub(crate) fn fork() -> io::Result<Forked> {
+    // SAFETY: fork has no preconditions of memory safety; the child continues with a private
+    // copy of everything.
+    let pid = check(libc::c_long::from(unsafe { libc::fork() }))?;
+    Ok(if pid == 0 { Forked::Child } else { Forked::Parent(pid as i32) })
+}
+
+/// Ends the process at once: no destructors, no atexit handlers, no flushing.
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit never returns and touches no memory of ours.
+    unsafe { libc::_exit(code) }
+}
+
+unsafe extern "C" {
+    // glibc, <stdlib.h>: like atexit, but the handler is told the exit code.
+    fn on_exit(
+        handler: extern "C" fn(libc::c_int, *mut libc::c_void),
+        argument: *mut libc::c_void,
+    ) -> libc::c_int;
+    // glibc, <stdio_ext.h>: how many bytes wait in an output buffer.
+    fn __fpending(stream: *mut libc::FILE) -> libc::size_t;
+    static stdout: *mut libc::FILE;
+}
+
+static TRAPPED: std::sync::OnceLock<fn(i32) -> !> = std::sync::OnceLock::new();
+
+extern "C" fn trapped(code: libc::c_int, _: *mut libc::c_void) {
+    if let Some(leave) = TRAPPED.get() {
+        leave(code);
+    }
+}
+
+/// From now on `exit(code)` in this process runs the handlers registered after this call, then
+/// `leave(code)`, and none that were registered before it: handlers run last in, first out.
+///
+/// Called in a child right after the fork, so that its parent's handlers never run in it.
+/// `leave` must be the same function in each call of a process and its ancestors.
+pub(crate) fn trap_exit(leave: fn(i32) -> !) {
+    TRAPPED.get_or_init(|| leave);
+    // SAFETY: the handler is a plain function that lives as long as the program; it doesn't look
+    // at its argument. Out of memory leaves no handler, which `exit` then can't be caught by:
+    // the child has other things to fail on first.
+    unsafe { on_exit(trapped, ptr::null_mut()) };
+}
+
+static AT_EXIT: std::sync::OnceLock<fn()> = std::sync::OnceLock::new();
+
+extern "C" fn at_exit_entry() {
+    if let Some(hook) = AT_EXIT.get() {
+        hook();
+    }
+}
+
+/// Has `hook` run when the program ends by returning from `main` or by `exit`; registered once
+/// however often it is called.
+pub(crate) fn at_exit(hook: fn()) {
+    if AT_EXIT.set(hook).is_ok() {
+        // SAFETY: the handler is a plain function that lives as long as the program.
+        unsafe { libc::atexit(at_exit_entry) };
+    }
+}
+
+/// Writes out what C code left in its output streams.
+pub(crate) fn flush_c_streams() {
+    // SAFETY: a null stream means all output streams; libc locks them itself.
+    unsafe { libc::fflush(ptr::null_mut()) };
+}
+
+/// Writes out C's streams if its standard output holds anything: for the common child that never
+/// used C's streams, a read instead of the copies of several pages that flushing costs after a fork.
+pub(crate) fn flush_c_stdout_if_pending() {
+    // SAFETY: libc's stdout is a valid stream for the life of the program, and reading its count
+    // from the only thread that uses it in a forked child doesn't race.
+    if unsafe { __fpending(stdout) } != 0 {
+        flush_c_streams();
+    }
+}

@@ -1,0 +1,35 @@
+//! Raw system calls: the only unsafe code of the workspace, one subject a file.
+//!
+//! Everything here is a thin, safe door to one thing that neither the standard library nor nix
+//! offers, with the reason for its soundness beside each unsafe block. The two doors that stay
+//! `unsafe fn` are in [`fork_rule`], because only their caller can know that they are used well.
+#![expect(unsafe_code, reason = "the workspace's one home for unsafe code")]
+
+use std::io;
+
+pub(crate) mod descriptors;
+pub(crate) mod environment;
+pub(crate) mod epoll;
+pub(crate) mod fork;
+pub(crate) mod fork_rule;
+pub(crate) mod futex;
+pub(crate) mod generation;
+pub(crate) mod pidfd;
+pub(crate) mod priority;
+pub(crate) mod signals;
+pub(crate) mod threads;
+
+/// The one funnel for the C convention "negative is an error, look at errno".
+fn check(returned: libc::c_long) -> io::Result<libc::c_long> {
+    if returned < 0 { Err(io::Error::last_os_error()) } else { Ok(returned) }
+}
+
+/// The one loop for calls that a signal may interrupt.
+pub(crate) fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Signals as numbers: dispositions and waiting for blocked ones, real-time signals included,
+//! which nix's enum leaves out.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::time::Duration;
+
+use super::check;
+
+/// The largest signal number of Linux.
+pub(crate) const LAST: i32 = 64;
+
+/// What a process does with a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Disposition {
+    Default,
+    Ignored,
+    Handled,
+}
+
+/// Asks what happens on `signal`; `None` for a number that has no disposition to ask for.
+pub(crate) fn disposition(signal: i32) -> Option<Disposition> {
+    let mut action = MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: the new action is null, so this only asks; the old one has room to be written to.
+    if unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) } != 0 {
+        return None;
+    }
+    // SAFETY: sigaction succeeded and has filled it in.
+    Some(match unsafe { action.assume_init() }.sa_sigaction {
+        libc::SIG_DFL => Disposition::Default,
+        libc::SIG_IGN => Disposition::Ignored,
+        _ => Disposition::Handled,
+    })
+}
+
+/// Sets `signal` to its default action, or to be ignored.
+pub(crate) fn set_disposition(signal: i32, ignored: bool) -> io::Result<()> {
+    let handler = if ignored { libc::SIG_IGN } else { libc::SIG_DFL };
+    // SAFETY: neither of the two is code of ours; no handler can run because of this.
+    let before = unsafe { libc::signal(signal, handler) };
+    if before == libc::SIG_ERR { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Takes one of `signals`, which must be blocked, from those that are pending, waiting for up to
+/// `timeout`. `None` means that none came.
+pub(crate) fn wait_for(signals: &[i32], timeout: Duration) -> io::Result<Option<i32>> {
+    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+    let deadline = std::time::Instant::now().checked_add(timeout);
+    // SAFETY: sigemptyset initialises the set; sigaddset only changes it.
+    let set = unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        for signal in signals {
+            libc::sigaddset(set.as_mut_ptr(), *signal);
+        }
+        set.assume_init()
+    };
+    loop {
+        // A deadline too far away to be an Instant is waited for in pieces of an hour.
+        let left = match deadline {
+            Some(deadline) => deadline.saturating_duration_since(std::time::Instant::now()),
+            None => Duration::from_secs(3600),
+        };
+        let time = libc::timespec {
+            tv_sec: left.as_secs().min(i32::MAX as u64) as libc::time_t,
+            tv_nsec: left.subsec_nanos().into(),
+        };
+        // SAFETY: set and time are valid; the null pointer says that no details are wanted.
+        let taken = unsafe { libc::sigtimedwait(&set, std::ptr::null_mut(), &time) };
+        match check(taken.into()) {
+            Ok(signal) => return Ok(Some(signal as i32)),
+            Err(error) if error.raw_os_error() == Some(libc::EAGAIN) && deadline.is_some() => return Ok(None),
+            Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => {}
+            Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Task objects that run in a process of their own, once or in a loop.
+//!
+//! ```
+//! let total = offspring::spawn(|| (1..=1_000_000u64).sum::<u64>())?.join()?;
+//! assert_eq!(total, 500_000_500_000);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! That is all there is to a closure. It is moved into the child by a fork, so it may capture
+//! anything; what it returns comes back serialised. If it panics, is killed or crashes, `join` says
+//! so: no call hangs because a process died.
+//!
+//! A unit of work with a name and a state is an object. Implement [`Subprocess`] to run it once:
+//!
+//! ```
+//! use offspring::{RemoteError, Subprocess};
+//!
+//! struct FileSize {
+//!     path: std::path::PathBuf,
+//! }
+//!
+//! impl Subprocess for FileSize {
+//!     type Output = Result<u64, RemoteError>;
+//!
+//!     fn run(&mut self) -> Self::Output {
+//!         Ok(std::fs::metadata(&self.path)?.len())
+//!     }
+//! }
+//!
+//! let size = FileSize { path: "/proc/self/exe".into() }.spawn()?.wait()??;
+//! assert!(size > 0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! or [`SubprocessLoop`] to run it again and again until it is told to stop.
+//!
+//! # What to know
+//!
+//! - **Start processes before threads.** A fork copies the locks of other threads in whatever state
+//!   they are; so a start in a program with other threads is refused, and the error says what to
+//!   do: [`StartError::Refused`].
+//! - **Dropping a handle doesn't stop its task.** The exit of the program does: it tells every
+//!   running task to terminate, or waits for it, as the task says
+//!   ([`Subprocess::TERMINATE_ON_SHUTDOWN`]). Should the program be killed, its tasks are killed
+//!   with it.
+//! - **What the task holds exists twice** from the start on. The parent's copy is dropped when the
+//!   task was started, the child's when `run` returns: values that delete or write something when
+//!   they are dropped belong into `run`.
+//! - **The types of outputs** are serde types in a format that isn't self-describing: untagged or
+//!   internally tagged enums, `flatten` and `skip_serializing_if` don't survive; in debug builds
+//!   such an output is an error that names its type.
+//!
+//! # From the Python package offspring
+//!
+//! | Python | here |
+//! |---|---|
+//! | `init(*args)` | a constructor of your own: it runs in the parent |
+//! | `run()` | [`Subprocess::run`], with a typed result |
+//! | `begin()`, `loop()`, `end()` | [`SubprocessLoop::begin`], [`step`](SubprocessLoop::step), [`end`](SubprocessLoop::end) |
+//! | a duration, `False` or nothing from `loop()` | [`LoopStep::After`], [`LoopStep::Stop`], [`LoopStep::Again`] |
+//! | `MyTask(..)` starts | [`Subprocess::spawn`] |
+//! | `.start()` with `EXPLICIT_START` | [`Handle::start`] |
+//! | `.wait()`, `.shutdown()`, `.process` | [`Handle::wait`], [`Handle::shutdown`], [`Handle::process`] |
+//! | `WAIT_FOR_CHILD`, `TERMINATE_ON_SHUTDOWN`, `EXPLICIT_START` | constants of the same names |
+//! | the atexit handler | the same, bounded: a task that doesn't end within 5 s of SIGTERM is killed |
+//!
+//! Where the original hangs - a child that dies while its start waits for it, a `shutdown` of one
+//! that ignores SIGTERM - these return, and say what happened. Where it skips `end()` - SIGTERM
+//! right after the start - this runs it.
+
+mod handle;
+mod subprocess;
+mod subprocess_loop;
+
+pub use common_ipc::RemoteError;
+pub use common_ipc::process::{
+    Child, ChildError, ExitStatus, JoinError, LaunchOptions, PanicReport, ParentDeath, ProcessGroup, Refusal,
+    Resource, Sigint, Signal, StartError, Stdio, StopStep, Stopped, active_children,
+};
+pub use handle::Handle;
+pub use subprocess::{Subprocess, spawn, spawn_with};
+pub use subprocess_loop::{LoopStep, SubprocessLoop};
