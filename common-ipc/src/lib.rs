@@ -32,7 +32,7 @@
 //! | needed | without it |
 //! |---|---|
 //! | pidfd_open, pidfd_send_signal, waitid on a pidfd | `StartError::Os`, `ChildError::Os` |
-//! | memfd_create | outputs of more than 4 KiB are `JoinError::Undeliverable` |
+//! | memfd_create | outputs of more than 512 bytes are `JoinError::Undeliverable` |
 //! | unshare (to count threads) | the count in /proc |
 //! | /proc | the other one of the two; without both, `Refusal::ThreadsUnknown` once the program isn't allowed to assume one thread |
 //! | close_range | one close for each descriptor |

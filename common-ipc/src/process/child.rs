@@ -71,7 +71,7 @@ pub enum JoinError {
         /// What is allowed.
         max: u64,
     },
-    /// The body returned, but its value couldn't be sent: outputs of more than 4 KiB need a
+    /// The body returned, but its value couldn't be sent: outputs of more than 512 bytes need a
     /// descriptor and memory in the child, and count as a file for its limits.
     #[error("the child's output could not be sent: {0}")]
     Undeliverable(#[source] io::Error),
@@ -395,6 +395,6 @@ fn output_of<O: DeserializeOwned>(ended: &Ended) -> Result<O, JoinError> {
 /// ```
 #[must_use]
 pub fn active_children() -> Vec<Child> {
-    let records: Vec<_> = state::lock().children.values().cloned().collect();
+    let records = state::lock().children();
     records.into_iter().map(Child::new).filter(|child| child.is_alive().unwrap_or(true)).collect()
 }

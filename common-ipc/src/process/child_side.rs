@@ -1,11 +1,9 @@
 //! The child's way from the fork to its end. It never returns.
 
 use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
-
-use nix::sys::stat::fstat;
+use std::sync::{Mutex, PoisonError};
 
 use crate::process::after_fork;
 use crate::process::exit_hook;
@@ -14,7 +12,7 @@ use crate::process::options::{DEFAULT_MAX_OUTPUT, Prepared, Sigint};
 use crate::process::panic_report::{self, PanicReport};
 use crate::process::report::{self, OutputFailure, Report};
 use crate::process::setup;
-use crate::process::signals;
+use crate::process::signals::{self, ToReset};
 use crate::process::status::PANIC_EXIT_CODE;
 use crate::sys;
 
@@ -25,6 +23,7 @@ const SETUP_EXIT_CODE: i32 = 125;
 pub(crate) struct ChildStart<'a> {
     pub(crate) prepared: &'a Prepared<'a>,
     pub(crate) reports: OwnedFd,
+    pub(crate) to_reset: ToReset,
     pub(crate) death_signal: Option<i32>,
     pub(crate) forked_by_main_thread: bool,
     pub(crate) handshake: bool,
@@ -32,19 +31,14 @@ pub(crate) struct ChildStart<'a> {
 }
 
 /// This process's end of its report link.
-struct Reports {
-    fd: OwnedFd,
-    /// The socket's inode: whether it still is this socket that stands behind the number.
-    inode: Option<u64>,
-}
+struct Reports(OwnedFd);
 
 /// Where panics abort, the panic hook is the last to run, and needs the link.
-static OF_THIS_PROCESS: Mutex<Option<Arc<Reports>>> = Mutex::new(None);
+static REPORTS: Mutex<Option<Reports>> = Mutex::new(None);
 
 /// Called by the panic hook when nothing will catch the panic.
 pub(crate) fn report_panic_before_abort(report: &PanicReport) {
-    let reports = OF_THIS_PROCESS.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    if let Some(reports) = reports {
+    if let Some(reports) = &*REPORTS.lock().unwrap_or_else(PoisonError::into_inner) {
         let _ = reports.send(&Report::Panicked(report.clone()));
     }
 }
@@ -63,25 +57,23 @@ impl Drop for LeaveOnUnwind {
 pub(crate) fn run(start: ChildStart<'_>, body: &mut dyn FnMut() -> Result<Vec<u8>, OutputFailure>) -> ! {
     let _leave = LeaveOnUnwind;
     // First, so that no way out leads through the parent's atexit handlers.
-    sys::fork::trap_exit(leave_by_exit);
+    sys::fork::trap_exit();
+    exit_hook::forget_children();
     let options = start.prepared.options;
-    signals::reset_dispositions(options.sigint);
-    // It can't fail: the name has room for its NUL.
-    let _ = nix::sys::prctl::set_name(&start.prepared.comm);
-    let reports = Reports { inode: inode(start.reports.as_fd()), fd: start.reports };
-    let set_up = setup::apply(start.prepared).and_then(|()| match start.death_signal {
-        Some(signal) => lifeline::arm(reports.fd.as_fd(), signal, start.forked_by_main_thread)
-            .map_err(|error| setup::SetupStep::ParentDeath.failed_io(&error)),
-        None => Ok(()),
+    start.to_reset.reset(options.sigint);
+    sys::fork::set_name(&start.prepared.comm);
+    let reports = Reports(start.reports);
+    let set_up = setup::apply(start.prepared).and_then(|()| {
+        lifeline::arm(reports.0.as_fd(), start.death_signal, start.forked_by_main_thread)
+            .map_err(|error| setup::SetupStep::ParentDeath.failed_io(&error))
     });
     if let Err(failure) = set_up {
         // If the parent doesn't wait for this, a later wait tells it that there was no output.
-        let _ = report::send(reports.fd.as_fd(), &Report::SetupFailed(failure));
+        let _ = report::send(reports.0.as_fd(), &Report::SetupFailed(failure));
         sys::fork::exit_now(SETUP_EXIT_CODE);
     }
-    let reports = Arc::new(reports);
     if cfg!(panic = "abort") {
-        *OF_THIS_PROCESS.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&reports));
+        *REPORTS.lock().unwrap_or_else(PoisonError::into_inner) = reports.0.try_clone().ok().map(Reports);
     }
     let held = match start.hold_stop_signals {
         true => signals::held_for(options.sigint == Sigint::Default),
@@ -128,22 +120,19 @@ fn leave(reports: &Reports, report: &Report, code: i32) -> ! {
 }
 
 /// The end of a body that called `exit`, which has flushed its streams and run its own handlers.
-fn leave_by_exit(code: i32) -> ! {
+pub(crate) fn leave_by_exit(code: i32) -> ! {
     exit_hook::run();
     sys::fork::flush_c_streams();
     sys::fork::exit_now(code)
 }
 
 impl Reports {
-    /// Sends a report, unless the body closed the descriptor: another file's may have its number.
+    /// Sends a report, unless the body closed the descriptor: another file may have its number. The
+    /// lifeline's owner tells them apart.
     fn send(&self, report: &Report) -> io::Result<()> {
-        if self.inode.is_none() || inode(self.fd.as_fd()) != self.inode {
+        if !lifeline::is_armed(self.0.as_fd()) {
             return Err(io::Error::from_raw_os_error(libc::EBADF));
         }
-        report::send(self.fd.as_fd(), report)
+        report::send(self.0.as_fd(), report)
     }
-}
-
-fn inode(fd: BorrowedFd<'_>) -> Option<u64> {
-    fstat(fd).ok().map(|status| status.st_ino)
 }

@@ -97,14 +97,12 @@ impl Registry {
     /// In a child that has just been forked: gets rid of all copies but those in `keep`, which
     /// from now on belong to this process.
     pub(crate) fn settle_in_child(&mut self, keep: &[Arc<PrivateFd>]) {
-        let kept: Vec<_> = keep
-            .iter()
-            .map(|fd| {
-                let number = fd.fd.as_raw_fd();
-                let hidden = self.hidden.remove(number);
-                (number, hidden || !self.exposed.remove(number))
-            })
-            .collect();
+        let mut kept = Vec::new();
+        for fd in keep {
+            let number = fd.fd.as_raw_fd();
+            let hidden = self.hidden.remove(number);
+            kept.push((number, hidden || !self.exposed.remove(number)));
+        }
         let mut run: Option<(RawFd, RawFd)> = None;
         for number in self.hidden.iter() {
             run = match run {
@@ -125,11 +123,25 @@ impl Registry {
                 sys::descriptors::close_range(number, number);
             }
         }
+        self.leave_to_next_look();
+        if keep.is_empty() {
+            return;
+        }
         self.start_anew();
         for ((number, hidden), fd) in kept.into_iter().zip(keep) {
             if hidden { self.hidden.insert(number) } else { self.exposed.insert(number) }
             fd.home.store(Generation::current().number(), Ordering::Relaxed);
         }
+    }
+
+    /// In a child: what is listed isn't its own. The lists are forgotten rather than freed, since
+    /// every page that a child writes to is first copied for it.
+    fn leave_to_next_look(&mut self) {
+        self.home = None;
+        std::mem::forget((
+            std::mem::replace(&mut self.hidden, Numbers::new()),
+            std::mem::replace(&mut self.exposed, Numbers::new()),
+        ));
     }
 
     fn start_anew(&mut self) {

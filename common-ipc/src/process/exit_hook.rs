@@ -6,6 +6,7 @@
 //! without a bound, and no thread waited for.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,13 +25,25 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 /// How long SIGKILL may take.
 const DEATH_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Has the hook run at the program's exit.
+/// Whether this process has started anything. Most children haven't, and end without a look.
+static HAS_CHILDREN: AtomicBool = AtomicBool::new(false);
+
+/// Has the hook run at the program's exit, for the child that is about to be started.
 pub(crate) fn register() {
     sys::fork::at_exit(run);
+    HAS_CHILDREN.store(true, Ordering::Relaxed);
+}
+
+/// In a new child: its parent's children aren't its own.
+pub(crate) fn forget_children() {
+    HAS_CHILDREN.store(false, Ordering::Relaxed);
 }
 
 /// Shuts down the children of this process.
 pub(crate) fn run() {
+    if !HAS_CHILDREN.load(Ordering::Relaxed) {
+        return;
+    }
     let Some(children) = children() else { return };
     let mut to_stop = Vec::new();
     let mut to_wait_for = Vec::new();
@@ -62,7 +75,7 @@ fn children() -> Option<Vec<Arc<Record>>> {
     let begin = Instant::now();
     loop {
         if let Some(state) = state::try_lock() {
-            return Some(state.children.values().cloned().collect());
+            return Some(state.children());
         }
         if begin.elapsed() > LOCK_PATIENCE {
             return None;

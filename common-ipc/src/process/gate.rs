@@ -17,6 +17,8 @@ use crate::sys::futex;
 const FORKING: u32 = 1 << 31;
 
 static STATE: AtomicU32 = AtomicU32::new(0);
+/// How many threads sleep on the word, or are about to: without any, nobody need be woken.
+static SLEEPERS: AtomicU32 = AtomicU32::new(0);
 
 /// A library thread's stay inside the gate.
 pub(crate) struct Inside(());
@@ -40,8 +42,8 @@ pub(crate) fn enter() -> Inside {
 impl Drop for Inside {
     fn drop(&mut self) {
         // The last one out tells the fork that waits.
-        if STATE.fetch_sub(1, Ordering::Release) == FORKING + 1 {
-            futex::wake_all(&STATE);
+        if STATE.fetch_sub(1, Ordering::SeqCst) == FORKING + 1 {
+            wake_sleepers();
         }
     }
 }
@@ -76,26 +78,38 @@ pub(crate) fn close() -> Closed {
 impl Closed {
     /// In the child: nobody else is there, so the gate is open and empty.
     pub(crate) fn reset_in_child(self) {
-        STATE.store(0, Ordering::Relaxed);
+        reset();
         std::mem::forget(self);
     }
 }
 
 impl Drop for Closed {
     fn drop(&mut self) {
-        STATE.fetch_and(!FORKING, Ordering::Release);
-        futex::wake_all(&STATE);
+        STATE.fetch_and(!FORKING, Ordering::SeqCst);
+        wake_sleepers();
     }
 }
 
 /// In a process that came about by somebody else's fork.
 pub(crate) fn reset() {
     STATE.store(0, Ordering::Relaxed);
+    SLEEPERS.store(0, Ordering::Relaxed);
 }
 
+/// The counter and the word are each written by one side and then read by the other, all
+/// sequentially consistent: either the waker sees the sleeper, or the kernel sees, before it lets
+/// the sleeper sleep, that the word has changed.
 fn sleep_on(state: u32) {
+    SLEEPERS.fetch_add(1, Ordering::SeqCst);
     // It fails only for an address or a time that isn't valid; then this is a busy loop, not a hang.
     let _ = futex::wait(&STATE, state, None);
+    SLEEPERS.fetch_sub(1, Ordering::SeqCst);
+}
+
+fn wake_sleepers() {
+    if SLEEPERS.load(Ordering::SeqCst) > 0 {
+        futex::wake_all(&STATE);
+    }
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use crate::process::panic_report::ChildHook;
 use crate::process::record::{Awaited, Record};
 use crate::process::report::{self, OutputFailure, Report};
 use crate::process::setup::SetupStep;
-use crate::process::signals;
+use crate::process::signals::{self, ToReset};
 use crate::process::state;
 use crate::process::status::ExitStatus;
 use crate::sys;
@@ -214,6 +214,7 @@ impl<'a> Launch<'a> {
         // From here to the fork: nobody else forks, and no library thread holds a lock.
         let gate = fork_rule::close_gate(options.fork_rule)?;
         let mut process = state::lock();
+        process.open_status_file();
         let mut registry = descriptors::registry();
 
         let (ours, theirs) = report::pair().map_err(os("make a socket pair"))?;
@@ -235,6 +236,7 @@ impl<'a> Launch<'a> {
         sys::fork::flush_c_streams();
 
         let mask = signals::block_all().map_err(os("block signals"))?;
+        let to_reset = ToReset::find(process.status_file());
         let hook = ChildHook::install();
 
         let forked = sys::fork::fork();
@@ -253,6 +255,7 @@ impl<'a> Launch<'a> {
                     ChildStart {
                         prepared: &prepared,
                         reports: theirs,
+                        to_reset,
                         death_signal,
                         forked_by_main_thread: on_main_thread,
                         handshake,
@@ -285,7 +288,7 @@ impl<'a> Launch<'a> {
             registry.list(pidfd),
             registry.list(ours),
         ));
-        process.children.insert(serial, Arc::clone(&record));
+        process.add(Arc::clone(&record));
         drop(registry);
         drop(process);
         drop(gate);

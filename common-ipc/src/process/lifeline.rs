@@ -29,21 +29,24 @@ pub(crate) fn on_main_thread() -> bool {
     gettid() == getpid()
 }
 
-/// In the child: arms it, then looks whether the parent has gone before that.
-pub(crate) fn arm(end: BorrowedFd<'_>, signal: i32, forked_by_main_thread: bool) -> io::Result<()> {
+/// In the child: makes it this process's, then looks whether the parent has gone before that.
+/// Without a signal the parent's death is of no consequence, but the link is marked all the same.
+pub(crate) fn arm(end: BorrowedFd<'_>, signal: Option<i32>, forked_by_main_thread: bool) -> io::Result<()> {
+    sys::descriptors::arm_owner(end)?;
+    let Some(signal) = signal else { return Ok(()) };
     // After any change of user, which clears it.
     if forked_by_main_thread {
-        if let Ok(signal) = nix::sys::signal::Signal::try_from(signal) {
-            nix::sys::prctl::set_pdeathsig(signal)?;
-        }
+        sys::fork::set_parent_death_signal(signal)?;
     }
-    sys::descriptors::arm_owner(end)?;
     let mut ends = [PollFd::new(end, PollFlags::empty())];
     let gone = poll(&mut ends, PollTimeout::ZERO)? > 0;
     if gone {
-        nix::sys::signal::raise(
-            nix::sys::signal::Signal::try_from(signal).unwrap_or(nix::sys::signal::Signal::SIGKILL),
-        )?;
+        sys::signals::raise(signal)?;
     }
     Ok(())
+}
+
+/// In the child: whether this is still the open file that it armed.
+pub(crate) fn is_armed(end: BorrowedFd<'_>) -> bool {
+    sys::descriptors::is_owner(end)
 }

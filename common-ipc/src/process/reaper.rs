@@ -53,7 +53,7 @@ fn run(epoll: &PrivateFd) {
         }
         let _inside = gate::enter();
         for token in &tokens {
-            let record = state::lock().children.get(token).cloned();
+            let record = state::lock().child(*token);
             if let Some(Err(error)) = record.map(|record| record.collect()) {
                 log::error!("the reaper can't collect a child: {error}");
             }

@@ -164,7 +164,7 @@ impl Record {
         drop(state);
         // From here on every wait returns. The descriptors go, then the callbacks come.
         let mut process = state::lock();
-        let removed = process.children.remove(&self.serial);
+        let removed = process.remove(self.serial);
         if let (Some(epoll), Life::Running { pidfd, .. }) = (&process.reaper, &before) {
             if let (Ok(epoll), Ok(pidfd)) = (epoll.get(), pidfd.get()) {
                 sys::epoll::forget(epoll, pidfd);

@@ -9,25 +9,24 @@
 //! bounded in number and size, copied before they are decoded, and its memfd must be a sealed one,
 //! so that reading it neither blocks nor faults.
 
-use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg,
-    socketpair,
-};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use serde::{Deserialize, Serialize};
 
 use crate::link::codec;
 use crate::process::panic_report::PanicReport;
 use crate::process::setup::SetupFailure;
 use crate::sys;
+use crate::sys::socket::Received;
 
-/// The longest payload that travels in the packet itself. It is read into a buffer on the stack.
-const INLINE_MAX: usize = 4096;
+/// The longest payload that travels in the packet itself. It is read into a buffer on the stack,
+/// short enough that this doesn't reach a page that the fork made expensive to write to.
+const INLINE_MAX: usize = 512;
 /// An honest child sends a readiness and one more; what comes beyond this isn't read.
 const PACKETS_MAX: usize = 8;
 
@@ -88,20 +87,10 @@ fn encoded<T: Serialize>(value: &T) -> io::Result<Vec<u8>> {
 
 fn send_packet(end: BorrowedFd<'_>, tag: u8, payload: &[u8]) -> io::Result<()> {
     if payload.len() <= INLINE_MAX {
-        return send_message(end, &[&[tag], payload], None);
+        return sys::socket::send(end, [&[tag], payload], None);
     }
     let memfd = filled_memfd(payload)?;
-    send_message(end, &[&[tag | IN_MEMFD]], Some(memfd.as_fd()))
-}
-
-fn send_message(end: BorrowedFd<'_>, parts: &[&[u8]], attached: Option<BorrowedFd<'_>>) -> io::Result<()> {
-    let parts: Vec<_> = parts.iter().map(|part| IoSlice::new(part)).collect();
-    let numbers = attached.map(|fd| [fd.as_raw_fd()]);
-    let control: Vec<_> = numbers.iter().map(|numbers| ControlMessage::ScmRights(numbers)).collect();
-    sys::retry(|| {
-        Ok(sendmsg::<()>(end.as_raw_fd(), &parts, &control, MsgFlags::MSG_NOSIGNAL, None)?)
-    })?;
-    Ok(())
+    sys::socket::send(end, [&[tag | IN_MEMFD], &[]], Some(memfd.as_fd()))
 }
 
 /// The payload in memory of the kernel's, which nobody can change any more.
@@ -125,27 +114,11 @@ fn needed_seals() -> SealFlag {
 ///
 /// A packet that no honest child sends, or a payload of more than `max_output` bytes.
 pub(crate) fn try_recv(end: BorrowedFd<'_>, max_output: usize) -> io::Result<Option<Report>> {
-    let mut tag = [0u8];
-    let mut inline = [0u8; INLINE_MAX];
-    let mut control = nix::cmsg_space!([std::os::fd::RawFd; 1]);
-    let (length, truncated, attached) = {
-        let mut parts = [IoSliceMut::new(&mut tag), IoSliceMut::new(&mut inline)];
-        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
-        let received = loop {
-            match recvmsg::<()>(end.as_raw_fd(), &mut parts, Some(&mut control), flags) {
-                Ok(received) => break received,
-                Err(nix::Error::EINTR) => {}
-                Err(nix::Error::EAGAIN | nix::Error::ECONNRESET) => return Ok(None),
-                Err(errno) => return Err(errno.into()),
-            }
-        };
-        let mut attached = None;
-        for message in received.cmsgs()? {
-            if let ControlMessageOwned::ScmRights(numbers) = message {
-                attached = numbers.into_iter().map(sys::descriptors::received).next_back().or(attached);
-            }
-        }
-        (received.bytes, received.flags.contains(MsgFlags::MSG_TRUNC), attached)
+    let mut packet = [0; 1 + INLINE_MAX];
+    let Received { length, truncated, attached } = match sys::socket::receive(end, &mut packet) {
+        Ok(received) => received,
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ECONNRESET)) => return Ok(None),
+        Err(error) => return Err(error),
     };
     if length == 0 {
         return Ok(None);
@@ -153,13 +126,14 @@ pub(crate) fn try_recv(end: BorrowedFd<'_>, max_output: usize) -> io::Result<Opt
     if truncated {
         return Err(garbled("a packet too long"));
     }
-    let in_memfd = tag[0] & IN_MEMFD != 0;
+    let tag = packet[0];
+    let in_memfd = tag & IN_MEMFD != 0;
     let payload = match (in_memfd, attached) {
-        (false, None) => inline[..length - 1].to_vec(),
+        (false, None) => packet[1..length].to_vec(),
         (true, Some(memfd)) => read_memfd(memfd, max_output)?,
         _ => return Err(garbled("a packet and its descriptors don't match")),
     };
-    parse(tag[0] & !IN_MEMFD, payload).map(Some)
+    parse(tag & !IN_MEMFD, payload).map(Some)
 }
 
 fn parse(tag: u8, payload: Vec<u8>) -> io::Result<Report> {
@@ -194,17 +168,15 @@ fn garbled(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("the child's report is garbled: {why}"))
 }
 
-/// After a child's end: the last thing that it reported, if anything.
+/// After a child's end: what it reported beyond its readiness, if anything.
 pub(crate) fn drain(end: BorrowedFd<'_>, max_output: usize) -> io::Result<Option<Report>> {
-    let mut last = None;
     for _ in 0..PACKETS_MAX {
         match try_recv(end, max_output)? {
             Some(Report::Ready) => {}
-            Some(report) => last = Some(report),
-            None => break,
+            other => return Ok(other),
         }
     }
-    Ok(last)
+    Ok(None)
 }
 
 #[cfg(test)]
@@ -238,20 +210,20 @@ mod tests {
     fn what_no_honest_child_sends_is_an_error() {
         let (parent, child) = ends();
         let recv = || try_recv(parent.as_fd(), 1 << 20).unwrap_err().kind();
-        send_message(child.as_fd(), &[&[99]], None).unwrap();
+        sys::socket::send(child.as_fd(), [&[99], &[]], None).unwrap();
         assert_eq!(recv(), io::ErrorKind::InvalidData);
-        send_message(child.as_fd(), &[&[OUTPUT | IN_MEMFD]], None).unwrap();
+        sys::socket::send(child.as_fd(), [&[OUTPUT | IN_MEMFD], &[]], None).unwrap();
         assert_eq!(recv(), io::ErrorKind::InvalidData);
-        send_message(child.as_fd(), &[&[PANICKED], &[255; 100]], None).unwrap();
+        sys::socket::send(child.as_fd(), [&[PANICKED], &[255; 100]], None).unwrap();
         assert_eq!(recv(), io::ErrorKind::InvalidData);
-        send_message(child.as_fd(), &[&vec![OUTPUT; INLINE_MAX + 2]], None).unwrap();
+        sys::socket::send(child.as_fd(), [&[OUTPUT], &[0; INLINE_MAX + 1]], None).unwrap();
         assert_eq!(recv(), io::ErrorKind::InvalidData);
         // Not memory: F_GET_SEALS itself refuses it.
         let null = std::fs::File::open("/dev/zero").unwrap();
-        send_message(child.as_fd(), &[&[OUTPUT | IN_MEMFD]], Some(null.as_fd())).unwrap();
+        sys::socket::send(child.as_fd(), [&[OUTPUT | IN_MEMFD], &[]], Some(null.as_fd())).unwrap();
         assert!(try_recv(parent.as_fd(), 1 << 20).is_err());
         let unsealed = memfd_create("open", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING).unwrap();
-        send_message(child.as_fd(), &[&[OUTPUT | IN_MEMFD]], Some(unsealed.as_fd())).unwrap();
+        sys::socket::send(child.as_fd(), [&[OUTPUT | IN_MEMFD], &[]], Some(unsealed.as_fd())).unwrap();
         assert_eq!(recv(), io::ErrorKind::InvalidData);
     }
 

@@ -8,6 +8,7 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{self, Gid, Pid, Uid};
 use serde::{Deserialize, Serialize};
 
+use crate::process::descriptors;
 use crate::process::options::{Identity, LaunchOptions, Prepared, ProcessGroup, Stdio};
 use crate::sys;
 
@@ -117,7 +118,6 @@ fn who(options: &LaunchOptions) -> String {
 pub(crate) fn apply(prepared: &Prepared<'_>) -> Result<(), SetupFailure> {
     let options = prepared.options;
     streams(options)?;
-    options.drop_stream_pipes();
     let group = match options.process_group {
         ProcessGroup::Inherit => Ok(()),
         ProcessGroup::New => unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0)),
@@ -152,6 +152,12 @@ pub(crate) fn apply(prepared: &Prepared<'_>) -> Result<(), SetupFailure> {
 }
 
 fn streams(options: &LaunchOptions) -> Result<(), SetupFailure> {
+    if let (None, Stdio::Inherit, Stdio::Inherit) = (&options.stdin, &options.stdout, &options.stderr) {
+        // The common case, on the shortest way.
+        return descriptors::null()
+            .and_then(|null| sys::descriptors::place(null, 0))
+            .map_err(|error| SetupStep::Stdin.failed_io(&error));
+    }
     let null = Stdio::Null;
     let stdin = options.stdin.as_ref().unwrap_or(&null);
     let streams =
@@ -176,6 +182,7 @@ fn streams(options: &LaunchOptions) -> Result<(), SetupFailure> {
             sys::descriptors::place(fd, number as i32).map_err(|error| step.failed_io(&error))?;
         }
     }
+    options.drop_stream_pipes();
     Ok(())
 }
 

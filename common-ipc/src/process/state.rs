@@ -7,7 +7,8 @@
 //! The lock is held across a fork, so the copy is never half changed. It is one of the standard
 //! library's, whose whole state is one word, so the child can unlock its copy.
 
-use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::process::callbacks::Job;
@@ -19,8 +20,10 @@ use crate::process::record::Record;
 /// The state of one process.
 pub(crate) struct State {
     home: Generation,
-    /// The children that haven't been collected, by their serial numbers.
-    pub(crate) children: BTreeMap<u64, Arc<Record>>,
+    /// The children that haven't been collected, in the order of their serial numbers.
+    children: Vec<Arc<Record>>,
+    /// `/proc/self/status`, if it can be opened.
+    status_file: Option<PrivateFd>,
     /// How many threads the library has here.
     pub(crate) library_threads: usize,
     /// How many of them are in a user's callback. Changed only inside the gate.
@@ -54,13 +57,52 @@ pub(crate) fn try_lock() -> Option<Locked> {
     }
 }
 
+impl State {
+    /// Takes in the youngest child.
+    pub(crate) fn add(&mut self, record: Arc<Record>) {
+        self.children.push(record);
+    }
+
+    /// Lets go of a child that was collected.
+    pub(crate) fn remove(&mut self, serial: u64) -> Option<Arc<Record>> {
+        Some(self.children.remove(self.place(serial)?))
+    }
+
+    /// The child with this serial number, unless it was collected.
+    pub(crate) fn child(&self, serial: u64) -> Option<Arc<Record>> {
+        Some(Arc::clone(&self.children[self.place(serial)?]))
+    }
+
+    /// The children that haven't been collected, the oldest first.
+    pub(crate) fn children(&self) -> Vec<Arc<Record>> {
+        self.children.clone()
+    }
+
+    fn place(&self, serial: u64) -> Option<usize> {
+        self.children.binary_search_by_key(&serial, |record| record.serial).ok()
+    }
+
+    /// This process's status file, opened at the first call. The registry of descriptors must not
+    /// be locked.
+    pub(crate) fn open_status_file(&mut self) {
+        if self.status_file.is_none() {
+            self.status_file = PrivateFd::new(|| Ok(File::open("/proc/self/status")?.into())).ok();
+        }
+    }
+
+    pub(crate) fn status_file(&self) -> Option<BorrowedFd<'_>> {
+        self.status_file.as_ref()?.get().ok()
+    }
+}
+
 impl Locked {
     fn new(mut guard: MutexGuard<'static, Option<State>>) -> Locked {
         let home = Generation::current();
         if guard.as_ref().is_none_or(|state| state.home != home) {
             let fresh = State {
                 home,
-                children: BTreeMap::new(),
+                children: Vec::new(),
+                status_file: None,
                 library_threads: 0,
                 in_callback: 0,
                 reaper: None,

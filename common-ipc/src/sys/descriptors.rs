@@ -57,9 +57,15 @@ pub(crate) fn arm_signal(fd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
 
 /// The second half of [`arm_signal`].
 pub(crate) fn arm_owner(fd: BorrowedFd<'_>) -> io::Result<()> {
-    let pid = std::process::id() as libc::c_int;
     // SAFETY: integers only, on a descriptor that is open.
-    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETOWN, pid) }.into()).map(drop)
+    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETOWN, libc::getpid()) }.into()).map(drop)
+}
+
+/// Whether this process is the one that [`arm_owner`] chose for this open file. `fd` may have been
+/// closed behind our back.
+pub(crate) fn is_owner(fd: BorrowedFd<'_>) -> bool {
+    // SAFETY: integers only; for a number that isn't open the answer is an error.
+    unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETOWN) == libc::getpid() }
 }
 
 /// Owns a descriptor that the kernel has just put into a control message.

@@ -1,4 +1,7 @@
-//! fork itself, and the ways out of a child.
+//! fork itself, a new child's first steps, and the ways out of it.
+//!
+//! The child's steps are bare system calls through the one function `syscall`: after a fork each
+//! page of libc's code that is touched for the first time costs a page fault, about 1 us.
 
 use std::io;
 use std::ptr;
@@ -42,25 +45,33 @@ unsafe extern "C" {
     static stdout: *mut libc::FILE;
 }
 
-static TRAPPED: std::sync::OnceLock<fn(i32) -> !> = std::sync::OnceLock::new();
-
 extern "C" fn trapped(code: libc::c_int, _: *mut libc::c_void) {
-    if let Some(leave) = TRAPPED.get() {
-        leave(code);
-    }
+    crate::process::child_side::leave_by_exit(code);
 }
 
-/// From now on `exit(code)` in this process runs the handlers registered after this call, then
-/// `leave(code)`, and none that were registered before it: handlers run last in, first out.
+/// From now on `exit` in this process runs the handlers registered after this call, then
+/// [`leave_by_exit`](crate::process::child_side::leave_by_exit), and none that were registered
+/// before it: handlers run last in, first out.
 ///
 /// Called in a child right after the fork, so that its parent's handlers never run in it.
-/// `leave` must be the same function in each call of a process and its ancestors.
-pub(crate) fn trap_exit(leave: fn(i32) -> !) {
-    TRAPPED.get_or_init(|| leave);
+pub(crate) fn trap_exit() {
     // SAFETY: the handler is a plain function that lives as long as the program; it doesn't look
     // at its argument. Out of memory leaves no handler, which `exit` then can't be caught by:
     // the child has other things to fail on first.
     unsafe { on_exit(trapped, ptr::null_mut()) };
+}
+
+/// Sets the name of the calling thread, which is the process's in a new child: up to the first NUL,
+/// or 15 bytes.
+pub(crate) fn set_name(name: &[u8; 16]) {
+    // SAFETY: the kernel reads at most 16 bytes. It can't fail.
+    unsafe { libc::syscall(libc::SYS_prctl, libc::PR_SET_NAME, name.as_ptr()) };
+}
+
+/// Has the kernel send `signal` to this process when the thread that forked it ends.
+pub(crate) fn set_parent_death_signal(signal: i32) -> io::Result<()> {
+    // SAFETY: integers only.
+    check(unsafe { libc::syscall(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, signal) }).map(drop)
 }
 
 static AT_EXIT: std::sync::OnceLock<fn()> = std::sync::OnceLock::new();

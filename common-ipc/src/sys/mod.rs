@@ -17,6 +17,7 @@ pub(crate) mod generation;
 pub(crate) mod pidfd;
 pub(crate) mod priority;
 pub(crate) mod signals;
+pub(crate) mod socket;
 pub(crate) mod threads;
 
 /// The one funnel for the C convention "negative is an error, look at errno".

@@ -33,12 +33,37 @@ pub(crate) fn disposition(signal: i32) -> Option<Disposition> {
     })
 }
 
-/// Sets `signal` to its default action, or to be ignored.
+/// The kernel's own `struct sigaction`, for actions that are no code.
+#[repr(C)]
+#[derive(Default)]
+struct KernelAction {
+    handler: usize,
+    flags: usize,
+    restorer: usize,
+    mask: u64,
+}
+
+/// Sets `signal` to its default action, or to be ignored. A bare system call, as in [`set_mask`].
 pub(crate) fn set_disposition(signal: i32, ignored: bool) -> io::Result<()> {
     let handler = if ignored { libc::SIG_IGN } else { libc::SIG_DFL };
-    // SAFETY: neither of the two is code of ours; no handler can run because of this.
-    let before = unsafe { libc::signal(signal, handler) };
-    if before == libc::SIG_ERR { Err(io::Error::last_os_error()) } else { Ok(()) }
+    let action = KernelAction { handler, ..KernelAction::default() };
+    // SAFETY: the kernel reads one action of this layout. No code of ours can run because of it.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigaction,
+            signal,
+            &raw const action,
+            std::ptr::null_mut::<KernelAction>(),
+            size_of::<u64>(),
+        )
+    })
+    .map(drop)
+}
+
+/// Sends `signal` to this process.
+pub(crate) fn raise(signal: i32) -> io::Result<()> {
+    // SAFETY: two integers.
+    check(unsafe { libc::kill(libc::getpid(), signal) }.into()).map(drop)
 }
 
 /// Takes one of `signals`, which must be blocked, from those that are pending, waiting for up to
@@ -74,4 +99,24 @@ pub(crate) fn wait_for(signals: &[i32], timeout: Duration) -> io::Result<Option<
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Blocks exactly `signals` on the calling thread. A bare system call: in a forked child it saves
+/// the page of code that libc's function is on.
+pub(crate) fn set_mask(signals: &[i32]) {
+    let mut mask = 0u64;
+    for signal in signals {
+        mask |= 1 << (signal - 1);
+    }
+    // SAFETY: the kernel's signal set is these eight bytes. It fails only for a `how` that doesn't
+    // exist or another size.
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            &raw const mask,
+            std::ptr::null_mut::<u64>(),
+            size_of::<u64>(),
+        )
+    };
 }

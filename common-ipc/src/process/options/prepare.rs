@@ -50,21 +50,22 @@ pub(crate) struct Identity {
 #[derive(Debug)]
 pub(crate) struct Prepared<'a> {
     pub(crate) options: &'a LaunchOptions,
-    /// For the kernel: at most 15 bytes.
-    pub(crate) comm: CString,
+    /// For the kernel: at most 15 bytes, then NULs.
+    pub(crate) comm: [u8; COMM_MAX + 1],
     pub(crate) identity: Identity,
     pub(crate) affinity: Option<CpuSet>,
 }
 
 /// What the kernel keeps of a process name, without the NUL (TASK_COMM_LEN in linux/sched.h).
-const COMM_MAX: usize = 15;
+pub(crate) const COMM_MAX: usize = 15;
 
 impl<'a> Prepared<'a> {
     pub(crate) fn new(options: &'a LaunchOptions, name: &OsStr) -> Result<Prepared<'a>, OptionError> {
         let bytes = name.as_bytes();
         no_nul("the name", name)?;
-        let comm = CString::new(&bytes[..bytes.len().min(COMM_MAX)])
-            .map_err(|_| text("the name", name, "holds a NUL byte"))?;
+        let mut comm = [0; COMM_MAX + 1];
+        let kept = bytes.len().min(COMM_MAX);
+        comm[..kept].copy_from_slice(&bytes[..kept]);
         for (variable, value) in &options.env {
             if variable.is_empty() || variable.as_bytes().contains(&b'=') {
                 return Err(text("the environment variable", variable, "is empty or holds a '='"));

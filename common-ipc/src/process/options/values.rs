@@ -121,7 +121,7 @@ pub enum Resource {
     Cpu,
     /// Bytes of initialised data, heap and private writable mappings.
     Data,
-    /// Bytes of a file that is written to. An output of more than 4 KiB counts as one.
+    /// Bytes of a file that is written to. An output of more than 512 bytes counts as one.
     FileSize,
     /// Bytes of locked memory.
     LockedMemory,
