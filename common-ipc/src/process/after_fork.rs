@@ -31,6 +31,7 @@ pub fn after_fork(hook: fn()) {
 }
 
 /// In a child.
+#[inline]
 pub(crate) fn run() {
     let count = HOOKS.lock().unwrap_or_else(PoisonError::into_inner).len();
     for place in 0..count {

@@ -1,7 +1,7 @@
 //! The child's way from the fork to its end. It never returns.
 
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 
@@ -54,6 +54,7 @@ impl Drop for LeaveOnUnwind {
 
 /// Runs the child. Its copies of the parent's descriptors and locks are settled by now; all signals
 /// are blocked.
+#[inline]
 pub(crate) fn run(start: ChildStart<'_>, body: &mut dyn FnMut() -> Result<Vec<u8>, OutputFailure>) -> ! {
     let _leave = LeaveOnUnwind;
     // First, so that no way out leads through the parent's atexit handlers.
@@ -91,11 +92,11 @@ pub(crate) fn run(start: ChildStart<'_>, body: &mut dyn FnMut() -> Result<Vec<u8
     }));
     let max = options.max_output.unwrap_or(DEFAULT_MAX_OUTPUT);
     let (report, code) = match outcome {
-        Ok(Ok(bytes)) if bytes.len() > max => {
+        Ok(Ok(bytes)) if bytes.len() <= max => leave(&reports, 0, || reports.send_output(&bytes)),
+        Ok(Ok(bytes)) => {
             let failure = OutputFailure::TooLarge { bytes: bytes.len() as u64, max: max as u64 };
             (Report::NoOutput(failure), 0)
         }
-        Ok(Ok(bytes)) => (Report::Output(bytes), 0),
         Ok(Err(failure)) => (Report::NoOutput(failure), 0),
         Err(payload) => {
             let report = panic_report::report_of(payload.as_ref());
@@ -104,15 +105,16 @@ pub(crate) fn run(start: ChildStart<'_>, body: &mut dyn FnMut() -> Result<Vec<u8
             (Report::Panicked(report), PANIC_EXIT_CODE)
         }
     };
-    leave(&reports, &report, code)
+    leave(&reports, code, || reports.send(&report))
 }
 
 /// The end of a body: children of its own, then its output streams, then the report, then nothing.
-fn leave(reports: &Reports, report: &Report, code: i32) -> ! {
+#[inline]
+fn leave(reports: &Reports, code: i32, send: impl FnOnce() -> io::Result<()>) -> ! {
     exit_hook::run();
     let _ = io::stdout().flush();
     sys::fork::flush_c_stdout_if_pending();
-    if let Err(error) = reports.send(report) {
+    if let Err(error) = send() {
         let errno = error.raw_os_error().unwrap_or(libc::EIO);
         let _ = reports.send(&Report::NoOutput(OutputFailure::Undeliverable { errno }));
     }
@@ -127,12 +129,23 @@ pub(crate) fn leave_by_exit(code: i32) -> ! {
 }
 
 impl Reports {
-    /// Sends a report, unless the body closed the descriptor: another file may have its number. The
-    /// lifeline's owner tells them apart.
     fn send(&self, report: &Report) -> io::Result<()> {
-        if !lifeline::is_armed(self.0.as_fd()) {
-            return Err(io::Error::from_raw_os_error(libc::EBADF));
+        report::send(self.get()?, report)
+    }
+
+    #[inline]
+    fn send_output(&self, bytes: &[u8]) -> io::Result<()> {
+        report::send_output(self.get()?, bytes)
+    }
+
+    /// The end, unless the body closed it: another file may have its number. The lifeline's owner
+    /// tells them apart.
+    #[inline]
+    fn get(&self) -> io::Result<BorrowedFd<'_>> {
+        if lifeline::is_armed(self.0.as_fd()) {
+            Ok(self.0.as_fd())
+        } else {
+            Err(io::Error::from_raw_os_error(libc::EBADF))
         }
-        report::send(self.0.as_fd(), report)
     }
 }

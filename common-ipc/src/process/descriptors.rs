@@ -96,6 +96,7 @@ impl Registry {
 
     /// In a child that has just been forked: gets rid of all copies but those in `keep`, which
     /// from now on belong to this process.
+    #[inline]
     pub(crate) fn settle_in_child(&mut self, keep: &[Arc<PrivateFd>]) {
         let mut kept = Vec::new();
         for fd in keep {
@@ -136,6 +137,7 @@ impl Registry {
 
     /// In a child: what is listed isn't its own. The lists are forgotten rather than freed, since
     /// every page that a child writes to is first copied for it.
+    #[inline]
     fn leave_to_next_look(&mut self) {
         self.home = None;
         std::mem::forget((

@@ -77,6 +77,7 @@ pub(crate) fn close() -> Closed {
 
 impl Closed {
     /// In the child: nobody else is there, so the gate is open and empty.
+    #[inline]
     pub(crate) fn reset_in_child(self) {
         reset();
         std::mem::forget(self);

@@ -31,6 +31,7 @@ pub(crate) fn on_main_thread() -> bool {
 
 /// In the child: makes it this process's, then looks whether the parent has gone before that.
 /// Without a signal the parent's death is of no consequence, but the link is marked all the same.
+#[inline]
 pub(crate) fn arm(end: BorrowedFd<'_>, signal: Option<i32>, forked_by_main_thread: bool) -> io::Result<()> {
     sys::descriptors::arm_owner(end)?;
     let Some(signal) = signal else { return Ok(()) };
@@ -47,6 +48,7 @@ pub(crate) fn arm(end: BorrowedFd<'_>, signal: Option<i32>, forked_by_main_threa
 }
 
 /// In the child: whether this is still the open file that it armed.
+#[inline]
 pub(crate) fn is_armed(end: BorrowedFd<'_>) -> bool {
     sys::descriptors::is_owner(end)
 }

@@ -65,6 +65,7 @@ impl ChildHook {
     }
 
     /// In the child: the hook stays, and from now on notes what it sees.
+    #[inline]
     pub(crate) fn keep_in_child(self) {
         IN_CHILD.store(true, Ordering::Relaxed);
         std::mem::forget(self);

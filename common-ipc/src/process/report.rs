@@ -70,12 +70,18 @@ pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?)
 }
 
-/// Sends a report, as long as nobody else writes to this end.
+/// Sends an output: what [`send`] does with one, on the shortest way.
+#[inline]
+pub(crate) fn send_output(end: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<()> {
+    send_packet(end, OUTPUT, bytes)
+}
+
+/// Sends a report.
 pub(crate) fn send(end: BorrowedFd<'_>, report: &Report) -> io::Result<()> {
     match report {
         Report::Ready => send_packet(end, READY, &[]),
         Report::SetupFailed(failure) => send_packet(end, SETUP_FAILED, &encoded(failure)?),
-        Report::Output(bytes) => send_packet(end, OUTPUT, bytes),
+        Report::Output(bytes) => send_output(end, bytes),
         Report::Panicked(report) => send_packet(end, PANICKED, &encoded(report)?),
         Report::NoOutput(failure) => send_packet(end, NO_OUTPUT, &encoded(failure)?),
     }
@@ -85,10 +91,15 @@ fn encoded<T: Serialize>(value: &T) -> io::Result<Vec<u8>> {
     codec::encode(value).map_err(io::Error::other)
 }
 
+#[inline]
 fn send_packet(end: BorrowedFd<'_>, tag: u8, payload: &[u8]) -> io::Result<()> {
     if payload.len() <= INLINE_MAX {
         return sys::socket::send(end, [&[tag], payload], None);
     }
+    send_large_packet(end, tag, payload)
+}
+
+fn send_large_packet(end: BorrowedFd<'_>, tag: u8, payload: &[u8]) -> io::Result<()> {
     let memfd = filled_memfd(payload)?;
     sys::socket::send(end, [&[tag | IN_MEMFD], &[]], Some(memfd.as_fd()))
 }

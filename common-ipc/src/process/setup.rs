@@ -115,6 +115,7 @@ fn who(options: &LaunchOptions) -> String {
 
 /// Does all of it. Each step comes where it still has the rights that it needs: descriptors before
 /// a limit on them, priorities and limits before root is given up, the directory as the new user.
+#[inline]
 pub(crate) fn apply(prepared: &Prepared<'_>) -> Result<(), SetupFailure> {
     let options = prepared.options;
     streams(options)?;
@@ -137,7 +138,9 @@ pub(crate) fn apply(prepared: &Prepared<'_>) -> Result<(), SetupFailure> {
     for (place, (resource, soft, hard)) in options.limits.iter().enumerate() {
         setrlimit(resource.as_nix(), *soft, *hard).map_err(|errno| SetupStep::Limit(place).failed(errno))?;
     }
-    become_identity(&prepared.identity)?;
+    if prepared.identity != Identity::default() {
+        become_identity(&prepared.identity)?;
+    }
     if let Some(cwd) = &options.cwd {
         unistd::chdir(cwd.as_path()).map_err(|errno| SetupStep::WorkingDirectory.failed(errno))?;
     }
@@ -151,6 +154,7 @@ pub(crate) fn apply(prepared: &Prepared<'_>) -> Result<(), SetupFailure> {
     Ok(())
 }
 
+#[inline]
 fn streams(options: &LaunchOptions) -> Result<(), SetupFailure> {
     if let (None, Stdio::Inherit, Stdio::Inherit) = (&options.stdin, &options.stdout, &options.stderr) {
         // The common case, on the shortest way.

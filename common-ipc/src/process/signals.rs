@@ -64,6 +64,7 @@ impl ToReset {
     }
 
     /// In the child, while everything is blocked.
+    #[inline]
     pub(crate) fn reset(self, sigint: Sigint) {
         let mut left = self.0;
         while left != 0 {
@@ -91,6 +92,7 @@ fn parse_status(text: &[u8]) -> Option<ToReset> {
 
 /// In a child, as the last step before its body: unblocks all signals but those that the body
 /// takes itself.
+#[inline]
 pub(crate) fn unblock_all_but(held: &[i32]) {
     signals::set_mask(held);
 }

@@ -9,6 +9,7 @@ use super::check;
 ///
 /// The caller owns the copies behind these numbers and lets nothing in this process use or close
 /// them afterwards: [`PrivateFd`](crate::process::descriptors::PrivateFd) sees to both.
+#[inline]
 pub(crate) fn close_range(first: RawFd, last: RawFd) {
     // SAFETY: three integers. That no live OwnedFd stands behind a number closed here is the
     // caller's promise, as above.
@@ -30,6 +31,7 @@ pub(crate) fn replace(number: RawFd, with: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 /// Makes `fd` descriptor `number`, without FD_CLOEXEC: for standard input, output and error.
+#[inline]
 pub(crate) fn place(fd: BorrowedFd<'_>, number: RawFd) -> io::Result<()> {
     if fd.as_raw_fd() == number {
         // SAFETY: F_SETFD takes an integer; the descriptor is borrowed, so it is open.
@@ -56,6 +58,7 @@ pub(crate) fn arm_signal(fd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
 }
 
 /// The second half of [`arm_signal`].
+#[inline]
 pub(crate) fn arm_owner(fd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: integers only, on a descriptor that is open.
     check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETOWN, libc::getpid()) }.into()).map(drop)
@@ -63,6 +66,7 @@ pub(crate) fn arm_owner(fd: BorrowedFd<'_>) -> io::Result<()> {
 
 /// Whether this process is the one that [`arm_owner`] chose for this open file. `fd` may have been
 /// closed behind our back.
+#[inline]
 pub(crate) fn is_owner(fd: BorrowedFd<'_>) -> bool {
     // SAFETY: integers only; for a number that isn't open the answer is an error.
     unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETOWN) == libc::getpid() }

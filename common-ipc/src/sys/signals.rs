@@ -44,6 +44,7 @@ struct KernelAction {
 }
 
 /// Sets `signal` to its default action, or to be ignored. A bare system call, as in [`set_mask`].
+#[inline]
 pub(crate) fn set_disposition(signal: i32, ignored: bool) -> io::Result<()> {
     let handler = if ignored { libc::SIG_IGN } else { libc::SIG_DFL };
     let action = KernelAction { handler, ..KernelAction::default() };
@@ -103,6 +104,7 @@ pub(crate) fn wait_for(signals: &[i32], timeout: Duration) -> io::Result<Option<
 
 /// Blocks exactly `signals` on the calling thread. A bare system call: in a forked child it saves
 /// the page of code that libc's function is on.
+#[inline]
 pub(crate) fn set_mask(signals: &[i32]) {
     let mut mask = 0u64;
     for signal in signals {

@@ -21,6 +21,7 @@ pub(crate) struct Received {
 }
 
 /// Sends one packet made of two parts, without blocking and without SIGPIPE.
+#[inline]
 pub(crate) fn send(
     socket: BorrowedFd<'_>,
     parts: [&[u8]; 2],

@@ -248,6 +248,7 @@ impl LaunchOptions {
 
 impl LaunchOptions {
     /// The library descriptors that the child needs: those that are given, and its standard streams.
+    #[inline]
     pub(crate) fn ends_for_child(&self) -> Vec<Arc<PrivateFd>> {
         let mut ends = self.given.clone();
         let mut giver = Giver(&mut ends);

@@ -39,7 +39,7 @@ pub enum OptionError {
 }
 
 /// Who the child becomes.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) groups: Option<Vec<Gid>>,
     pub(crate) gid: Option<Gid>,
