@@ -293,6 +293,7 @@ impl<'a> Launch<'a> {
         drop(process);
         drop(gate);
         let child = Child::new(record);
+        child.record().verify()?;
         for end in &options.given {
             end.give_away();
         }

@@ -92,6 +92,17 @@ impl Record {
         }
     }
 
+    /// Right after the start: makes sure that the pidfd is the child's. Between the fork and the
+    /// opening of the pidfd somebody who collects all children may have collected this one, and
+    /// another process may have got its number; such a record ends here and never signals anyone.
+    pub(crate) fn verify(&self) -> Result<(), ChildError> {
+        let Some(pidfd) = self.pidfd() else { return Ok(()) };
+        match sys::pidfd::look(pidfd.get()?, false) {
+            Ok(Look::NotOurs) => self.collect(),
+            _ => Ok(()),
+        }
+    }
+
     /// What is left of it, if it was collected.
     pub(crate) fn ended(&self) -> Option<Arc<Ended>> {
         match &self.state.lock().life {
