@@ -22,7 +22,7 @@ use crate::process::options::{DEFAULT_MAX_OUTPUT, LaunchOptions, OptionError, Pr
 use crate::process::panic_report::ChildHook;
 use crate::process::record::{Awaited, Record};
 use crate::process::report::{self, OutputFailure, Report};
-use crate::process::setup::SetupStep;
+use crate::process::setup::{SetupFailure, SetupStep};
 use crate::process::signals::{self, ToReset};
 use crate::process::state;
 use crate::process::status::ExitStatus;
@@ -274,10 +274,19 @@ impl<'a> Launch<'a> {
         let pid = pid.map_err(os("fork"))?;
         // The number that this frees is the one that the pidfd needs.
         drop(theirs);
-        let pidfd = sys::pidfd::open(pid).and_then(descriptors::above_stderr).map_err(|source| {
-            kill_unwatched(pid);
-            StartError::Os { step: "open a pidfd", source }
-        })?;
+        let pidfd = match sys::pidfd::open(pid).and_then(descriptors::above_stderr) {
+            Ok(pidfd) => Some(registry.list(pidfd)),
+            // SIGCHLD is ignored, or somebody collects all children, and this one was quick.
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => None,
+            Err(source) => {
+                kill_unwatched(pid);
+                return Err(StartError::Os { step: "open a pidfd", source });
+            }
+        };
+        let reports = registry.list(ours);
+        // A record closes descriptors of its own, which takes this lock.
+        drop(registry);
+        let collected = pidfd.is_none();
         let record = Arc::new(Record::new(
             serial,
             pid,
@@ -285,11 +294,12 @@ impl<'a> Launch<'a> {
             self.at_exit,
             options.process_group != ProcessGroup::Inherit,
             options.max_output.unwrap_or(DEFAULT_MAX_OUTPUT),
-            registry.list(pidfd),
-            registry.list(ours),
+            pidfd,
+            reports,
         ));
-        process.add(Arc::clone(&record));
-        drop(registry);
+        if !collected {
+            process.add(Arc::clone(&record));
+        }
         drop(process);
         drop(gate);
         let child = Child::new(record);
@@ -309,16 +319,20 @@ impl<'a> Launch<'a> {
         let awaited = child.record().wait_for_report(Deadline::after(timeout));
         let failed = match awaited {
             Ok(Awaited::Report(Report::Ready)) => return Ok(()),
-            Ok(Awaited::Report(Report::SetupFailed(failure))) => StartError::Setup {
-                step: failure.step,
-                action: failure.step.describe(self.options),
-                source: io::Error::from_raw_os_error(failure.errno),
-            },
+            Ok(Awaited::Report(Report::SetupFailed(failure))) => self.setup_error(failure),
             Ok(Awaited::Report(Report::Panicked(report))) => {
                 // Of a hook after the fork. The report was taken from the link, so the status is made here.
                 StartError::EndedEarly { status: ExitStatus::Panicked(Arc::new(report)) }
             }
-            Ok(Awaited::Report(_) | Awaited::End) => StartError::EndedEarly { status: child.wait()? },
+            Ok(Awaited::Report(_)) => return Ok(()),
+            Ok(Awaited::End) => match child.record().ended() {
+                Some(ended) if ended.was_ready => return Ok(()),
+                Some(ended) => match &ended.report {
+                    Ok(Some(Report::SetupFailed(failure))) => self.setup_error(*failure),
+                    _ => StartError::EndedEarly { status: ended.status.clone() },
+                },
+                None => return Ok(()),
+            },
             Ok(Awaited::Nothing) => StartError::NotReady { timeout },
             Err(error) => StartError::Child(error),
         };
@@ -327,6 +341,16 @@ impl<'a> Launch<'a> {
             log::warn!("child {} doesn't die of SIGKILL; it is collected when it does", child.id());
         }
         Err(failed)
+    }
+}
+
+impl Launch<'_> {
+    fn setup_error(&self, failure: SetupFailure) -> StartError {
+        StartError::Setup {
+            step: failure.step,
+            action: failure.step.describe(self.options),
+            source: io::Error::from_raw_os_error(failure.errno),
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! What is known of one child, shared by its handles, the reaper and the exit hook.
 
 use std::ffi::OsString;
-use std::os::fd::AsFd;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -60,9 +61,24 @@ pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
     /// Its last report, or what was wrong with that.
     pub(crate) report: Result<Option<Report>, String>,
+    /// Among what was left to read was the word that it is ready.
+    pub(crate) was_ready: bool,
+}
+
+impl Ended {
+    fn new(raw: Option<RawStatus>, reports: io::Result<BorrowedFd<'_>>, max_output: usize) -> Ended {
+        let drained = reports.and_then(|reports| report::drain(reports, max_output));
+        let (was_ready, report) = match drained {
+            Ok((was_ready, report)) => (was_ready, Ok(report)),
+            Err(error) => (false, Err(error.to_string())),
+        };
+        Ended { status: status_from(raw, &report), report, was_ready }
+    }
 }
 
 impl Record {
+    /// A child that was just forked; without a pidfd, one that has ended and that somebody who
+    /// collects all children has collected already.
     #[expect(clippy::too_many_arguments, reason = "the fields of a record, named at its one call")]
     pub(crate) fn new(
         serial: u64,
@@ -71,9 +87,13 @@ impl Record {
         at_exit: AtExit,
         leads_group: bool,
         max_output: usize,
-        pidfd: PrivateFd,
+        pidfd: Option<PrivateFd>,
         reports: PrivateFd,
     ) -> Record {
+        let life = match pidfd {
+            Some(pidfd) => Life::Running { pidfd: Arc::new(pidfd), reports },
+            None => Life::Ended(Arc::new(Ended::new(None, reports.get().map_err(io::Error::other), max_output))),
+        };
         Record {
             serial,
             pid,
@@ -85,7 +105,7 @@ impl Record {
             handles: AtomicUsize::new(0),
             exposed: OnceCell::new(),
             state: Mutex::new(State {
-                life: Life::Running { pidfd: Arc::new(pidfd), reports },
+                life,
                 callbacks: Vec::new(),
                 kill_group_at_end: false,
             }),
@@ -163,12 +183,7 @@ impl Record {
             Look::Ended(raw) => Some(raw),
             Look::NotOurs => sys::pidfd::status_after_theft(fd),
         };
-        let report = reports
-            .get()
-            .map_err(|error| error.to_string())
-            .and_then(|reports| report::drain(reports, self.max_output).map_err(|error| error.to_string()));
-        let status = status_from(raw, &report);
-        let ended = Arc::new(Ended { status, report });
+        let ended = Arc::new(Ended::new(raw, reports.get().map_err(io::Error::other), self.max_output));
         let exit = Exit { pid: self.pid as u32, name: self.name.clone(), status: ended.status.clone() };
         let callbacks = std::mem::take(&mut state.callbacks);
         let before = std::mem::replace(&mut state.life, Life::Ended(ended));
@@ -232,7 +247,7 @@ impl Record {
         }
     }
 
-    /// Waits until it reports that it is ready. `Ok(None)`: it has ended instead, or closed its end.
+    /// Waits until it reports something, as it does when it is ready.
     pub(crate) fn wait_for_report(&self, deadline: Deadline) -> Result<Awaited, ChildError> {
         let os = |source| ChildError::Os { step: "wait for its report", source };
         let mut listening = true;

@@ -179,15 +179,17 @@ fn garbled(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("the child's report is garbled: {why}"))
 }
 
-/// After a child's end: what it reported beyond its readiness, if anything.
-pub(crate) fn drain(end: BorrowedFd<'_>, max_output: usize) -> io::Result<Option<Report>> {
+/// After a child's end: whether it reported that it was ready, as far as nobody has read that
+/// before, and what it reported beyond that, if anything.
+pub(crate) fn drain(end: BorrowedFd<'_>, max_output: usize) -> io::Result<(bool, Option<Report>)> {
+    let mut ready = false;
     for _ in 0..PACKETS_MAX {
         match try_recv(end, max_output)? {
-            Some(Report::Ready) => {}
-            other => return Ok(other),
+            Some(Report::Ready) => ready = true,
+            other => return Ok((ready, other)),
         }
     }
-    Ok(None)
+    Ok((ready, None))
 }
 
 #[cfg(test)]
@@ -245,6 +247,6 @@ mod tests {
             send(child.as_fd(), &Report::Ready).unwrap();
         }
         send(child.as_fd(), &Report::Output(vec![1])).unwrap();
-        assert_eq!(drain(parent.as_fd(), 10).unwrap(), None);
+        assert_eq!(drain(parent.as_fd(), 10).unwrap(), (true, None));
     }
 }

@@ -1,0 +1,160 @@
+//! Rows 17, 22, 30: what happens when nobody waits.
+
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use common_ipc::process::{
+    Child, ExitStatus, Launch, LaunchOptions, Signal, StartError, active_children, join_callbacks,
+};
+use integration_tests::{proc, stress_factor};
+
+use crate::Outcome::{self, Passed};
+
+scenarios!(
+    fault_17_dropped_handles_leave_no_zombies,
+    fault_22_each_callback_is_called_once_with_the_status,
+    fault_22_a_callback_may_do_what_it_likes,
+    fault_22_a_slow_callback_delays_nobodys_reaping,
+    fault_22_a_callback_for_a_child_that_has_ended_is_called,
+    fault_30_a_dropped_handle_lets_the_child_go_on,
+    join_callbacks_keeps_its_deadline,
+);
+
+fn start<O: serde::Serialize + serde::de::DeserializeOwned>(body: impl FnOnce() -> O) -> Child {
+    Launch::new(&LaunchOptions::new()).start(body).unwrap()
+}
+
+fn sleep_for_long() {
+    std::thread::sleep(Duration::from_secs(600));
+}
+
+const SOON: Option<Duration> = Some(Duration::from_secs(20));
+
+fn fault_17_dropped_handles_leave_no_zombies() -> Outcome {
+    for _ in 0..10_000 * stress_factor() {
+        drop(start(|| ()));
+    }
+    let me = std::process::id() as i32;
+    assert!(proc::eventually(|| proc::children(me).is_empty()), "{:?}", proc::children(me));
+    Passed
+}
+
+fn fault_22_each_callback_is_called_once_with_the_status() -> Outcome {
+    let called = Arc::new(Mutex::new(Vec::new()));
+    for round in 0..50 * stress_factor() {
+        let child = start::<()>(move || std::process::exit(round as i32 % 256));
+        for place in 0..3 {
+            let called = Arc::clone(&called);
+            child
+                .on_exit(move |exit| called.lock().unwrap().push((round, place, exit.pid, exit.status.clone())))
+                .unwrap();
+        }
+        let pid = child.id();
+        match round % 3 {
+            0 => drop(child),
+            1 => drop(child.wait().unwrap()),
+            // Waiters race with the reaper.
+            _ => while child.is_alive().unwrap() {},
+        }
+        assert!(proc::eventually(|| called.lock().unwrap().len() == 3));
+        assert!(join_callbacks(SOON));
+        let expected = (0..3).map(|place| (round, place, pid, ExitStatus::Exited(round as i32 % 256)));
+        assert_eq!(std::mem::take(&mut *called.lock().unwrap()), expected.collect::<Vec<_>>());
+    }
+    Passed
+}
+
+fn fault_22_a_callback_may_do_what_it_likes() -> Outcome {
+    let other = start(sleep_for_long);
+    let (tell, told) = channel();
+    let child = start(|| 5);
+    let (own, others) = (child.clone(), other.clone());
+    child.on_exit(|_| panic!("on purpose")).unwrap();
+    child
+        .on_exit(move |exit| {
+            assert_eq!(own.wait().unwrap(), exit.status, "stored before the callback");
+            assert_eq!(own.output::<i32>().unwrap(), 5);
+            own.kill().unwrap();
+            own.stop(Duration::ZERO).unwrap();
+            assert!(join_callbacks(SOON), "doesn't wait for itself");
+            assert!(matches!(offspring::spawn(|| ()), Err(StartError::Refused(_))));
+            others.stop(Duration::from_secs(20)).unwrap();
+            let tell_of_nested = tell.clone();
+            own.on_exit(move |exit| tell_of_nested.send(exit.pid).unwrap()).unwrap();
+            tell.send(0).unwrap();
+        })
+        .unwrap();
+    assert_eq!(told.recv().unwrap(), 0);
+    assert_eq!(told.recv().unwrap(), child.id());
+    assert_eq!(other.wait().unwrap().signal(), Some(Signal::TERM));
+    assert!(join_callbacks(SOON));
+    Passed
+}
+
+fn fault_22_a_slow_callback_delays_nobodys_reaping() -> Outcome {
+    let (began, begun) = channel();
+    let (stop, wait) = channel::<()>();
+    let slow = start(|| ());
+    let others: Vec<_> = (0..10).map(|_| start(|| std::thread::sleep(Duration::from_millis(20)))).collect();
+    let ids: Vec<_> = others.iter().map(Child::id).collect();
+    slow.on_exit(move |_| {
+        began.send(()).unwrap();
+        let _ = wait.recv();
+    })
+    .unwrap();
+    begun.recv().unwrap();
+    drop(others);
+    // They are collected, by the reaper, while the callback goes on.
+    assert!(proc::eventually(|| ids.iter().all(|pid| proc::stat(*pid as i32).is_none())));
+    assert!(!join_callbacks(Some(Duration::from_millis(5))));
+    drop(stop);
+    assert!(join_callbacks(SOON));
+    Passed
+}
+
+fn fault_22_a_callback_for_a_child_that_has_ended_is_called() -> Outcome {
+    let child = start(|| ());
+    child.wait().unwrap();
+    let (tell, told) = channel();
+    child.on_exit(move |exit| tell.send(exit.status.clone()).unwrap()).unwrap();
+    assert_eq!(told.recv().unwrap(), ExitStatus::Exited(0));
+    Passed
+}
+
+fn fault_30_a_dropped_handle_lets_the_child_go_on() -> Outcome {
+    // Running, frozen, dead.
+    let running = start(sleep_for_long);
+    let frozen = start(sleep_for_long);
+    frozen.signal(Signal::STOP).unwrap();
+    let dead = start(|| ());
+    let dead_pid = dead.id() as i32;
+    assert!(proc::eventually(|| proc::stat(dead_pid).is_some_and(|stat| stat.state == 'Z')));
+    let pids = [running.id(), frozen.id()];
+    drop((running, frozen, dead));
+    assert!(proc::eventually(|| proc::stat(dead_pid).is_none()));
+    std::thread::sleep(Duration::from_millis(20));
+    let active = active_children();
+    assert_eq!(active.iter().map(Child::id).collect::<Vec<_>>(), pids);
+    for child in active {
+        child.kill().unwrap();
+    }
+    assert!(proc::eventually(|| pids.iter().all(|pid| proc::stat(*pid as i32).is_none())));
+    Passed
+}
+
+fn join_callbacks_keeps_its_deadline() -> Outcome {
+    assert!(join_callbacks(Some(Duration::ZERO)), "none is due");
+    let (stop, wait) = channel::<()>();
+    let child = start(|| ());
+    child
+        .on_exit(move |_| {
+            let _ = wait.recv();
+        })
+        .unwrap();
+    child.wait().unwrap();
+    assert!(!join_callbacks(Some(Duration::from_millis(10))));
+    drop(stop);
+    assert!(join_callbacks(None));
+    Passed
+}

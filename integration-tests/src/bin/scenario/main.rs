@@ -1,0 +1,77 @@
+//! `scenario NAME` plays a scenario in this process, which has one thread; `scenario --list` names
+//! them all. Exit code 0: it passed and left nothing behind; 77: it can't be played here, for the
+//! reason that is printed; anything else: it failed.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a scenario fails by panicking")]
+
+use integration_tests::{police, watchdog};
+
+/// Scenarios as a table of their names.
+macro_rules! scenarios {
+    ($($name:ident),* $(,)?) => {
+        pub(crate) const ALL: &[$crate::Scenario] = &[$((stringify!($name), $name)),*];
+    };
+}
+
+mod bad_input;
+mod callbacks;
+mod death;
+mod fork_rule;
+mod inheritance;
+mod many;
+mod offspring_tasks;
+mod parent_death;
+mod programs;
+mod setup;
+
+/// What became of a scenario that didn't panic.
+enum Outcome {
+    Passed,
+    /// Why it can't be played here.
+    Skipped(&'static str),
+}
+
+type Scenario = (&'static str, fn() -> Outcome);
+
+const TABLES: [&[Scenario]; 9] = [
+    bad_input::ALL,
+    callbacks::ALL,
+    death::ALL,
+    fork_rule::ALL,
+    inheritance::ALL,
+    many::ALL,
+    offspring_tasks::ALL,
+    parent_death::ALL,
+    setup::ALL,
+];
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let Some(name) = arguments.first() else {
+        eprintln!("usage: scenario NAME | scenario --list");
+        std::process::exit(2);
+    };
+    if name == "--list" {
+        for (name, _) in TABLES.iter().copied().flatten() {
+            println!("{name}");
+        }
+        return;
+    }
+    if programs::run(name, &arguments[1..]) {
+        return;
+    }
+    let Some((_, play)) = TABLES.iter().copied().flatten().find(|(known, _)| known == name) else {
+        eprintln!("there is no scenario {name}; try --list");
+        std::process::exit(2);
+    };
+    let before = police::before();
+    let outcome = play();
+    let left_over = police::left_over(&before);
+    if !left_over.is_empty() {
+        eprintln!("{name} left behind:\n  {}", left_over.join("\n  "));
+        std::process::exit(1);
+    }
+    if let Outcome::Skipped(why) = outcome {
+        println!("{why}");
+        std::process::exit(watchdog::SKIPPED);
+    }
+}

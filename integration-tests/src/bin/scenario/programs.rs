@@ -1,0 +1,193 @@
+//! Programs whose ends are looked at from outside: by their output, or by killing them.
+
+use std::io::Write;
+use std::process::Command;
+use std::time::Duration;
+
+use common_ipc::link::Connection;
+use common_ipc::process::{AtExit, Child, Launch, LaunchOptions, ParentDeath, ProcessGroup};
+use integration_tests::raw;
+use nix::sys::signal::Signal as NixSignal;
+use offspring::Subprocess;
+
+/// Runs the program of this name, if there is one.
+pub(crate) fn run(name: &str, arguments: &[String]) -> bool {
+    match name {
+        "program_with_spinning_children" => spinning_children(),
+        "program_with_a_survivor" => survivor(),
+        "program_with_pending_output" => pending_output(),
+        "program_with_exit_handlers" => exit_handlers(&arguments[0]),
+        "program_that_exits_with_children" => exits_with_children(&arguments[0]),
+        "program_that_panics_with_a_child" => panics_with_a_child(),
+        "program_that_exits_in_a_callback" => exits_in_a_callback(),
+        "program_that_does_not_wait" => does_not_wait(),
+        "program_with_crossed_streams" => crossed_streams(),
+        _ => return false,
+    }
+    true
+}
+
+fn spin() {
+    loop {
+        std::hint::spin_loop();
+    }
+}
+
+fn start(body: impl FnOnce()) -> Child {
+    Launch::new(&LaunchOptions::new()).start(body).unwrap()
+}
+
+/// Prints five process ids and spins.
+fn spinning_children() {
+    raw::allow_forks();
+    let of_main = start(spin);
+    let of_thread = std::thread::spawn(|| start(spin)).join().unwrap();
+    let (here, there) = Connection::<(), u32>::pair().unwrap();
+    let with_child = Launch::new(&LaunchOptions::new().give(&there)).start(move || {
+        there.send(&start(spin).id()).unwrap();
+        spin();
+    });
+    let bare = start(|| {
+        raw::close_from(3);
+        spin();
+    });
+    let apart = Launch::new(&LaunchOptions::new().process_group(ProcessGroup::NewSession)).start(spin);
+    for pid in [of_main.id(), of_thread.id(), here.recv().unwrap(), bare.id(), apart.unwrap().id()] {
+        println!("{pid}");
+    }
+    drop(with_child);
+    spin();
+}
+
+/// Prints a process id and spins.
+fn survivor() {
+    let options = LaunchOptions::new().on_parent_death(ParentDeath::Survive);
+    println!("{}", Launch::new(&options).wait_until_ready(true).start(spin).unwrap().id());
+    spin();
+}
+
+/// Prints words without an end of line around the starts of children that do the same.
+fn pending_output() {
+    print!("rust-parent ");
+    eprint!("rust-error ");
+    raw::c_print(c"c-parent ");
+    start(|| {
+        print!("rust-child ");
+        raw::c_print(c"c-child ");
+    })
+    .output::<()>()
+    .unwrap();
+    start(|| {
+        print!("rust-exit ");
+        raw::c_print(c"c-exit ");
+        std::process::exit(7)
+    })
+    .wait()
+    .unwrap();
+    print!("rust-end ");
+}
+
+/// Has a handler append the process id to a file; ends with the handler's process as its parent has it.
+fn exit_handlers(path: &str) {
+    static PATH: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    PATH.set(path.to_owned()).unwrap();
+    fn append(word: &str) {
+        let file = std::fs::OpenOptions::new().append(true).create(true).open(PATH.get().unwrap());
+        writeln!(file.unwrap(), "{word} {}", std::process::id()).unwrap();
+    }
+    raw::at_exit(|| append("handler"));
+    println!("{}", std::process::id());
+    start(|| ()).output::<()>().unwrap();
+    for exit in [|| std::process::exit(7), || raw::c_exit(7)] {
+        let exits: fn() -> ! = exit;
+        assert_eq!(start(move || exits()).wait().unwrap().code(), Some(7));
+    }
+    start(|| panic!("on purpose")).wait().unwrap();
+    // A child's own handler does run when it calls exit.
+    let own = start(|| {
+        raw::at_exit(|| append("own"));
+        std::process::exit(0)
+    });
+    own.wait().unwrap();
+    println!("{}", own.id());
+}
+
+/// Ends with children of all kinds; the way of the end is the argument. Prints their ids.
+fn exits_with_children(how: &str) {
+    let polite = start(|| std::thread::sleep(Duration::from_secs(600)));
+    let stubborn = Launch::new(&LaunchOptions::new())
+        .at_exit(AtExit::Stop { grace: Duration::from_millis(50) })
+        .wait_until_ready(true)
+        .start(|| {
+            raw::ignore_signal(NixSignal::SIGTERM, true);
+            std::thread::sleep(Duration::from_secs(600));
+        })
+        .unwrap();
+    let frozen = start(|| std::thread::sleep(Duration::from_secs(600)));
+    frozen.signal(common_ipc::process::Signal::STOP).unwrap();
+    let finishing = Launch::new(&LaunchOptions::new()).at_exit(AtExit::Wait).start(|| {
+        std::thread::sleep(Duration::from_millis(300));
+        println!("finished");
+    });
+    for child in [&polite, &stubborn, &frozen, finishing.as_ref().unwrap()] {
+        println!("{}", child.id());
+    }
+    // Handles that are kept, dropped and leaked all come to the same.
+    drop(polite);
+    std::mem::forget(stubborn);
+    match how {
+        "return" => {}
+        "exit" => std::process::exit(3),
+        "nested" => {
+            // All this once more in a child, whose end is the library's.
+            start(|| exits_with_children("return")).wait().unwrap();
+        }
+        other => panic!("unknown way {other}"),
+    }
+}
+
+fn panics_with_a_child() {
+    println!("{}", start(|| std::thread::sleep(Duration::from_secs(600))).id());
+    panic!("on purpose");
+}
+
+/// The program's end comes while a callback hangs.
+fn exits_in_a_callback() {
+    let (began, begun) = std::sync::mpsc::channel();
+    start(|| ())
+        .on_exit(move |_| {
+            began.send(()).unwrap();
+            std::thread::sleep(Duration::from_secs(600));
+        })
+        .unwrap();
+    begun.recv().unwrap();
+    println!("ended");
+}
+
+/// The documents' example of TERMINATE_ON_SHUTDOWN: nobody waits for the task.
+fn does_not_wait() {
+    struct MyTask;
+    impl Subprocess for MyTask {
+        type Output = ();
+        const TERMINATE_ON_SHUTDOWN: bool = false;
+        fn run(&mut self) {
+            std::thread::sleep(Duration::from_millis(200));
+            println!("This will always print");
+        }
+    }
+    MyTask.spawn().unwrap();
+}
+
+/// Swaps standard output and error in a child.
+fn crossed_streams() {
+    let fd = |number: i32| {
+        std::fs::OpenOptions::new().write(true).open(format!("/proc/self/fd/{number}")).unwrap()
+    };
+    let options = LaunchOptions::new().stdout(fd(2)).stderr(fd(1));
+    let child = Launch::new(&options).start(|| {
+        println!("to the error");
+        eprintln!("to the output");
+        Command::new("/bin/cat").status().unwrap().success()
+    });
+    assert!(child.unwrap().output::<bool>().unwrap(), "an empty standard input ends cat");
+}

@@ -1,0 +1,64 @@
+//! The leak police: nothing may be left when a scenario is over.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use crate::proc;
+
+/// What there was before.
+#[derive(Debug)]
+pub struct Before {
+    descriptors: Vec<(i32, PathBuf)>,
+    shared_memory: BTreeSet<PathBuf>,
+}
+
+/// Descriptors that the library opens once in a process, and how many of each it may.
+const ONCE: [(&str, usize); 4] =
+    [("/dev/null", 1), ("anon_inode:[eventfd]", 1), ("anon_inode:[eventpoll]", 1), ("/status", 1)];
+
+/// Looks at what there is.
+#[must_use]
+pub fn before() -> Before {
+    Before { descriptors: proc::descriptors(me()), shared_memory: shared_memory() }
+}
+
+/// Looks again, and says what is left over, once the background had time to clear up.
+#[must_use]
+pub fn left_over(before: &Before) -> Vec<String> {
+    let mut found = Vec::new();
+    proc::eventually(|| {
+        found = look(before);
+        found.is_empty()
+    });
+    found
+}
+
+fn look(before: &Before) -> Vec<String> {
+    let mut found: Vec<String> =
+        proc::children(me()).into_iter().map(|child| format!("a child: {child:?}")).collect();
+    let mut once = ONCE;
+    for (number, target) in proc::descriptors(me()) {
+        if before.descriptors.contains(&(number, target.clone())) {
+            continue;
+        }
+        let text = target.to_string_lossy();
+        let allowed = once.iter_mut().find(|(end, left)| text.ends_with(end) && *left > 0);
+        match allowed {
+            Some((_, left)) => *left -= 1,
+            None => found.push(format!("a descriptor: {number} -> {text}")),
+        }
+    }
+    let new = shared_memory().difference(&before.shared_memory).cloned().collect::<Vec<_>>();
+    found.extend(new.into_iter().map(|path| format!("shared memory: {}", path.display())));
+    found
+}
+
+fn shared_memory() -> BTreeSet<PathBuf> {
+    let entries = fs::read_dir("/dev/shm").into_iter().flatten();
+    entries.filter_map(|entry| Some(entry.ok()?.path())).collect()
+}
+
+fn me() -> i32 {
+    std::process::id() as i32
+}

@@ -1,0 +1,84 @@
+//! What /proc says of a process.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// A process as its `stat` file has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stat {
+    /// Its id.
+    pub pid: i32,
+    /// Its parent's id.
+    pub parent: i32,
+    /// `R`, `S`, `D`, `T`, `Z` or another letter of proc_pid_stat(5).
+    pub state: char,
+    /// Its process group.
+    pub group: i32,
+}
+
+/// The stat of a process, if there is such a process.
+#[must_use]
+pub fn stat(pid: i32) -> Option<Stat> {
+    let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    // The name is in parentheses and may hold anything, a closing parenthesis included.
+    let mut fields = text.rsplit_once(')')?.1.split_whitespace();
+    Some(Stat {
+        pid,
+        state: fields.next()?.chars().next()?,
+        parent: fields.next()?.parse().ok()?,
+        group: fields.next()?.parse().ok()?,
+    })
+}
+
+/// The children of a process, zombies included.
+#[must_use]
+pub fn children(of: i32) -> Vec<Stat> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    pids.filter_map(stat).filter(|stat| stat.parent == of).collect()
+}
+
+/// Whether a process runs: a zombie doesn't.
+#[must_use]
+pub fn runs(pid: i32) -> bool {
+    stat(pid).is_some_and(|stat| stat.state != 'Z' && stat.state != 'X')
+}
+
+/// The descriptors of a process: number and what is behind it.
+#[must_use]
+pub fn descriptors(pid: i32) -> Vec<(i32, PathBuf)> {
+    let listing = format!("/proc/{pid}/fd");
+    let Ok(entries) = fs::read_dir(&listing) else { return Vec::new() };
+    let mut found: Vec<_> = entries
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            Some((entry.file_name().to_str()?.parse().ok()?, fs::read_link(entry.path()).ok()?))
+        })
+        // The listing itself takes one while it lasts.
+        .filter(|(_, target): &(i32, PathBuf)| !target.starts_with(&listing))
+        .collect();
+    found.sort();
+    found
+}
+
+/// The resident memory of this process, in KiB.
+#[must_use]
+pub fn resident_kib() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
+/// Looks again and again until `condition` holds; false if it doesn't for 10 s.
+pub fn eventually(mut condition: impl FnMut() -> bool) -> bool {
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_secs(10) {
+        if condition() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    condition()
+}
