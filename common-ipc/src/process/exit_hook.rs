@@ -45,16 +45,13 @@ pub(crate) fn run() {
         return;
     }
     let Some(children) = children() else { return };
+    let begin = Instant::now();
     let mut to_stop = Vec::new();
     let mut to_wait_for = Vec::new();
-    let mut longest = Duration::ZERO;
     for record in children {
         let Some(pidfd) = record.pidfd_within(LOCK_PATIENCE) else { continue };
         match record.at_exit {
-            AtExit::Stop { grace } => {
-                longest = longest.max(grace);
-                to_stop.push((record, pidfd));
-            }
+            AtExit::Stop { .. } => to_stop.push((record, pidfd)),
             AtExit::Wait => to_wait_for.push((record, pidfd)),
         }
     }
@@ -63,12 +60,26 @@ pub(crate) fn run() {
         signal(record, pidfd, Signal::TERM);
         signal(record, pidfd, Signal::CONT);
     }
-    let left = wait_for_all(to_stop, Deadline::after(longest));
-    for (record, pidfd) in &left {
-        signal(record, pidfd, Signal::KILL);
+    // Each has its own grace, counted from now.
+    let mut killed = Vec::new();
+    while let Some(shortest) = to_stop.iter().map(|(record, _)| grace(record)).min() {
+        let left = wait_for_all(to_stop, Deadline::after(shortest.saturating_sub(begin.elapsed())));
+        let (late, patient): (Vec<_>, Vec<_>) = left.into_iter().partition(|(record, _)| grace(record) <= shortest);
+        to_stop = patient;
+        for (record, pidfd) in &late {
+            signal(record, pidfd, Signal::KILL);
+        }
+        killed.extend(late);
     }
-    wait_for_all(left, Deadline::after(DEATH_PATIENCE));
+    wait_for_all(killed, Deadline::after(DEATH_PATIENCE));
     wait_for_all(to_wait_for, Deadline::NEVER);
+}
+
+fn grace(record: &Record) -> Duration {
+    match record.at_exit {
+        AtExit::Stop { grace } => grace,
+        AtExit::Wait => Duration::MAX,
+    }
 }
 
 fn children() -> Option<Vec<Arc<Record>>> {

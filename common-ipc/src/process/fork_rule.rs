@@ -98,14 +98,21 @@ fn program_rule() -> ForkRule {
     }
 }
 
+/// The leave to fork.
+pub(crate) struct Leave {
+    pub(crate) gate: gate::Closed,
+    /// There may be threads that don't belong to the library.
+    pub(crate) others: bool,
+}
+
 /// Closes the gate for a fork, if the rule allows the fork.
-pub(crate) fn close_gate(rule_of_launch: Option<ForkRule>) -> Result<gate::Closed, Refusal> {
+pub(crate) fn close_gate(rule_of_launch: Option<ForkRule>) -> Result<Leave, Refusal> {
     if thread::panicking() {
         return Err(Refusal::Panicking);
     }
     let rule = rule_of_launch.unwrap_or_else(program_rule);
     if rule == ForkRule::Allow {
-        return Ok(gate::close());
+        return Ok(Leave { gate: gate::close(), others: true });
     }
     let refusal = if on_library_thread() {
         Refusal::OnLibraryThread
@@ -113,7 +120,7 @@ pub(crate) fn close_gate(rule_of_launch: Option<ForkRule>) -> Result<gate::Close
         let begin = Instant::now();
         loop {
             let closed = gate::close();
-            let Some(refusal) = other_threads() else { return Ok(closed) };
+            let Some(refusal) = other_threads() else { return Ok(Leave { gate: closed, others: false }) };
             drop(closed);
             let patience = match refusal {
                 Refusal::CallbackRunning => CALLBACK_PATIENCE,
@@ -127,7 +134,7 @@ pub(crate) fn close_gate(rule_of_launch: Option<ForkRule>) -> Result<gate::Close
     };
     if rule == ForkRule::Warn {
         log::warn!("forking all the same: {refusal}");
-        return Ok(gate::close());
+        return Ok(Leave { gate: gate::close(), others: true });
     }
     Err(refusal)
 }

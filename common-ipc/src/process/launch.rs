@@ -15,7 +15,7 @@ use crate::process::child::{Child, ChildError};
 use crate::process::child_side::{self, ChildStart};
 use crate::process::descriptors;
 use crate::process::exit_hook;
-use crate::process::fork_rule::{self, Refusal};
+use crate::process::fork_rule::{self, Leave, Refusal};
 use crate::process::generation::WrongProcess;
 use crate::process::lifeline;
 use crate::process::options::{DEFAULT_MAX_OUTPUT, LaunchOptions, OptionError, Prepared, ProcessGroup};
@@ -212,7 +212,7 @@ impl<'a> Launch<'a> {
         exit_hook::register();
 
         // From here to the fork: nobody else forks, and no library thread holds a lock.
-        let gate = fork_rule::close_gate(options.fork_rule)?;
+        let Leave { gate, others } = fork_rule::close_gate(options.fork_rule)?;
         let mut process = state::lock();
         process.open_status_file();
         let mut registry = descriptors::registry();
@@ -227,13 +227,13 @@ impl<'a> Launch<'a> {
         }
         let on_main_thread = lifeline::on_main_thread();
 
-        // Nothing is left in the buffers for both to write, and nobody is half way through a line.
-        // Never standard input: its buffer may be in use by this very thread.
-        let mut stdout = io::stdout().lock();
-        let stderr = io::stderr().lock();
-        // It fails where the output leads nowhere; that is its writer's trouble, not the child's.
-        let _ = stdout.flush();
+        // Nothing is left in the buffers for both to write. It fails where the output leads nowhere;
+        // that is its writer's trouble, not the child's.
+        let _ = io::stdout().flush();
         sys::fork::flush_c_streams();
+        // Nor is anybody else half way through a line. Never standard input: its buffer may be in
+        // use by this very thread.
+        let streams = others.then(|| (io::stdout().lock(), io::stderr().lock()));
 
         let mask = signals::block_all().map_err(os("block signals"))?;
         let to_reset = ToReset::find(process.status_file());
@@ -246,10 +246,10 @@ impl<'a> Launch<'a> {
                 drop(registry);
                 gate.reset_in_child();
                 drop(process);
-                drop((stdout, stderr));
+                drop(streams);
                 // The parent's end of the link: should anybody else hold it, the parent's death
                 // would go unnoticed.
-                drop(ours);
+                sys::descriptors::close(ours);
                 hook.keep_in_child();
                 child_side::run(
                     ChildStart {
@@ -270,7 +270,7 @@ impl<'a> Launch<'a> {
         // This process goes on as before.
         drop(hook);
         signals::restore(&mask);
-        drop((stdout, stderr));
+        drop(streams);
         let pid = pid.map_err(os("fork"))?;
         // The number that this frees is the one that the pidfd needs.
         drop(theirs);

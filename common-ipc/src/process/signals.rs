@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
@@ -44,9 +45,20 @@ impl ToReset {
     /// installs a handler tells nobody.
     pub(crate) fn find(status: Option<BorrowedFd<'_>>) -> ToReset {
         let from_status = status.and_then(|status| {
+            // Where the lines were the last time: they move only when something before them gets
+            // longer or shorter.
+            let place = LINES_AT.load(Ordering::Relaxed);
+            let mut lines = [0; LINES];
+            let length = pread(status, &mut lines, place as libc::off_t).ok()?;
+            if let Some(found) = parse_lines(&lines[..length]) {
+                return Some(found);
+            }
             let mut text = [0; 4096];
             let length = pread(status, &mut text, 0).ok()?;
-            parse_status(&text[..length])
+            let text = &text[..length];
+            let place = text.windows(LABEL.len()).position(|window| window == LABEL)?;
+            LINES_AT.store(place, Ordering::Relaxed);
+            parse_lines(text.get(place..place + LINES)?)
         });
         from_status.unwrap_or_else(ToReset::ask_for_each)
     }
@@ -79,14 +91,24 @@ impl ToReset {
     }
 }
 
-/// The lines `SigIgn:` and `SigCgt:` of proc_pid_status(5), as 16 hexadecimal digits each.
-fn parse_status(text: &[u8]) -> Option<ToReset> {
-    let mask = |label: &[u8]| {
-        let begin = text.windows(label.len()).position(|window| window == label)? + label.len();
-        let digits = std::str::from_utf8(text.get(begin..begin + 16)?).ok()?;
+/// Two neighbouring lines of proc_pid_status(5), with the end of the one before: a label and 16
+/// hexadecimal digits each.
+const LABEL: &[u8] = b"\nSigIgn:\t";
+const NEXT_LABEL: &[u8] = b"\nSigCgt:\t";
+const DIGITS: usize = 16;
+const LINES: usize = LABEL.len() + DIGITS + NEXT_LABEL.len() + DIGITS;
+
+/// Where they begin in the file.
+static LINES_AT: AtomicUsize = AtomicUsize::new(0);
+
+fn parse_lines(lines: &[u8]) -> Option<ToReset> {
+    let mask = |line: &[u8], label: &[u8]| {
+        let digits = line.strip_prefix(label).filter(|digits| digits.len() == DIGITS)?;
+        let digits = std::str::from_utf8(digits).ok()?;
         u64::from_str_radix(digits, 16).ok()
     };
-    let (ignored, handled) = (mask(b"\nSigIgn:\t")?, mask(b"\nSigCgt:\t")?);
+    let (ignored, handled) = lines.split_at_checked(LABEL.len() + DIGITS)?;
+    let (ignored, handled) = (mask(ignored, LABEL)?, mask(handled, NEXT_LABEL)?);
     Some(ToReset((ignored & !STAY_IGNORED | handled) & !OF_LIBC))
 }
 
@@ -153,14 +175,18 @@ mod tests {
         let status = std::fs::File::open("/proc/self/status").unwrap();
         let found = ToReset::find(Some(status.as_fd()));
         assert_eq!(found, ToReset::ask_for_each());
+        assert_eq!(ToReset::find(Some(status.as_fd())), found, "from where they were the first time");
         // Rust's runtime has a handler for stack overflows.
         assert_ne!(found.0 & bit(libc::SIGSEGV), 0);
     }
 
     #[test]
-    fn a_status_file_without_the_lines_is_no_answer() {
-        assert_eq!(parse_status(b"Name:\tx\nSigCgt:\t00"), None);
-        let text = b"SigIgn:\t0\nSigIgn:\t0000000000001001\nSigCgt:\t8000000000000000\n";
-        assert_eq!(parse_status(text), Some(ToReset(1 << 63)));
+    fn lines_that_are_not_there_are_no_answer() {
+        assert_eq!(parse_lines(b"Name:\tx\nSigCgt:\t00"), None);
+        assert_eq!(parse_lines(b""), None);
+        let lines = b"\nSigIgn:\t0000000000001001\nSigCgt:\t8000000000000000";
+        assert_eq!(lines.len(), LINES);
+        assert_eq!(parse_lines(lines), Some(ToReset(1 << 63)));
+        assert_eq!(parse_lines(&lines[..LINES - 1]), None);
     }
 }

@@ -1,7 +1,7 @@
 //! Descriptors by number: what a forked child does to copies that it must not keep.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use super::check;
 
@@ -21,6 +21,13 @@ pub(crate) fn close_range(first: RawFd, last: RawFd) {
             unsafe { libc::close(number) };
         }
     }
+}
+
+/// Closes a descriptor in a forked child: by the call that the child uses anyway, for each page of
+/// libc's code that it touches costs it a page fault.
+#[inline]
+pub(crate) fn close(fd: OwnedFd) {
+    close_range(fd.as_raw_fd(), fd.into_raw_fd());
 }
 
 /// Puts a copy of `with` behind `number`, which stays open: whoever still holds that number

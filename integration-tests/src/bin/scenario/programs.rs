@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common_ipc::link::Connection;
 use common_ipc::process::{AtExit, Child, Launch, LaunchOptions, ParentDeath, ProcessGroup};
-use integration_tests::raw;
+use integration_tests::{police, raw};
 use nix::sys::signal::Signal as NixSignal;
 use offspring::Subprocess;
 
@@ -22,6 +22,7 @@ pub(crate) fn run(name: &str, arguments: &[String]) -> bool {
         "program_that_exits_in_a_callback" => exits_in_a_callback(),
         "program_that_does_not_wait" => does_not_wait(),
         "program_with_crossed_streams" => crossed_streams(),
+        "program_that_leaks" => leaks(&arguments[0]),
         _ => return false,
     }
     true
@@ -190,4 +191,26 @@ fn crossed_streams() {
         Command::new("/bin/cat").status().unwrap().success()
     });
     assert!(child.unwrap().output::<bool>().unwrap(), "an empty standard input ends cat");
+}
+
+/// Leaves something behind, and asks the police.
+fn leaks(what: &str) {
+    let before = police::before();
+    let mut path = None;
+    match what {
+        "child" => {
+            Command::new("/bin/true").spawn().unwrap();
+        }
+        "descriptor" => std::mem::forget(std::fs::File::open("/").unwrap()),
+        "shm" => {
+            let name = format!("/dev/shm/multiprocess-{}", std::process::id());
+            std::fs::write(&name, "").unwrap();
+            path = Some(name);
+        }
+        other => panic!("unknown leak {other}"),
+    }
+    let found = police::left_over(&before);
+    path.map(std::fs::remove_file).transpose().unwrap();
+    eprintln!("{}", found.join("\n"));
+    std::process::exit(i32::from(!found.is_empty()));
 }

@@ -1,0 +1,90 @@
+//! Programs whose ends are looked at from outside: rows 2, 9, 27 and 30.
+
+use std::path::Path;
+
+use integration_tests::proc;
+use integration_tests::watchdog::{self, Ran};
+
+fn run(arguments: &[&str]) -> Ran {
+    watchdog::run(Path::new(env!("CARGO_BIN_EXE_scenario")), arguments)
+}
+
+fn pids(ran: &Ran) -> Vec<i32> {
+    ran.stdout.lines().filter_map(|line| line.parse().ok()).collect()
+}
+
+#[test]
+fn fault_02_pending_output_is_written_once() {
+    let ran = run(&["program_with_pending_output"]);
+    assert!(ran.status.success(), "{ran:?}");
+    for word in ["rust-parent", "c-parent", "rust-child", "c-child", "rust-exit", "c-exit", "rust-end"] {
+        assert_eq!(ran.stdout.matches(word).count(), 1, "{word} in {:?}", ran.stdout);
+    }
+    assert_eq!(ran.stderr.matches("rust-error").count(), 1);
+}
+
+#[test]
+fn fault_09_exit_handlers_run_where_they_belong_and_once() {
+    let path = std::env::temp_dir().join(format!("multiprocess-atexit-{}", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    let ran = run(&["program_with_exit_handlers", &path.to_string_lossy()]);
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    assert!(ran.status.success(), "{ran:?}");
+    let [program, own] = pids(&ran)[..] else { panic!("{ran:?}") };
+    assert_eq!(text, format!("own {own}\nhandler {program}\n"));
+}
+
+fn exits_with_children(how: &str, code: i32, finished: usize) {
+    let ran = run(&["program_that_exits_with_children", how]);
+    assert_eq!(ran.status.code(), Some(code), "{ran:?}");
+    assert_eq!(ran.stdout.matches("finished").count(), finished, "{ran:?}");
+    let pids = pids(&ran);
+    assert_eq!(pids.len(), 4 * finished, "{ran:?}");
+    for pid in pids {
+        assert!(!proc::runs(pid), "{pid} survives its program: {ran:?}");
+    }
+}
+
+#[test]
+fn fault_30_the_return_of_main_shuts_children_down() {
+    exits_with_children("return", 0, 1);
+}
+
+#[test]
+fn fault_30_exit_shuts_children_down() {
+    exits_with_children("exit", 3, 1);
+}
+
+#[test]
+fn fault_30_the_end_of_a_child_shuts_its_children_down() {
+    exits_with_children("nested", 0, 2);
+}
+
+#[test]
+fn fault_30_a_panic_of_main_shuts_children_down() {
+    let ran = run(&["program_that_panics_with_a_child"]);
+    assert_eq!(ran.status.code(), Some(101), "{ran:?}");
+    assert!(pids(&ran).iter().all(|pid| !proc::runs(*pid)), "{ran:?}");
+}
+
+#[test]
+fn fault_30_the_exit_does_not_wait_for_a_callback() {
+    let ran = run(&["program_that_exits_in_a_callback"]);
+    assert!(ran.status.success(), "{ran:?}");
+    assert_eq!(ran.stdout, "ended\n");
+}
+
+#[test]
+fn a_task_that_nobody_waits_for_prints_all_the_same() {
+    let ran = run(&["program_that_does_not_wait"]);
+    assert!(ran.status.success(), "{ran:?}");
+    assert_eq!(ran.stdout, "This will always print\n");
+}
+
+#[test]
+fn standard_streams_can_be_crossed() {
+    let ran = run(&["program_with_crossed_streams"]);
+    assert!(ran.status.success(), "{ran:?}");
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("to the output\n", "to the error\n"));
+}

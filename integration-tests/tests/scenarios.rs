@@ -1,0 +1,137 @@
+//! Every scenario, each in a process of its own, under a watchdog and the leak police.
+//!
+//! `fault_NN_...` covers row NN of the fault table that the README counts. A scenario that can't be
+//! played here (it needs root, say) says so as `SKIPPED` and passes.
+
+use std::path::Path;
+
+use integration_tests::watchdog;
+
+fn scenario() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_scenario"))
+}
+
+macro_rules! play {
+    ($($name:ident),* $(,)?) => {
+        $(
+            #[test]
+            fn $name() {
+                watchdog::must_pass(scenario(), stringify!($name));
+            }
+        )*
+
+        const PLAYED: &[&str] = &[$(stringify!($name)),*];
+    };
+}
+
+play!(
+    fault_01_a_long_callback_refuses_a_start,
+    fault_01_a_start_after_a_join_is_not_refused,
+    fault_01_a_start_beside_another_thread_is_refused,
+    fault_01_a_start_from_a_callback_is_refused,
+    fault_01_a_start_waits_for_a_short_callback,
+    fault_01_library_threads_do_not_hang_children,
+    fault_01_noise_before_the_fork_does_not_hang_children,
+    fault_01_the_rule_can_be_changed,
+    fault_03_a_borrowed_descriptor_of_the_parent_leads_nowhere,
+    fault_03_a_child_has_only_what_it_was_given,
+    fault_03_a_sibling_does_not_keep_a_connection_alive,
+    fault_04_a_blocked_mask_and_ignored_signals_are_not_inherited,
+    fault_04_sigpipe_and_sighup_stay_ignored,
+    fault_06_children_that_reseed_after_the_fork_differ,
+    fault_07_a_given_end_is_wrong_process_in_the_parent,
+    fault_07_a_handle_of_the_parent_is_wrong_process_in_the_child,
+    fault_08_a_panic_does_not_unwind_past_the_fork,
+    fault_11_a_fork_that_fails_leaves_nothing,
+    fault_12_running_out_of_descriptors_is_a_typed_error,
+    fault_12_ten_thousand_starts_leave_descriptors_and_memory_as_they_were,
+    fault_14_a_crash_ends_a_pending_receive,
+    fault_14_a_crash_is_told_as_the_signal_that_it_was,
+    fault_17_dropped_handles_leave_no_zombies,
+    fault_18_a_signal_never_reaches_a_process_with_the_same_id,
+    fault_19_a_status_that_a_thief_collected_is_not_success,
+    fault_19_a_status_that_the_kernel_throws_away_is_not_success,
+    fault_20_codes_and_signals_are_told_apart,
+    fault_21_all_waiters_get_the_same,
+    fault_22_a_callback_for_a_child_that_has_ended_is_called,
+    fault_22_a_callback_may_do_what_it_likes,
+    fault_22_a_slow_callback_delays_nobodys_reaping,
+    fault_22_each_callback_is_called_once_with_the_status,
+    fault_26_a_child_that_ends_before_it_is_ready_is_an_error_of_the_start,
+    fault_26_a_child_that_hangs_before_it_is_ready_is_an_error_of_the_start,
+    fault_27_a_child_that_is_meant_to_survive_does,
+    fault_27_no_child_survives_its_parent,
+    fault_28_a_child_survives_the_thread_that_started_it,
+    fault_28_a_parent_that_dies_at_once_leaves_nobody,
+    fault_30_a_dropped_handle_lets_the_child_go_on,
+    fault_31_ctrl_c_is_the_parents_to_decide,
+    fault_32_sigterm_during_the_start_skips_neither_begin_nor_end,
+    fault_33_a_handler_of_the_parent_does_not_act_in_the_child,
+    fault_34_stop_ends_whatever_it_takes,
+    fault_34_stop_says_what_it_took,
+    fault_35_a_grandchild_that_holds_a_stream_does_not_hold_up_the_wait,
+    fault_35_stopping_a_group_ends_the_grandchildren,
+    fault_44_interrupted_calls_go_on_and_keep_their_deadline,
+    fault_55_a_plain_user_cannot_become_another,
+    fault_55_a_user_is_become_for_good,
+    fault_56_core_dumps_are_limited_and_told,
+    fault_57_a_missing_directory_is_an_error_of_the_start,
+    fault_57_environment_and_directory_are_the_childs_own,
+    fault_58_names_need_not_be_text,
+    an_output_that_cannot_be_serialised_is_an_error,
+    an_output_that_cannot_be_read_is_an_error,
+    an_output_of_another_type_is_an_error,
+    a_large_output_arrives_and_a_too_large_one_does_not,
+    an_output_that_the_limits_forbid_is_an_error,
+    a_panic_with_another_payload_than_a_string_is_told,
+    a_body_that_exits_is_told_by_its_code,
+    a_body_that_closes_all_descriptors_is_told,
+    a_body_that_kills_itself_is_told,
+    a_payload_that_panics_when_dropped_is_told,
+    a_descriptor_that_took_the_links_number_is_not_written_to,
+    a_foreign_report_is_an_error,
+    join_callbacks_keeps_its_deadline,
+    starting_while_panicking_is_refused,
+    given_ends_work_both_ways,
+    a_pipe_that_is_given_has_one_end_here,
+    events_are_shared,
+    grandchildren_are_children_of_the_child,
+    a_thousand_children_are_started_listed_and_stopped,
+    waiting_takes_no_processor_time,
+    a_task_is_alive_until_run_returns,
+    a_task_that_is_waited_for_is_running_when_spawn_returns,
+    without_terminate_on_shutdown_shutdown_waits_for_run,
+    with_explicit_start_there_is_no_process_before_start,
+    a_second_start_is_an_error,
+    a_failed_start_can_be_tried_again,
+    a_loop_is_spaced_by_what_its_steps_return,
+    a_loop_ends_by_stop,
+    sigterm_ends_a_loop_after_the_current_step,
+    end_runs_however_the_loop_ends,
+    a_typed_handle_forgets_its_task,
+    a_task_object_is_dropped_on_both_sides,
+    regression_a_child_that_dies_while_its_start_waits,
+    regression_shutdown_of_a_child_that_ignores_sigterm,
+    options_that_cannot_be_meant_are_errors_of_the_start,
+    limits_nice_affinity_umask_and_groups_apply,
+    a_limit_above_the_hard_limit_is_an_error_of_the_start,
+    a_child_has_no_standard_input_unless_told,
+);
+
+#[test]
+fn no_scenario_is_forgotten() {
+    let listed = watchdog::run(scenario(), &["--list"]).stdout;
+    let forgotten: Vec<_> = listed.lines().filter(|name| !PLAYED.contains(name)).collect();
+    assert!(forgotten.is_empty(), "{forgotten:?}");
+}
+
+#[test]
+fn the_watchdog_and_the_police_see_what_they_are_for() {
+    let unknown = watchdog::run(scenario(), &["no_such_scenario"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    for (kind, word) in [("child", "a child:"), ("descriptor", "a descriptor:"), ("shm", "shared memory:")] {
+        let ran = watchdog::run(scenario(), &["program_that_leaks", kind]);
+        assert_eq!(ran.status.code(), Some(1), "{kind}: {ran:?}");
+        assert!(ran.stderr.contains(word), "{kind}: {ran:?}");
+    }
+}
