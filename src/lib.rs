@@ -1,2 +1,33 @@
-//! umbrella
+//! Rust objects in processes of their own.
+//!
+//! ```
+//! # fn expensive() -> u64 { 42 }
+//! let total = multiprocess::spawn(|| expensive())?.join()?;
+//! # assert_eq!(total, 42);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! This crate has no logic of its own: it re-exports a family of crates, each of which can be used
+//! alone, by one cargo feature for each.
+//!
+//! | feature | module | what it is |
+//! |---|---|---|
+//! | `offspring` (default) | [`offspring`] | task objects that run in a subprocess, once or in a loop |
+//! | always | [`common_ipc`] | the base: children, connections, events |
+//!
+//! The one promise at the centre: **no call ever hangs because a process died, and every error
+//! says why.**
+//!
+//! Start processes before threads: see the fork rule in [`common_ipc`].
+
 pub use common_ipc;
+pub use common_ipc::RemoteError;
+
+#[cfg(feature = "offspring")]
+pub use offspring;
+#[cfg(feature = "offspring")]
+pub use offspring::{
+    Child, ChildError, ExitStatus, Handle, JoinError, LaunchOptions, LoopStep, PanicReport, ParentDeath,
+    ProcessGroup, Refusal, Resource, Sigint, Signal, StartError, Stdio, StopStep, Stopped, Subprocess,
+    SubprocessLoop, active_children, spawn, spawn_with,
+};

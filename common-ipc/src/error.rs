@@ -104,11 +104,7 @@ impl<E: Error> From<E> for RemoteError {
             sources.push(source.to_string());
             next = source.source();
         }
-        RemoteError {
-            message: error.to_string(),
-            sources,
-            type_name: std::any::type_name::<E>().to_owned(),
-        }
+        RemoteError { message: error.to_string(), sources, type_name: std::any::type_name::<E>().to_owned() }
     }
 }
 
@@ -180,6 +176,9 @@ mod tests {
             }
         }
         assert_eq!(RemoteError::from(Endless).sources().len(), SOURCES_MAX);
-        assert_eq!(RemoteError::from_chain("x", std::iter::repeat(&Endless as _)).sources().len(), SOURCES_MAX);
+        assert_eq!(
+            RemoteError::from_chain("x", std::iter::repeat(&Endless as _)).sources().len(),
+            SOURCES_MAX
+        );
     }
 }

@@ -4,7 +4,7 @@
 //! Absolute figures move with the machine and with what else it does; the ratios, whose two sides are
 //! measured turn by turn, are what counts. Python's offspring is measured if `MULTIPROCESS_PYTHON`
 //! names an interpreter that has it.
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark is a program of its own")]
+#![allow(clippy::unwrap_used, reason = "a benchmark is a program of its own")]
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -104,9 +104,8 @@ const FREE: &str = "start to reaped, empty typed task, any core (us)";
 const SAME_CORE: &str = "start to reaped, empty typed task, one core (us)";
 
 fn peers(rows: &mut Vec<Row>, case: &'static str) {
-    let mut command: Vec<_> = (0..300)
-        .map(|_| timed(|| assert!(Command::new("/bin/true").status().unwrap().success())))
-        .collect();
+    let mut command: Vec<_> =
+        (0..300).map(|_| timed(|| assert!(Command::new("/bin/true").status().unwrap().success()))).collect();
     rows.push(Row { case, what: "std::process::Command /bin/true", figure: median(&mut command) });
     // In a program of its own: it has threads, beside which nobody should fork.
     let output = Command::new(std::env::current_exe().unwrap()).arg("--procspawn").output().unwrap();

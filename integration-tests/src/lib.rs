@@ -22,7 +22,9 @@ pub mod watchdog;
 #[must_use]
 pub fn stress_factor() -> u32 {
     match std::env::var("MULTIPROCESS_STRESS") {
-        Ok(factor) => factor.parse().unwrap_or_else(|_| panic!("MULTIPROCESS_STRESS is not a number: {factor}")),
+        Ok(factor) => {
+            factor.parse().unwrap_or_else(|_| panic!("MULTIPROCESS_STRESS is not a number: {factor}"))
+        }
         Err(_) => 1,
     }
 }

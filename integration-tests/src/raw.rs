@@ -14,7 +14,6 @@ pub fn allow_forks() {
 }
 
 /// The options with a rule of their own.
-#[must_use]
 pub fn with_rule(options: LaunchOptions, rule: ForkRule) -> LaunchOptions {
     // SAFETY: as above.
     unsafe { options.fork_rule(rule) }

@@ -34,7 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(180);
 pub fn run(program: &Path, arguments: &[&str]) -> Ran {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap_or_else(|error| panic!("can't run {}: {error}", program.display()));
+    let mut child =
+        command.spawn().unwrap_or_else(|error| panic!("can't run {}: {error}", program.display()));
     let pid = child.id() as i32;
     // The streams may outlive the scenario where it leaves somebody behind who holds them.
     let drain = |mut stream: Box<dyn Read + Send>| {
@@ -68,9 +69,11 @@ pub fn run(program: &Path, arguments: &[&str]) -> Ran {
     let status = status.or_else(|| child.wait().ok()).unwrap_or_else(|| ExitStatus::from_raw(0xff00));
     let text = |receiver: Option<std::sync::mpsc::Receiver<Vec<u8>>>| {
         let mut bytes = Vec::new();
-        while let Ok(more) = receiver.as_ref().ok_or(()).and_then(|receiver| {
-            receiver.recv_timeout(Duration::from_millis(500)).map_err(drop)
-        }) {
+        while let Ok(more) = receiver
+            .as_ref()
+            .ok_or(())
+            .and_then(|receiver| receiver.recv_timeout(Duration::from_millis(500)).map_err(drop))
+        {
             bytes.extend(more);
         }
         String::from_utf8_lossy(&bytes).into_owned()

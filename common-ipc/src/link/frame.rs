@@ -90,7 +90,10 @@ impl Assembler {
     /// If there wasn't that much space.
     pub fn filled(&mut self, count: usize) -> Result<(), FrameTooLarge> {
         if self.length().is_some() {
-            assert!(count <= self.payload.len() - self.payload_filled, "more was filled than there was space");
+            assert!(
+                count <= self.payload.len() - self.payload_filled,
+                "more was filled than there was space"
+            );
             self.payload_filled += count;
             return Ok(());
         }

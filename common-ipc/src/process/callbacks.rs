@@ -48,7 +48,9 @@ pub(crate) fn enqueue(callbacks: Vec<Callback>, exit: &Exit) {
                 Err(error) => {
                     drop(process);
                     // Late and in the wrong place is better than never: they are promised.
-                    log::warn!("no thread for exit callbacks ({error}): they run where the child was collected");
+                    log::warn!(
+                        "no thread for exit callbacks ({error}): they run where the child was collected"
+                    );
                     for callback in callbacks {
                         call(callback, exit);
                     }

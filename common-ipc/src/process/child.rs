@@ -372,9 +372,7 @@ fn output_of<O: DeserializeOwned>(ended: &Ended) -> Result<O, JoinError> {
                 JoinError::Undeliverable(io::Error::from_raw_os_error(errno))
             }
         }),
-        Ok(None | Some(Report::Ready | Report::SetupFailed(_))) => {
-            Err(JoinError::Died(ended.status.clone()))
-        }
+        Ok(None | Some(Report::Ready | Report::SetupFailed(_))) => Err(JoinError::Died(ended.status.clone())),
         Err(garbled) => Err(JoinError::Garbled(garbled.clone())),
     }
 }

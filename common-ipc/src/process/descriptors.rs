@@ -130,7 +130,11 @@ impl Registry {
         }
         self.start_anew();
         for ((number, hidden), fd) in kept.into_iter().zip(keep) {
-            if hidden { self.hidden.insert(number) } else { self.exposed.insert(number) }
+            if hidden {
+                self.hidden.insert(number)
+            } else {
+                self.exposed.insert(number)
+            }
             fd.home.store(Generation::current().number(), Ordering::Relaxed);
         }
     }
@@ -147,11 +151,8 @@ impl Registry {
     }
 
     fn start_anew(&mut self) {
-        *self = Registry {
-            home: Some(Generation::current()),
-            hidden: Numbers::new(),
-            exposed: Numbers::new(),
-        };
+        *self =
+            Registry { home: Some(Generation::current()), hidden: Numbers::new(), exposed: Numbers::new() };
     }
 }
 

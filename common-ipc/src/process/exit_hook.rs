@@ -64,7 +64,8 @@ pub(crate) fn run() {
     let mut killed = Vec::new();
     while let Some(shortest) = to_stop.iter().map(|(record, _)| grace(record)).min() {
         let left = wait_for_all(to_stop, Deadline::after(shortest.saturating_sub(begin.elapsed())));
-        let (late, patient): (Vec<_>, Vec<_>) = left.into_iter().partition(|(record, _)| grace(record) <= shortest);
+        let (late, patient): (Vec<_>, Vec<_>) =
+            left.into_iter().partition(|(record, _)| grace(record) <= shortest);
         to_stop = patient;
         for (record, pidfd) in &late {
             signal(record, pidfd, Signal::KILL);

@@ -127,8 +127,6 @@ pub(crate) fn report_of(payload: &(dyn Any + Send)) -> PanicReport {
         seen.iter().rev().find(|(thread, report)| *thread == this_thread && report.message == message);
     match noted {
         Some((_, report)) => report.clone(),
-        None => {
-            PanicReport { message, location: String::new(), thread: String::new(), backtrace: None }
-        }
+        None => PanicReport { message, location: String::new(), thread: String::new(), backtrace: None },
     }
 }

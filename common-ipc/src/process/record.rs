@@ -92,7 +92,9 @@ impl Record {
     ) -> Record {
         let life = match pidfd {
             Some(pidfd) => Life::Running { pidfd: Arc::new(pidfd), reports },
-            None => Life::Ended(Arc::new(Ended::new(None, reports.get().map_err(io::Error::other), max_output))),
+            None => {
+                Life::Ended(Arc::new(Ended::new(None, reports.get().map_err(io::Error::other), max_output)))
+            }
         };
         Record {
             serial,
@@ -104,11 +106,7 @@ impl Record {
             max_output,
             handles: AtomicUsize::new(0),
             exposed: OnceCell::new(),
-            state: Mutex::new(State {
-                life,
-                callbacks: Vec::new(),
-                kill_group_at_end: false,
-            }),
+            state: Mutex::new(State { life, callbacks: Vec::new(), kill_group_at_end: false }),
         }
     }
 
@@ -315,4 +313,3 @@ fn status_from(raw: Option<RawStatus>, report: &Result<Option<Report>, String>) 
         (None, _) => ExitStatus::Unknown,
     }
 }
-

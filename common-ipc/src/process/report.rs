@@ -128,7 +128,9 @@ pub(crate) fn try_recv(end: BorrowedFd<'_>, max_output: usize) -> io::Result<Opt
     let mut packet = [0; 1 + INLINE_MAX];
     let Received { length, truncated, attached } = match sys::socket::receive(end, &mut packet) {
         Ok(received) => received,
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ECONNRESET)) => return Ok(None),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ECONNRESET)) => {
+            return Ok(None);
+        }
         Err(error) => return Err(error),
     };
     if length == 0 {

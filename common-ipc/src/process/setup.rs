@@ -164,8 +164,11 @@ fn streams(options: &LaunchOptions) -> Result<(), SetupFailure> {
     }
     let null = Stdio::Null;
     let stdin = options.stdin.as_ref().unwrap_or(&null);
-    let streams =
-        [(SetupStep::Stdin, stdin), (SetupStep::Stdout, &options.stdout), (SetupStep::Stderr, &options.stderr)];
+    let streams = [
+        (SetupStep::Stdin, stdin),
+        (SetupStep::Stdout, &options.stdout),
+        (SetupStep::Stderr, &options.stderr),
+    ];
     // All that was given stands above 2 (`Stdio::Fd` may be 0 to 2 itself, then it is that stream of the
     // parent's; two of them crossed over would need copies, made first).
     let mut copies = [None, None, None];

@@ -119,8 +119,7 @@ impl Locked {
 
     /// Lets go of the lock until a callback is done or the time is over.
     pub(crate) fn wait_for_callback(self, timeout: std::time::Duration) -> Locked {
-        let (guard, _) =
-            CALLBACK_DONE.wait_timeout(self.0, timeout).unwrap_or_else(PoisonError::into_inner);
+        let (guard, _) = CALLBACK_DONE.wait_timeout(self.0, timeout).unwrap_or_else(PoisonError::into_inner);
         Locked(guard)
     }
 }

@@ -29,9 +29,7 @@ pub(crate) fn watch_once(epoll: BorrowedFd<'_>, fd: BorrowedFd<'_>, token: u64) 
 /// Ends the watch, if there is one.
 pub(crate) fn forget(epoll: BorrowedFd<'_>, fd: BorrowedFd<'_>) {
     // SAFETY: since Linux 2.6.9 the event may be null here. That it wasn't watched is fine.
-    unsafe {
-        libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_DEL, fd.as_raw_fd(), std::ptr::null_mut())
-    };
+    unsafe { libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_DEL, fd.as_raw_fd(), std::ptr::null_mut()) };
 }
 
 /// Waits, in a bare system call, until something watched is readable; appends the tokens.

@@ -28,7 +28,6 @@ impl LaunchOptions {
     /// # Safety
     ///
     /// As for [`set_fork_rule`].
-    #[must_use]
     pub unsafe fn fork_rule(mut self, rule: ForkRule) -> Self {
         self.fork_rule = Some(rule);
         self

@@ -80,4 +80,3 @@ impl Drop for SharedWord {
         unsafe { libc::munmap(self.word.cast(), PAGE) };
     }
 }
-

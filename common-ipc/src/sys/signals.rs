@@ -94,7 +94,9 @@ pub(crate) fn wait_for(signals: &[i32], timeout: Duration) -> io::Result<Option<
         let taken = unsafe { libc::sigtimedwait(&set, std::ptr::null_mut(), &time) };
         match check(taken.into()) {
             Ok(signal) => return Ok(Some(signal as i32)),
-            Err(error) if error.raw_os_error() == Some(libc::EAGAIN) && deadline.is_some() => return Ok(None),
+            Err(error) if error.raw_os_error() == Some(libc::EAGAIN) && deadline.is_some() => {
+                return Ok(None);
+            }
             Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => {}
             Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
             Err(error) => return Err(error),

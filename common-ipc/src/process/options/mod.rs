@@ -263,12 +263,12 @@ impl LaunchOptions {
     }
 
     fn stream_pipes(&self) -> impl Iterator<Item = &Arc<PrivateFd>> {
-        [self.stdin.as_ref(), Some(&self.stdout), Some(&self.stderr)].into_iter().flatten().filter_map(|stream| {
-            match stream {
+        [self.stdin.as_ref(), Some(&self.stdout), Some(&self.stderr)].into_iter().flatten().filter_map(
+            |stream| match stream {
                 Stdio::Pipe(end) => Some(&end.0),
                 _ => None,
-            }
-        })
+            },
+        )
     }
 }
 

@@ -146,7 +146,9 @@ fn identity(options: &LaunchOptions) -> Result<Identity, OptionError> {
         identity.groups = Some(groups.iter().copied().map(Gid::from_raw).collect());
     }
     // Whoever drops root but says nothing of the groups wouldn't want to keep root's.
-    if identity.uid.is_some_and(|uid| !uid.is_root()) && identity.groups.is_none() && Uid::effective().is_root()
+    if identity.uid.is_some_and(|uid| !uid.is_root())
+        && identity.groups.is_none()
+        && Uid::effective().is_root()
     {
         identity.groups = Some(Vec::new());
     }

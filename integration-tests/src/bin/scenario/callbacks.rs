@@ -47,7 +47,9 @@ fn fault_22_each_callback_is_called_once_with_the_status() -> Outcome {
         for place in 0..3 {
             let called = Arc::clone(&called);
             child
-                .on_exit(move |exit| called.lock().unwrap().push((round, place, exit.pid, exit.status.clone())))
+                .on_exit(move |exit| {
+                    called.lock().unwrap().push((round, place, exit.pid, exit.status.clone()))
+                })
                 .unwrap();
         }
         let pid = child.id();

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use common_ipc::link::{Connection, LinkError};
 use common_ipc::process::{
-    Child, ExitStatus, JoinError, Launch, LaunchOptions, ProcessGroup, Resource, Signal, StartError, StopStep,
-    after_fork,
+    Child, ExitStatus, JoinError, Launch, LaunchOptions, ProcessGroup, Resource, Signal, StartError,
+    StopStep, after_fork,
 };
 use integration_tests::{proc, raw, stress_factor};
 use nix::sys::signal::Signal as NixSignal;
@@ -275,8 +275,10 @@ fn fault_34_stop_ends_whatever_it_takes() -> Outcome {
     let stopped = frozen.stop(Duration::from_secs(20)).unwrap();
     assert_eq!((stopped.by, stopped.status.signal()), (StopStep::Terminated, Some(Signal::TERM)));
 
-    let busy = start::<()>(|| loop {
-        std::hint::spin_loop();
+    let busy = start::<()>(|| {
+        loop {
+            std::hint::spin_loop();
+        }
     });
     let stopped = busy.stop(Duration::from_secs(20)).unwrap();
     assert_eq!((stopped.by, stopped.status.signal()), (StopStep::Terminated, Some(Signal::TERM)));

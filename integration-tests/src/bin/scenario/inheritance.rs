@@ -77,7 +77,10 @@ fn fault_03_a_child_has_only_what_it_was_given() -> Outcome {
         proc::descriptors(std::process::id() as i32)
     });
     let open: Vec<(i32, std::path::PathBuf)> = child.unwrap().output().unwrap();
-    let sockets = open.iter().filter(|fd| !foreign.contains(fd) && fd.1.to_string_lossy().starts_with("socket:")).count();
+    let sockets = open
+        .iter()
+        .filter(|fd| !foreign.contains(fd) && fd.1.to_string_lossy().starts_with("socket:"))
+        .count();
     // Its end of the connection, and its link to its parent.
     assert_eq!(sockets, 2, "{open:?}");
     let forbidden = ["anon_inode:[pidfd]", "anon_inode:[eventpoll]", "pipe:"];
@@ -227,7 +230,10 @@ fn fault_08_a_panic_does_not_unwind_past_the_fork() -> Outcome {
         assert_eq!(report.message, "told on purpose");
         assert!(report.location.contains("inheritance.rs:"), "{report:?}");
         assert_eq!(report.thread, "main");
-        assert_eq!(report.backtrace.is_some(), std::env::var("RUST_BACKTRACE").is_ok_and(|value| value != "0"));
+        assert_eq!(
+            report.backtrace.is_some(),
+            std::env::var("RUST_BACKTRACE").is_ok_and(|value| value != "0")
+        );
         assert_eq!(child.wait().unwrap(), ExitStatus::Panicked(report.clone()));
         assert_eq!(child.wait().unwrap().code(), Some(101));
     }));
@@ -314,7 +320,7 @@ fn events_are_shared() -> Outcome {
 
 fn grandchildren_are_children_of_the_child() -> Outcome {
     let child = start(|| {
-        let inner = start(|| start(|| std::process::id()).output::<u32>().unwrap());
+        let inner = start(|| start(std::process::id).output::<u32>().unwrap());
         (std::process::id(), inner.id(), inner.output::<u32>().unwrap())
     });
     let (one, two, three) = child.output::<(u32, u32, u32)>().unwrap();

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use common_ipc::process::{
-    Child, Launch, LaunchOptions, Resource, StartError, active_children,
-};
+use common_ipc::process::{Child, Launch, LaunchOptions, Resource, StartError, active_children};
 use integration_tests::{proc, raw, stress_factor};
 
 use crate::Outcome::{self, Passed};

@@ -259,10 +259,8 @@ fn end_runs_however_the_loop_ends() -> Outcome {
 }
 
 fn a_typed_handle_forgets_its_task() -> Outcome {
-    let handles: Vec<Handle<u32>> = vec![
-        offspring::spawn(|| 1).unwrap(),
-        Explicit(1).spawn().unwrap().into_started().unwrap(),
-    ];
+    let handles: Vec<Handle<u32>> =
+        vec![offspring::spawn(|| 1).unwrap(), Explicit(1).spawn().unwrap().into_started().unwrap()];
     let from_threads: Vec<u32> = std::thread::scope(|scope| {
         handles.iter().map(|handle| scope.spawn(|| handle.wait().unwrap()).join().unwrap()).collect()
     });

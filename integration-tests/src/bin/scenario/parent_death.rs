@@ -108,9 +108,8 @@ fn fault_31_ctrl_c_is_the_parents_to_decide() -> Outcome {
     // A group of its own for this program, as a shell would make it.
     nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0)).unwrap();
     raw::ignore_signal(NixSignal::SIGINT, true);
-    let start = |options: LaunchOptions| {
-        Launch::new(&options).wait_until_ready(true).start(sleep_for_long).unwrap()
-    };
+    let start =
+        |options: LaunchOptions| Launch::new(&options).wait_until_ready(true).start(sleep_for_long).unwrap();
     let plain = start(LaunchOptions::new());
     let ignoring = start(LaunchOptions::new().sigint(Sigint::Ignore));
     let apart = start(LaunchOptions::new().process_group(ProcessGroup::New));

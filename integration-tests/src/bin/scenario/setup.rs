@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use common_ipc::process::{
-    Child, ExitStatus, Launch, LaunchOptions, OptionError, ProcessGroup, Resource, SetupStep, Signal, StartError,
-    Stdio,
+    Child, ExitStatus, Launch, LaunchOptions, OptionError, ProcessGroup, Resource, SetupStep, Signal,
+    StartError, Stdio,
 };
 use integration_tests::{proc, raw};
 
@@ -54,15 +54,15 @@ fn fault_55_a_user_is_become_for_good() -> Outcome {
     }
     let ids = || {
         let (uids, gids) = (nix::unistd::getresuid().unwrap(), nix::unistd::getresgid().unwrap());
-        let groups: Vec<u32> = nix::unistd::getgroups().unwrap().into_iter().map(|gid| gid.as_raw()).collect();
+        let groups: Vec<u32> =
+            nix::unistd::getgroups().unwrap().into_iter().map(|gid| gid.as_raw()).collect();
         let root_again = nix::unistd::setuid(nix::unistd::Uid::from_raw(0)).is_ok();
         let text = format!("{uids:?} {gids:?}");
         (uids.real.as_raw(), gids.real.as_raw(), groups, root_again, text)
     };
     type Ids = (u32, u32, Vec<u32>, bool, String);
     let by_id = LaunchOptions::new().uid(65534).gid(65533);
-    let (uid, gid, groups, root_again, text) =
-        start_with(&by_id, ids).unwrap().output::<Ids>().unwrap();
+    let (uid, gid, groups, root_again, text) = start_with(&by_id, ids).unwrap().output::<Ids>().unwrap();
     assert_eq!((uid, gid, groups, root_again), (65534, 65533, vec![], false), "{text}");
     let with_groups = by_id.clone().groups([7, 5]);
     let (_, _, mut groups, ..) = start_with(&with_groups, ids).unwrap().output::<Ids>().unwrap();
@@ -158,7 +158,11 @@ fn fault_58_names_need_not_be_text() -> Outcome {
     let options = LaunchOptions::new().name(&strange).cwd(&directory).env(&strange, &strange);
     let child = start_with(&options, || {
         let comm = std::fs::read("/proc/self/comm").unwrap();
-        (comm, std::env::current_dir().unwrap().into_os_string(), std::env::var_os(OsStr::from_bytes(b"\xff\xfe strange")))
+        (
+            comm,
+            std::env::current_dir().unwrap().into_os_string(),
+            std::env::var_os(OsStr::from_bytes(b"\xff\xfe strange")),
+        )
     });
     let child = child.unwrap();
     assert_eq!(child.name(), strange);
@@ -229,7 +233,11 @@ fn limits_nice_affinity_umask_and_groups_apply() -> Outcome {
 
 fn a_limit_above_the_hard_limit_is_an_error_of_the_start() -> Outcome {
     // Even root can't have more descriptors than the kernel allows a process.
-    let (step, errno, text) = setup_error(&LaunchOptions::new().core_limit(0).limit(Resource::OpenFiles, u64::MAX - 1, u64::MAX - 1));
+    let (step, errno, text) = setup_error(&LaunchOptions::new().core_limit(0).limit(
+        Resource::OpenFiles,
+        u64::MAX - 1,
+        u64::MAX - 1,
+    ));
     assert_eq!((step, errno), (SetupStep::Limit(1), Some(libc::EPERM)));
     assert!(text.contains("OpenFiles"), "{text}");
     let (step, errno, _) = setup_error(&LaunchOptions::new().limit(Resource::OpenFiles, 20, 10));
