@@ -8,7 +8,9 @@ use offspring::{JoinError, LaunchOptions, RemoteError, StartError, spawn, spawn_
 fn main() -> Result<(), Box<dyn Error>> {
     // A body that fails returns its error.
     let failed = spawn(|| -> Result<u64, RemoteError> { Ok(std::fs::metadata("/does/not/exist")?.len()) })?;
-    println!("it returned an error: {}", failed.join()?.unwrap_err());
+    if let Err(error) = failed.join()? {
+        println!("it returned an error: {error}");
+    }
 
     // A body that panics.
     let panicked = spawn(|| -> u64 { panic!("on purpose") })?.join();
@@ -17,8 +19,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 
     // A process that dies.
-    let aborted = spawn(|| -> u64 { std::process::abort() })?.join();
-    println!("it died: {}", aborted.unwrap_err());
+    if let Err(error) = spawn(|| -> u64 { std::process::abort() })?.join() {
+        println!("it died: {error}");
+    }
 
     // One that doesn't end.
     let endless = spawn(|| std::thread::sleep(Duration::from_secs(3600)))?;
