@@ -20,6 +20,7 @@ use crate::process::panic_report::PanicReport;
 use crate::process::reaper;
 use crate::process::record::{Ended, Record};
 use crate::process::report::{OutputFailure, Report};
+use crate::process::setup::SetupStep;
 use crate::process::signal::Signal;
 use crate::process::state;
 use crate::process::status::ExitStatus;
@@ -54,6 +55,15 @@ pub enum JoinError {
     /// The child ended before its body returned, or closed the descriptor by which it reports.
     #[error("the child delivered no output: it {0}")]
     Died(ExitStatus),
+    /// The child couldn't be set up, and its body didn't run. A start that waits for its child
+    /// returns this as [`StartError::Setup`](crate::process::StartError::Setup).
+    #[error("the child could not be set up ({step:?}): {source}")]
+    Setup {
+        /// The step.
+        step: SetupStep,
+        /// Why it failed.
+        source: io::Error,
+    },
     /// The body returned, but its value couldn't be serialised.
     #[error("the child's output of type {type_name} could not be serialised: {message}")]
     Encode {
@@ -289,7 +299,7 @@ impl Child {
     }
 
     /// Does now what the program's exit would do: [`stop`](Child::stop)s it, or waits for it, as its
-    /// start said ([`AtExit`]).
+    /// start said ([`AtExit`]). One that the exit would leave alone is stopped.
     ///
     /// # Errors
     ///
@@ -297,6 +307,7 @@ impl Child {
     pub fn shutdown(&self) -> Result<Stopped, ChildError> {
         match self.record.at_exit {
             AtExit::Stop { grace } => self.stop(grace),
+            AtExit::Leave => self.stop(AtExit::DEFAULT_GRACE),
             AtExit::Wait => match self.try_wait()? {
                 Some(status) => Ok(Stopped { status, by: StopStep::HadEnded }),
                 None => Ok(Stopped { status: self.wait()?, by: StopStep::EndedByItself }),
@@ -372,7 +383,10 @@ fn output_of<O: DeserializeOwned>(ended: &Ended) -> Result<O, JoinError> {
                 JoinError::Undeliverable(io::Error::from_raw_os_error(errno))
             }
         }),
-        Ok(None | Some(Report::Ready | Report::SetupFailed(_))) => Err(JoinError::Died(ended.status.clone())),
+        Ok(Some(Report::SetupFailed(failure))) => {
+            Err(JoinError::Setup { step: failure.step, source: io::Error::from_raw_os_error(failure.errno) })
+        }
+        Ok(None | Some(Report::Ready)) => Err(JoinError::Died(ended.status.clone())),
         Err(garbled) => Err(JoinError::Garbled(garbled.clone())),
     }
 }

@@ -198,6 +198,11 @@ impl PrivateFd {
     /// The descriptor, for a user's eyes. In a process that it doesn't belong to, and once it has
     /// been given away, /dev/null stands behind it.
     pub(crate) fn expose(&self) -> BorrowedFd<'_> {
+        if !self.is_home() {
+            // The number was closed here, if the library forked this process, and may be anybody's.
+            // If somebody else did, it is open, should there be no /dev/null.
+            return null().unwrap_or(self.fd.as_fd());
+        }
         let mut registry = registry();
         let number = self.fd.as_raw_fd();
         if registry.hidden.remove(number) {

@@ -53,6 +53,7 @@ pub(crate) fn run() {
         match record.at_exit {
             AtExit::Stop { .. } => to_stop.push((record, pidfd)),
             AtExit::Wait => to_wait_for.push((record, pidfd)),
+            AtExit::Leave => {}
         }
     }
     // All of them first, so that they end side by side.
@@ -79,7 +80,7 @@ pub(crate) fn run() {
 fn grace(record: &Record) -> Duration {
     match record.at_exit {
         AtExit::Stop { grace } => grace,
-        AtExit::Wait => Duration::MAX,
+        AtExit::Wait | AtExit::Leave => Duration::MAX,
     }
 }
 

@@ -18,7 +18,9 @@ use crate::process::exit_hook;
 use crate::process::fork_rule::{self, Leave, Refusal};
 use crate::process::generation::WrongProcess;
 use crate::process::lifeline;
-use crate::process::options::{DEFAULT_MAX_OUTPUT, LaunchOptions, OptionError, Prepared, ProcessGroup};
+use crate::process::options::{
+    DEFAULT_MAX_OUTPUT, LaunchOptions, OptionError, ParentDeath, Prepared, ProcessGroup,
+};
 use crate::process::panic_report::ChildHook;
 use crate::process::record::{Awaited, Record};
 use crate::process::report::{self, OutputFailure, Report};
@@ -91,6 +93,9 @@ pub enum AtExit {
     },
     /// The exit waits until it ends by itself, however long that takes.
     Wait,
+    /// Nothing. So it is for each child that is to survive its parent
+    /// ([`ParentDeath::Survive`](crate::process::ParentDeath::Survive)).
+    Leave,
 }
 
 impl AtExit {
@@ -291,7 +296,7 @@ impl<'a> Launch<'a> {
             serial,
             pid,
             name,
-            self.at_exit,
+            if options.parent_death == ParentDeath::Survive { AtExit::Leave } else { self.at_exit },
             options.process_group != ProcessGroup::Inherit,
             options.max_output.unwrap_or(DEFAULT_MAX_OUTPUT),
             pidfd,
@@ -304,11 +309,11 @@ impl<'a> Launch<'a> {
         drop(gate);
         let child = Child::new(record);
         child.record().verify()?;
-        for end in &options.given {
-            end.give_away();
-        }
         if handshake {
             self.wait_for_word(&child)?;
+        }
+        for end in &options.given {
+            end.give_away();
         }
         Ok(child)
     }

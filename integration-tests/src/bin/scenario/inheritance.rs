@@ -28,6 +28,8 @@ scenarios!(
     given_ends_work_both_ways,
     a_pipe_that_is_given_has_one_end_here,
     events_are_shared,
+    an_end_whose_start_failed_is_still_here,
+    a_foreign_handle_has_a_harmless_descriptor,
     grandchildren_are_children_of_the_child,
 );
 
@@ -315,6 +317,35 @@ fn events_are_shared() -> Outcome {
     done.clear();
     dies.kill().unwrap();
     assert!(!done.wait_or_death(&dies, None).unwrap());
+    Passed
+}
+
+fn an_end_whose_start_failed_is_still_here() -> Outcome {
+    let (here, there) = Connection::<u8, u8>::pair().unwrap();
+    let options = LaunchOptions::new().give(&there);
+    let failed = Launch::new(&options.clone().cwd("/does/not/exist")).start(|| ());
+    assert!(matches!(failed, Err(StartError::Setup { .. })), "{failed:?}");
+    there.send(&1).unwrap();
+    assert_eq!(here.recv().unwrap(), 1);
+    let child = Launch::new(&options).start(|| there.send(&2).unwrap()).unwrap();
+    assert_eq!(here.recv().unwrap(), 2);
+    child.output::<()>().unwrap();
+    Passed
+}
+
+fn a_foreign_handle_has_a_harmless_descriptor() -> Outcome {
+    use std::os::fd::AsRawFd;
+    let other = start(sleep_for_long);
+    let (here, _there) = Connection::<u8, u8>::pair().unwrap();
+    // Nobody has asked for their descriptors before the fork.
+    let targets = start(|| {
+        let target = |number: i32| std::fs::read_link(format!("/proc/self/fd/{number}")).unwrap();
+        [target(other.as_fd().as_raw_fd()), target(here.as_fd().as_raw_fd())]
+    });
+    let targets: [std::path::PathBuf; 2] = targets.output().unwrap();
+    assert_eq!(targets, ["/dev/null", "/dev/null"].map(std::path::PathBuf::from));
+    other.kill().unwrap();
+    other.wait().unwrap();
     Passed
 }
 

@@ -15,6 +15,7 @@ use crate::Outcome::{self, Passed};
 scenarios!(
     fault_27_no_child_survives_its_parent,
     fault_27_a_child_that_is_meant_to_survive_does,
+    a_survivor_is_left_alone_by_the_exit,
     fault_28_a_child_survives_the_thread_that_started_it,
     fault_28_a_parent_that_dies_at_once_leaves_nobody,
     fault_31_ctrl_c_is_the_parents_to_decide,
@@ -54,6 +55,16 @@ fn fault_27_a_child_that_is_meant_to_survive_does() -> Outcome {
     program.kill().unwrap();
     program.wait().unwrap();
     std::thread::sleep(Duration::from_millis(100));
+    assert!(proc::runs(pids[0]));
+    nix::sys::signal::kill(Pid::from_raw(pids[0]), NixSignal::SIGKILL).unwrap();
+    assert!(proc::eventually(|| !proc::runs(pids[0])));
+    Passed
+}
+
+fn a_survivor_is_left_alone_by_the_exit() -> Outcome {
+    let (mut program, pids) = program("program_that_exits_with_a_survivor", 1);
+    assert!(program.wait().unwrap().success());
+    std::thread::sleep(Duration::from_millis(50));
     assert!(proc::runs(pids[0]));
     nix::sys::signal::kill(Pid::from_raw(pids[0]), NixSignal::SIGKILL).unwrap();
     assert!(proc::eventually(|| !proc::runs(pids[0])));

@@ -14,7 +14,11 @@ use offspring::Subprocess;
 pub(crate) fn run(name: &str, arguments: &[String]) -> bool {
     match name {
         "program_with_spinning_children" => spinning_children(),
-        "program_with_a_survivor" => survivor(),
+        "program_with_a_survivor" => {
+            survivor();
+            spin();
+        }
+        "program_that_exits_with_a_survivor" => survivor(),
         "program_with_pending_output" => pending_output(),
         "program_with_exit_handlers" => exit_handlers(&arguments[0]),
         "program_that_exits_with_children" => exits_with_children(&arguments[0]),
@@ -60,11 +64,10 @@ fn spinning_children() {
     spin();
 }
 
-/// Prints a process id and spins.
+/// Prints the process id of a child that is meant to go on.
 fn survivor() {
     let options = LaunchOptions::new().on_parent_death(ParentDeath::Survive);
     println!("{}", Launch::new(&options).wait_until_ready(true).start(spin).unwrap().id());
-    spin();
 }
 
 /// Prints words without an end of line around the starts of children that do the same.
