@@ -94,6 +94,13 @@ pub fn close_from(first: u32) {
     unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
 }
 
+/// Puts a copy of `fd` behind a number, whoever owns that.
+pub fn place(fd: std::os::fd::BorrowedFd<'_>, number: i32) {
+    use std::os::fd::AsRawFd;
+    // SAFETY: only for processes that use nothing of theirs behind that number afterwards.
+    unsafe { libc::dup2(fd.as_raw_fd(), number) };
+}
+
 /// Reads from an address that isn't there.
 pub fn segfault() {
     // SAFETY: none: that is the purpose. The process is a child that is meant to die of it.

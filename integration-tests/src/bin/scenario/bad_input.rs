@@ -1,5 +1,6 @@
 //! What bodies do that they shouldn't: each a typed error of the wait, never a hang.
 
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use common_ipc::process::{ExitStatus, JoinError, Launch, LaunchOptions, Resource, Signal, StartError};
@@ -145,27 +146,21 @@ fn a_payload_that_panics_when_dropped_is_told() -> Outcome {
 }
 
 fn a_descriptor_that_took_the_links_number_is_not_written_to() -> Outcome {
-    let path = std::env::temp_dir().join(format!("multiprocess-number-{}", std::process::id()));
-    let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
-    let in_child = path.clone();
-    let error = run(move || {
-        raw::close_from(3);
-        // Files and sockets under all the numbers that were free.
-        let files: Vec<_> = (0..20).map(|_| std::fs::File::create(&in_child).unwrap()).collect();
-        let sockets: Vec<_> = (0..20).map(|_| std::os::unix::net::UnixStream::pair().unwrap()).collect();
-        std::mem::forget((files, sockets, theirs));
-    });
+    let (mut ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    let error = run::<()>(|| raw::place(theirs.as_fd(), link()));
     assert!(matches!(error, JoinError::Died(ExitStatus::Exited(0))), "{error:?}");
-    assert_eq!(std::fs::metadata(&path).unwrap().len(), 0);
-    std::fs::remove_file(&path).unwrap();
-    drop(ours);
+    drop(theirs);
+    let mut strayed = Vec::new();
+    std::io::Read::read_to_end(&mut ours, &mut strayed).unwrap();
+    assert!(strayed.is_empty(), "{strayed:?}");
     Passed
 }
 
-/// The number of this child's link to its parent: its only socket.
+/// The number of this child's link to its parent: its youngest socket.
 fn link() -> i32 {
     let open = integration_tests::proc::descriptors(std::process::id() as i32);
-    open.iter().find(|(_, target)| target.to_string_lossy().starts_with("socket:")).unwrap().0
+    // The highest number: it was made last.
+    open.iter().rfind(|(_, target)| target.to_string_lossy().starts_with("socket:")).unwrap().0
 }
 
 fn a_foreign_report_is_an_error() -> Outcome {
