@@ -14,7 +14,6 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{getpid, gettid};
 
 use crate::sys;
@@ -39,9 +38,7 @@ pub(crate) fn arm(end: BorrowedFd<'_>, signal: Option<i32>, forked_by_main_threa
     if forked_by_main_thread {
         sys::fork::set_parent_death_signal(signal)?;
     }
-    let mut ends = [PollFd::new(end, PollFlags::empty())];
-    let gone = poll(&mut ends, PollTimeout::ZERO)? > 0;
-    if gone {
+    if sys::descriptors::has_hung_up(end)? {
         sys::signals::raise(signal)?;
     }
     Ok(())

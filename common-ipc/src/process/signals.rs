@@ -53,12 +53,7 @@ impl ToReset {
             if let Some(found) = parse_lines(&lines[..length]) {
                 return Some(found);
             }
-            let mut text = [0; 4096];
-            let length = pread(status, &mut text, 0).ok()?;
-            let text = &text[..length];
-            let place = text.windows(LABEL.len()).position(|window| window == LABEL)?;
-            LINES_AT.store(place, Ordering::Relaxed);
-            parse_lines(text.get(place..place + LINES)?)
+            search_lines(status)
         });
         from_status.unwrap_or_else(ToReset::ask_for_each)
     }
@@ -100,6 +95,18 @@ const LINES: usize = LABEL.len() + DIGITS + NEXT_LABEL.len() + DIGITS;
 
 /// Where they begin in the file.
 static LINES_AT: AtomicUsize = AtomicUsize::new(0);
+
+/// Reads the whole file. Kept apart, so that its buffer is on the stack only when it is needed.
+#[cold]
+#[inline(never)]
+fn search_lines(status: BorrowedFd<'_>) -> Option<ToReset> {
+    let mut text = [0; 4096];
+    let length = pread(status, &mut text, 0).ok()?;
+    let text = &text[..length];
+    let place = text.windows(LABEL.len()).position(|window| window == LABEL)?;
+    LINES_AT.store(place, Ordering::Relaxed);
+    parse_lines(text.get(place..place + LINES)?)
+}
 
 fn parse_lines(lines: &[u8]) -> Option<ToReset> {
     let mask = |line: &[u8], label: &[u8]| {

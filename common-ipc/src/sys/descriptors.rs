@@ -1,4 +1,5 @@
-//! Descriptors by number: what a forked child does to copies that it must not keep.
+//! Descriptors by number: what a forked child does to copies that it must not keep, and to those that
+//! it needs. Bare system calls, as everything in a child's first steps (see `fork`).
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
@@ -40,12 +41,15 @@ pub(crate) fn replace(number: RawFd, with: BorrowedFd<'_>) -> io::Result<()> {
 /// Makes `fd` descriptor `number`, without FD_CLOEXEC: for standard input, output and error.
 #[inline]
 pub(crate) fn place(fd: BorrowedFd<'_>, number: RawFd) -> io::Result<()> {
-    if fd.as_raw_fd() == number {
-        // SAFETY: F_SETFD takes an integer; the descriptor is borrowed, so it is open.
-        return check(unsafe { libc::fcntl(number, libc::F_SETFD, 0) }.into()).map(drop);
-    }
-    // SAFETY: two numbers; 0 to 2 belong to the process as a whole.
-    check(unsafe { libc::dup2(fd.as_raw_fd(), number) }.into()).map(drop)
+    // SAFETY: integers only; 0 to 2 belong to the process as a whole, and fd is open.
+    check(unsafe {
+        if fd.as_raw_fd() == number {
+            libc::syscall(libc::SYS_fcntl, number, libc::F_SETFD, 0)
+        } else {
+            libc::syscall(libc::SYS_dup3, fd.as_raw_fd(), number, 0)
+        }
+    })
+    .map(drop)
 }
 
 /// Has the kernel send `signal` to this process when the other end of the socket `fd` is gone.
@@ -68,7 +72,11 @@ pub(crate) fn arm_signal(fd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
 #[inline]
 pub(crate) fn arm_owner(fd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: integers only, on a descriptor that is open.
-    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETOWN, libc::getpid()) }.into()).map(drop)
+    check(unsafe {
+        let pid = libc::syscall(libc::SYS_getpid);
+        libc::syscall(libc::SYS_fcntl, fd.as_raw_fd(), libc::F_SETOWN, pid)
+    })
+    .map(drop)
 }
 
 /// Whether this process is the one that [`arm_owner`] chose for this open file. `fd` may have been
@@ -76,7 +84,22 @@ pub(crate) fn arm_owner(fd: BorrowedFd<'_>) -> io::Result<()> {
 #[inline]
 pub(crate) fn is_owner(fd: BorrowedFd<'_>) -> bool {
     // SAFETY: integers only; for a number that isn't open the answer is an error.
-    unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETOWN) == libc::getpid() }
+    unsafe {
+        let pid = libc::syscall(libc::SYS_getpid);
+        libc::syscall(libc::SYS_fcntl, fd.as_raw_fd(), libc::F_GETOWN) == pid
+    }
+}
+
+/// Whether the other end of a socket is gone.
+#[inline]
+pub(crate) fn has_hung_up(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut entry = libc::pollfd { fd: fd.as_raw_fd(), events: 0, revents: 0 };
+    let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: one entry and a time, both valid for the call; a null mask leaves the signals alone.
+    let ready = check(unsafe {
+        libc::syscall(libc::SYS_ppoll, &raw mut entry, 1, &raw const now, std::ptr::null::<u8>(), 0)
+    })?;
+    Ok(ready > 0)
 }
 
 /// Owns a descriptor that the kernel has just put into a control message.

@@ -50,7 +50,8 @@ pub(crate) fn send(
     let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
     // SAFETY: the message points to vectors and control, which live until after the call; the
     // vectors are only read from.
-    retry(|| check(unsafe { libc::sendmsg(socket.as_raw_fd(), &message, flags) } as libc::c_long)).map(drop)
+    let sent = || unsafe { libc::syscall(libc::SYS_sendmsg, socket.as_raw_fd(), &raw const message, flags) };
+    retry(|| check(sent())).map(drop)
 }
 
 /// Receives one packet without blocking.
