@@ -142,7 +142,13 @@ for cls in Plain, Waited:
         eprintln!("Python's offspring is left out: MULTIPROCESS_PYTHON names no interpreter that has it");
         return;
     };
-    let output = Command::new(python).args(["-c", PROGRAM]).output().unwrap();
+    let output = match Command::new(&python).args(["-c", PROGRAM]).output() {
+        Ok(output) => output,
+        Err(error) => {
+            eprintln!("Python's offspring is left out: MULTIPROCESS_PYTHON, {python:?}: {error}");
+            return;
+        }
+    };
     let text = String::from_utf8_lossy(&output.stdout);
     let names = ["offspring 0.1.1 (Python)", "offspring 0.1.1 (Python) WAIT_FOR_CHILD"];
     for (what, line) in names.into_iter().zip(text.lines()) {

@@ -99,6 +99,8 @@ play!(
     a_foreign_handle_has_a_harmless_descriptor,
     a_survivor_is_left_alone_by_the_exit,
     grandchildren_are_children_of_the_child,
+    a_panic_at_any_depth_is_told_where_it_happened,
+    the_panic_hook_of_the_program_is_as_it_was,
     a_thousand_children_are_started_listed_and_stopped,
     waiting_takes_no_processor_time,
     a_task_is_alive_until_run_returns,

@@ -273,7 +273,7 @@ impl<'a> Launch<'a> {
             Err(error) => Err(error),
         };
         // This process goes on as before.
-        drop(hook);
+        hook.remove();
         signals::restore(&mask);
         drop(streams);
         let pid = pid.map_err(os("fork"))?;

@@ -4,8 +4,8 @@ use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt;
 use std::panic::PanicHookInfo;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 
 use serde::{Deserialize, Serialize};
@@ -36,75 +36,79 @@ impl fmt::Display for PanicReport {
 
 type Hook = Box<dyn Fn(&PanicHookInfo<'_>) + Send + Sync>;
 
-/// The hook that was there before; it still prints what it always printed.
-static PREVIOUS: Mutex<Option<Hook>> = Mutex::new(None);
-/// Set in a child, once.
-static IN_CHILD: AtomicBool = AtomicBool::new(false);
+/// Which of the hooks made here notes what it sees: in a child the one that was put in place for it,
+/// elsewhere none. A child's child has its parent's hook in the chain of its own.
+static NOTING: AtomicU64 = AtomicU64::new(0);
+static LAST: AtomicU64 = AtomicU64::new(0);
 /// What the hook saw, oldest first. More than one when the body catches panics itself.
 static SEEN: Mutex<Vec<(ThreadId, PanicReport)>> = Mutex::new(Vec::new());
 /// How many are kept.
 const SEEN_MAX: usize = 8;
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+fn seen() -> MutexGuard<'static, Vec<(ThreadId, PanicReport)>> {
+    SEEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Puts the child's hook in place just before a fork; dropping it, in the parent, undoes that.
+/// A hook for the child, put in place just before a fork; [`remove`](ChildHook::remove), in the parent,
+/// undoes that.
 ///
 /// The hook is exchanged in the parent because the same exchange in the child costs it the copies
 /// of several pages. Must not be made while panicking.
-pub(crate) struct ChildHook(());
+pub(crate) struct ChildHook {
+    number: u64,
+    /// The hook that was there before; it still prints what it always printed.
+    previous: Arc<Hook>,
+}
 
 impl ChildHook {
     pub(crate) fn install() -> ChildHook {
-        let previous = std::panic::take_hook();
-        *lock(&PREVIOUS) = Some(previous);
-        // Captures nothing, so there is nothing to allocate.
-        std::panic::set_hook(Box::new(note_and_pass_on));
-        ChildHook(())
+        let number = LAST.fetch_add(1, Ordering::Relaxed) + 1;
+        let previous = Arc::new(std::panic::take_hook());
+        let passed_on = Arc::clone(&previous);
+        std::panic::set_hook(Box::new(move |info| {
+            if NOTING.load(Ordering::Relaxed) == number {
+                note(info);
+            }
+            passed_on(info);
+        }));
+        ChildHook { number, previous }
     }
 
     /// In the child: the hook stays, and from now on notes what it sees.
     #[inline]
     pub(crate) fn keep_in_child(self) {
-        IN_CHILD.store(true, Ordering::Relaxed);
+        NOTING.store(self.number, Ordering::Relaxed);
         std::mem::forget(self);
     }
-}
 
-impl Drop for ChildHook {
-    fn drop(&mut self) {
-        let previous = lock(&PREVIOUS).take();
+    /// In the parent: as it was before.
+    pub(crate) fn remove(self) {
         // Ours is dropped; should another thread have set one of its own meanwhile, that one is lost.
         drop(std::panic::take_hook());
-        if let Some(previous) = previous {
-            std::panic::set_hook(previous);
-        }
+        let previous = self.previous;
+        // Nobody else has it unless a panic of another thread is being printed at this moment.
+        let hook = Arc::try_unwrap(previous).unwrap_or_else(|shared| Box::new(move |info| shared(info)));
+        std::panic::set_hook(hook);
     }
 }
 
-fn note_and_pass_on(info: &PanicHookInfo<'_>) {
-    if IN_CHILD.load(Ordering::Relaxed) {
-        let backtrace = Backtrace::capture();
-        let report = PanicReport {
-            message: message_of(info.payload()),
-            location: info.location().map(ToString::to_string).unwrap_or_default(),
-            thread: thread::current().name().unwrap_or_default().to_owned(),
-            backtrace: (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string()),
-        };
-        if cfg!(panic = "abort") {
-            // Nothing will catch it: this is the last that is heard of this process.
-            crate::process::child_side::report_panic_before_abort(&report);
-        }
-        let mut seen = lock(&SEEN);
-        if seen.len() == SEEN_MAX {
-            seen.remove(0);
-        }
-        seen.push((thread::current().id(), report));
+fn note(info: &PanicHookInfo<'_>) {
+    let backtrace = Backtrace::capture();
+    let report = PanicReport {
+        message: message_of(info.payload()),
+        location: info.location().map(ToString::to_string).unwrap_or_default(),
+        thread: thread::current().name().unwrap_or_default().to_owned(),
+        backtrace: (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string()),
+    };
+    if cfg!(panic = "abort") {
+        // Nothing will catch it: this is the last that is heard of this process.
+        crate::process::child_side::report_panic_before_abort(&report);
     }
-    if let Some(previous) = &*lock(&PREVIOUS) {
-        previous(info);
+    let mut seen = seen();
+    if seen.len() == SEEN_MAX {
+        seen.remove(0);
     }
+    seen.push((thread::current().id(), report));
 }
 
 fn message_of(payload: &(dyn Any + Send)) -> String {
@@ -122,7 +126,7 @@ fn message_of(payload: &(dyn Any + Send)) -> String {
 pub(crate) fn report_of(payload: &(dyn Any + Send)) -> PanicReport {
     let message = message_of(payload);
     let this_thread = thread::current().id();
-    let seen = lock(&SEEN);
+    let seen = seen();
     let noted =
         seen.iter().rev().find(|(thread, report)| *thread == this_thread && report.message == message);
     match noted {

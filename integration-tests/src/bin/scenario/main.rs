@@ -19,6 +19,7 @@ mod death;
 mod fork_rule;
 mod inheritance;
 mod many;
+mod nested;
 mod offspring_tasks;
 mod parent_death;
 mod programs;
@@ -33,13 +34,14 @@ enum Outcome {
 
 type Scenario = (&'static str, fn() -> Outcome);
 
-const TABLES: [&[Scenario]; 9] = [
+const TABLES: [&[Scenario]; 10] = [
     bad_input::ALL,
     callbacks::ALL,
     death::ALL,
     fork_rule::ALL,
     inheritance::ALL,
     many::ALL,
+    nested::ALL,
     offspring_tasks::ALL,
     parent_death::ALL,
     setup::ALL,
