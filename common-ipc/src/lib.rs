@@ -42,8 +42,11 @@
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 compile_error!("common-ipc works on Linux with glibc only: it stands on pidfd, memfd, futex and on_exit");
 
+// From the ground up: sys (all unsafe code), error, ownership, link, process, sync. Each room uses
+// those before it only.
 mod error;
 pub mod link;
+mod ownership;
 pub mod process;
 pub mod sync;
 mod sys;

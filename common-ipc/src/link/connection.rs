@@ -16,9 +16,9 @@ use serde::de::DeserializeOwned;
 use crate::link::codec::{self, DecodeError, EncodeError};
 use crate::link::frame::{self, Assembler, DEFAULT_MAX_FRAME, FrameTooLarge};
 use crate::link::poll::{Deadline, wait_until};
-use crate::process::descriptors::PrivateFd;
-use crate::process::generation::WrongProcess;
-use crate::process::options::{Give, Giver, private};
+use crate::ownership::descriptors::PrivateFd;
+use crate::ownership::generation::WrongProcess;
+use crate::ownership::give::{Give, Giver, private};
 
 /// Why a message couldn't be sent or received.
 #[derive(Debug, thiserror::Error)]

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use nix::fcntl::OFlag;
 
-use crate::process::descriptors::PrivateFd;
-use crate::process::options::{Give, Giver, private};
+use crate::ownership::descriptors::PrivateFd;
+use crate::ownership::give::{Give, Giver, private};
 use crate::sys;
 
 /// The reading end of a [`pipe`].

@@ -12,9 +12,9 @@ use serde::de::DeserializeOwned;
 
 use crate::link::codec::{self, DecodeError};
 use crate::link::poll::Deadline;
+use crate::ownership::descriptors;
+use crate::ownership::generation::WrongProcess;
 use crate::process::callbacks::Exit;
-use crate::process::descriptors;
-use crate::process::generation::WrongProcess;
 use crate::process::launch::AtExit;
 use crate::process::panic_report::PanicReport;
 use crate::process::reaper;

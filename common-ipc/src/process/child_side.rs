@@ -58,7 +58,7 @@ impl Drop for LeaveOnUnwind {
 pub(crate) fn run(start: ChildStart<'_>, body: &mut dyn FnMut() -> Result<Vec<u8>, OutputFailure>) -> ! {
     let _leave = LeaveOnUnwind;
     // First, so that no way out leads through the parent's atexit handlers.
-    sys::fork::trap_exit();
+    sys::fork::trap_exit(leave_by_exit);
     exit_hook::forget_children();
     let options = start.prepared.options;
     start.to_reset.reset(options.sigint);
@@ -122,7 +122,7 @@ fn leave(reports: &Reports, code: i32, send: impl FnOnce() -> io::Result<()>) ->
 }
 
 /// The end of a body that called `exit`, which has flushed its streams and run its own handlers.
-pub(crate) fn leave_by_exit(code: i32) -> ! {
+fn leave_by_exit(code: i32) -> ! {
     exit_hook::run();
     sys::fork::flush_c_streams();
     sys::fork::exit_now(code)

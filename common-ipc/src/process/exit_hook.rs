@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags};
 
 use crate::link::poll::{Deadline, wait_until};
-use crate::process::descriptors::PrivateFd;
+use crate::ownership::descriptors::PrivateFd;
 use crate::process::launch::AtExit;
 use crate::process::record::{Record, send};
 use crate::process::signal::Signal;

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::ownership::generation::Generation;
 use crate::process::gate;
-use crate::process::generation::Generation;
 use crate::process::signals;
 use crate::process::state::{self, State};
 use crate::sys;

@@ -11,12 +11,12 @@ use serde::de::DeserializeOwned;
 
 use crate::link::codec;
 use crate::link::poll::Deadline;
+use crate::ownership::descriptors;
+use crate::ownership::generation::WrongProcess;
 use crate::process::child::{Child, ChildError};
 use crate::process::child_side::{self, ChildStart};
-use crate::process::descriptors;
 use crate::process::exit_hook;
 use crate::process::fork_rule::{self, Leave, Refusal};
-use crate::process::generation::WrongProcess;
 use crate::process::lifeline;
 use crate::process::options::{
     DEFAULT_MAX_OUTPUT, LaunchOptions, OptionError, ParentDeath, Prepared, ProcessGroup,
@@ -94,7 +94,7 @@ pub enum AtExit {
     /// The exit waits until it ends by itself, however long that takes.
     Wait,
     /// Nothing. So it is for each child that is to survive its parent
-    /// ([`ParentDeath::Survive`](crate::process::ParentDeath::Survive)).
+    /// ([`ParentDeath::Survive`]).
     Leave,
 }
 

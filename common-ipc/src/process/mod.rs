@@ -4,25 +4,22 @@
 //! options/        what a child is to be like                  (LaunchOptions)
 //! launch          the fork and everything around it           (Launch, StartError)
 //!   fork_rule, gate     who may fork when                     (ForkRule, Refusal)
-//!   descriptors         what a child doesn't inherit
 //!   lifeline            how it learns of its parent's death
 //! child_side      the child's way to its end
 //!   signals, setup, after_fork, panic_report
 //! report          what it tells its parent
 //! child, record   the handle and what stands behind it        (Child, ExitStatus, JoinError)
 //! reaper, callbacks, exit_hook    what happens when nobody waits
-//! state           all that belongs to one process; generation tells processes apart
+//! state           all that belongs to one process
 //! ```
 
 mod after_fork;
 mod callbacks;
 mod child;
 pub(crate) mod child_side;
-pub(crate) mod descriptors;
 mod exit_hook;
 pub(crate) mod fork_rule;
 mod gate;
-pub(crate) mod generation;
 mod launch;
 mod lifeline;
 pub(crate) mod options;
@@ -36,15 +33,16 @@ mod signals;
 mod state;
 mod status;
 
+pub use crate::ownership::generation::WrongProcess;
+pub use crate::ownership::give::Give;
 pub use crate::sys::fork_rule::set_fork_rule;
 pub use after_fork::after_fork;
 pub use callbacks::{Exit, join_callbacks};
 pub use child::{Child, ChildError, JoinError, StopStep, Stopped, active_children};
 pub use fork_rule::{ForkRule, Refusal};
-pub use generation::WrongProcess;
 pub use launch::{AtExit, Launch, StartError};
 pub use options::{
-    DEFAULT_MAX_OUTPUT, Give, LaunchOptions, OptionError, ParentDeath, ProcessGroup, Resource, Sigint, Stdio,
+    DEFAULT_MAX_OUTPUT, LaunchOptions, OptionError, ParentDeath, ProcessGroup, Resource, Sigint, Stdio,
 };
 pub use panic_report::PanicReport;
 pub use setup::SetupStep;

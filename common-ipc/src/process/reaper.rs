@@ -8,7 +8,7 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::process::descriptors::PrivateFd;
+use crate::ownership::descriptors::PrivateFd;
 use crate::process::fork_rule;
 use crate::process::gate;
 use crate::process::record::Record;

@@ -12,10 +12,10 @@ use once_cell::sync::OnceCell;
 use parking_lot::Mutex;
 
 use crate::link::poll::{Deadline, wait_until};
+use crate::ownership::descriptors::PrivateFd;
+use crate::ownership::generation::Generation;
 use crate::process::callbacks::{self, Callback, Exit};
 use crate::process::child::ChildError;
-use crate::process::descriptors::PrivateFd;
-use crate::process::generation::Generation;
 use crate::process::launch::AtExit;
 use crate::process::report::{self, Report};
 use crate::process::signal::Signal;

@@ -8,7 +8,7 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{self, Gid, Pid, Uid};
 use serde::{Deserialize, Serialize};
 
-use crate::process::descriptors;
+use crate::ownership::descriptors;
 use crate::process::options::{Identity, LaunchOptions, Prepared, ProcessGroup, Stdio};
 use crate::sys;
 

@@ -11,10 +11,10 @@ use std::fs::File;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use crate::ownership::descriptors::PrivateFd;
+use crate::ownership::generation::Generation;
 use crate::process::callbacks::Job;
-use crate::process::descriptors::PrivateFd;
 use crate::process::gate;
-use crate::process::generation::Generation;
 use crate::process::record::Record;
 
 /// The state of one process.

@@ -9,7 +9,7 @@ use super::check;
 /// Closes the numbers `first` to `last` in a forked child.
 ///
 /// The caller owns the copies behind these numbers and lets nothing in this process use or close
-/// them afterwards: [`PrivateFd`](crate::process::descriptors::PrivateFd) sees to both.
+/// them afterwards: [`PrivateFd`](crate::ownership::descriptors::PrivateFd) sees to both.
 #[inline]
 pub(crate) fn close_range(first: RawFd, last: RawFd) {
     // SAFETY: three integers. That no live OwnedFd stands behind a number closed here is the

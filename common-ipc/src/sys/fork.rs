@@ -55,21 +55,22 @@ struct StreamHead {
     write_ptr: *const libc::c_char,
 }
 
-extern "C" fn trapped(code: libc::c_int, _: *mut libc::c_void) {
-    crate::process::child_side::leave_by_exit(code);
+extern "C" fn trapped(code: libc::c_int, leave: *mut libc::c_void) {
+    // SAFETY: the argument that `trap_exit` registered: a function of this type, made a pointer there.
+    let leave = unsafe { std::mem::transmute::<*mut libc::c_void, fn(i32) -> !>(leave) };
+    leave(code);
 }
 
-/// From now on `exit` in this process runs the handlers registered after this call, then
-/// [`leave_by_exit`](crate::process::child_side::leave_by_exit), and none that were registered
-/// before it: handlers run last in, first out.
+/// From now on `exit` in this process runs the handlers registered after this call, then `leave`
+/// with the exit code, and none that were registered before it: handlers run last in, first out.
 ///
 /// Called in a child right after the fork, so that its parent's handlers never run in it.
 #[inline]
-pub(crate) fn trap_exit() {
-    // SAFETY: the handler is a plain function that lives as long as the program; it doesn't look
-    // at its argument. Out of memory leaves no handler, which `exit` then can't be caught by:
+pub(crate) fn trap_exit(leave: fn(i32) -> !) {
+    // SAFETY: the handler is a plain function that lives as long as the program, as does the one
+    // that is its argument. Out of memory leaves no handler, which `exit` then can't be caught by:
     // the child has other things to fail on first.
-    unsafe { on_exit(trapped, ptr::null_mut()) };
+    unsafe { on_exit(trapped, leave as *mut libc::c_void) };
 }
 
 /// Sets the name of the calling thread, which is the process's in a new child: up to the first NUL,

@@ -13,7 +13,8 @@ pub use prepare::OptionError;
 pub(crate) use prepare::{Identity, Prepared};
 pub use values::{ParentDeath, ProcessGroup, Resource, Sigint, Stdio};
 
-use crate::process::descriptors::PrivateFd;
+use crate::ownership::descriptors::PrivateFd;
+use crate::ownership::give::{Give, Giver};
 use crate::process::fork_rule::ForkRule;
 
 /// How a child is set up before its body runs. The same for every kind of child in this family of
@@ -269,50 +270,5 @@ impl LaunchOptions {
                 _ => None,
             },
         )
-    }
-}
-
-/// What can be given to a child: ends of this family's connections and pipes, and collections of them.
-pub trait Give: private::Sealed {
-    #[doc(hidden)]
-    fn list(&self, giver: &mut Giver<'_>);
-}
-
-/// Collects what is given.
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct Giver<'a>(&'a mut Vec<Arc<PrivateFd>>);
-
-impl Giver<'_> {
-    pub(crate) fn add(&mut self, fd: &Arc<PrivateFd>) {
-        if !self.0.iter().any(|known| Arc::ptr_eq(known, fd)) {
-            self.0.push(Arc::clone(fd));
-        }
-    }
-}
-
-pub(crate) mod private {
-    /// Keeps [`Give`](super::Give) to this crate.
-    pub trait Sealed {}
-    impl<T: Sealed> Sealed for [T] {}
-    impl<T: Sealed> Sealed for Vec<T> {}
-    impl<T: Sealed> Sealed for Option<T> {}
-}
-
-impl<T: Give> Give for [T] {
-    fn list(&self, giver: &mut Giver<'_>) {
-        self.iter().for_each(|end| end.list(giver));
-    }
-}
-
-impl<T: Give> Give for Vec<T> {
-    fn list(&self, giver: &mut Giver<'_>) {
-        self.as_slice().list(giver);
-    }
-}
-
-impl<T: Give> Give for Option<T> {
-    fn list(&self, giver: &mut Giver<'_>) {
-        self.iter().for_each(|end| end.list(giver));
     }
 }

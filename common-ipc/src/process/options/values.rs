@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use crate::link::pipe::{PipeReader, PipeWriter};
-use crate::process::descriptors::PrivateFd;
+use crate::ownership::descriptors::PrivateFd;
 use crate::process::signal::Signal;
 
 /// Where a standard stream of a child leads.
@@ -59,7 +59,7 @@ impl Stdio {
     pub(crate) fn descriptor(&self) -> std::io::Result<Option<std::os::fd::BorrowedFd<'_>>> {
         Ok(match self {
             Stdio::Inherit => None,
-            Stdio::Null => Some(crate::process::descriptors::null()?),
+            Stdio::Null => Some(crate::ownership::descriptors::null()?),
             Stdio::Fd(fd) => Some(fd.as_fd()),
             Stdio::Pipe(end) => Some(end.0.get().map_err(std::io::Error::other)?),
         })

@@ -20,7 +20,7 @@ use std::{fmt, io};
 use nix::fcntl::{FcntlArg, fcntl};
 use once_cell::sync::OnceCell;
 
-use crate::process::generation::{Generation, WrongProcess};
+use crate::ownership::generation::{Generation, WrongProcess};
 use crate::sys;
 
 /// A set of descriptor numbers.
