@@ -13,15 +13,15 @@
 //! | feature | module | what it is |
 //! |---|---|---|
 //! | `offspring` (default) | [`offspring`] | task objects that run in a subprocess, once or in a loop |
-//! | always | [`common_ipc`] | the base: children, connections, events |
+//! | always | [`process`], [`link`], [`sync`] | the base: children, connections, events |
 //!
 //! The one promise at the centre: **no call ever hangs because a process died, and every error
 //! says why.**
 //!
-//! Start processes before threads: see the fork rule in [`common_ipc`].
+//! Start processes before threads: see the fork rule in [`common_ipc`](common_ipc#the-fork-rule).
 
 pub use common_ipc;
-pub use common_ipc::RemoteError;
+pub use common_ipc::{RemoteError, link, process, sync};
 
 #[cfg(feature = "offspring")]
 pub use offspring;

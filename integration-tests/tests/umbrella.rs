@@ -1,7 +1,9 @@
 //! Everything that the umbrella re-exports, touched once.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use multiprocess::common_ipc::process::Launch;
+use multiprocess::link::Connection;
+use multiprocess::process::Launch;
+use multiprocess::sync::Event;
 use multiprocess::{
     Child, ChildError, ExitStatus, Handle, JoinError, LaunchOptions, LoopStep, PanicReport, ParentDeath,
     ProcessGroup, Refusal, RemoteError, Resource, Sigint, Signal, StartError, Stdio, StopStep, Stopped,
@@ -47,5 +49,6 @@ fn everything_is_there() {
     fn is_send_and_sync<T: Send + Sync>() {}
     is_send_and_sync::<(Child, Handle<u8>, ExitStatus, PanicReport, Stopped, StopStep)>();
     is_send_and_sync::<(ChildError, JoinError, StartError, RemoteError, LaunchOptions)>();
+    is_send_and_sync::<(Connection<u8, u8>, Event, multiprocess::common_ipc::RemoteError)>();
     is_send_and_sync::<multiprocess::offspring::Handle<u8, Task>>();
 }

@@ -50,6 +50,30 @@
 //!   internally tagged enums, `flatten` and `skip_serializing_if` don't survive; in debug builds
 //!   such an output is an error that names its type.
 //!
+//! # Talking to a task
+//!
+//! A task that should hear from its parent while it runs, or tell it more than one result, is given
+//! one end of a [`Connection`](link::Connection), of a [`pipe`](link::pipe()), or an
+//! [`Event`](sync::Event), which needs no giving:
+//!
+//! ```
+//! use offspring::link::Connection;
+//! use offspring::{LaunchOptions, spawn_with};
+//!
+//! // Here: sends `u32`, receives `String`. There: the other way round.
+//! let (here, there) = Connection::<u32, String>::pair()?;
+//! let task = spawn_with(LaunchOptions::new().give(&there), move || {
+//!     while let Ok(number) = there.recv() {
+//!         there.send(&format!("{number} squared is {}", number * number)).unwrap();
+//!     }
+//! })?;
+//! here.send(&12)?;
+//! assert_eq!(here.recv()?, "12 squared is 144");
+//! drop(here); // the task's `recv` ends with `LinkError::Closed`
+//! task.join()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # From the Python package offspring
 //!
 //! | Python | here |
@@ -72,11 +96,11 @@ mod handle;
 mod subprocess;
 mod subprocess_loop;
 
-pub use common_ipc::RemoteError;
 pub use common_ipc::process::{
     Child, ChildError, ExitStatus, JoinError, LaunchOptions, PanicReport, ParentDeath, ProcessGroup, Refusal,
     Resource, Sigint, Signal, StartError, Stdio, StopStep, Stopped, active_children,
 };
+pub use common_ipc::{RemoteError, link, process, sync};
 pub use handle::Handle;
 pub use subprocess::{Subprocess, spawn, spawn_with};
 pub use subprocess_loop::{LoopStep, SubprocessLoop};
