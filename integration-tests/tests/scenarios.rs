@@ -59,6 +59,7 @@ play!(
     fault_22_each_callback_is_called_once_with_the_status,
     fault_26_a_child_that_ends_before_it_is_ready_is_an_error_of_the_start,
     fault_26_a_child_that_hangs_before_it_is_ready_is_an_error_of_the_start,
+    fault_27_a_loop_has_its_end_and_no_more,
     fault_27_a_child_that_is_meant_to_survive_does,
     fault_27_no_child_survives_its_parent,
     fault_28_a_child_survives_the_thread_that_started_it,

@@ -33,10 +33,10 @@ impl LoopStep {
 /// [`LaunchOptions::sigint`](crate::LaunchOptions::sigint) says to ignore it. One that comes during
 /// the start-up isn't lost: `begin` and `end` run, `step` doesn't.
 ///
-/// Should the program itself be killed, also by a Ctrl-C that it doesn't handle, its loops are killed
-/// with it, `end` or not: nothing outlives the program. Where `end` matters more, start the loop with
-/// [`LaunchOptions::on_parent_death`](crate::LaunchOptions::on_parent_death) and
-/// [`Signal::TERM`](crate::Signal::TERM), which is a request to stop like any other.
+/// Should the program itself be killed, also by a Ctrl-C that it doesn't handle, its loops are
+/// stopped in the same way, and killed after [`ParentDeath::LOOP_GRACE`](crate::ParentDeath::LOOP_GRACE),
+/// 0.9 s: nothing outlives the program by more. An `end` that needs longer gets it by
+/// [`LaunchOptions::on_parent_death`](crate::LaunchOptions::on_parent_death).
 ///
 /// Starting returns only when the child is about to call `begin`.
 ///

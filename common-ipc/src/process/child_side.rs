@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::process::after_fork;
 use crate::process::exit_hook;
 use crate::process::lifeline;
-use crate::process::options::{DEFAULT_MAX_OUTPUT, Prepared, Sigint};
+use crate::process::options::{DEFAULT_MAX_OUTPUT, ParentDeath, Prepared, Sigint};
 use crate::process::panic_report::{self, PanicReport};
 use crate::process::report::{self, OutputFailure, Report};
 use crate::process::setup;
@@ -24,7 +24,7 @@ pub(crate) struct ChildStart<'a> {
     pub(crate) prepared: &'a Prepared<'a>,
     pub(crate) reports: OwnedFd,
     pub(crate) to_reset: ToReset,
-    pub(crate) death_signal: Option<i32>,
+    pub(crate) parent_death: ParentDeath,
     pub(crate) forked_by_main_thread: bool,
     pub(crate) handshake: bool,
     pub(crate) hold_stop_signals: bool,
@@ -65,7 +65,7 @@ pub(crate) fn run(start: ChildStart<'_>, body: &mut dyn FnMut() -> Result<Vec<u8
     sys::fork::set_name(&start.prepared.comm);
     let reports = Reports(start.reports);
     let set_up = setup::apply(start.prepared).and_then(|()| {
-        lifeline::arm(reports.0.as_fd(), start.death_signal, start.forked_by_main_thread)
+        lifeline::arm(reports.0.as_fd(), start.parent_death, start.forked_by_main_thread)
             .map_err(|error| setup::SetupStep::ParentDeath.failed_io(&error))
     });
     if let Err(failure) = set_up {

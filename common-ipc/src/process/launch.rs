@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -210,6 +211,10 @@ impl<'a> Launch<'a> {
         for end in &options.given {
             end.get().map_err(StartError::GivenTwice)?;
         }
+        let parent_death = options.parent_death.unwrap_or(match self.hold_stop_signals {
+            true => ParentDeath::Stop { grace: ParentDeath::LOOP_GRACE },
+            false => ParentDeath::default(),
+        });
         let handshake = self.wait_until_ready || prepared.can_fail();
         // What every process needs once. Children inherit them.
         descriptors::null().map_err(os("open /dev/null"))?;
@@ -225,11 +230,7 @@ impl<'a> Launch<'a> {
         let (ours, theirs) = report::pair().map_err(os("make a socket pair"))?;
         let ours = descriptors::above_stderr(ours).map_err(os("make a socket pair"))?;
         let theirs = descriptors::above_stderr(theirs).map_err(os("make a socket pair"))?;
-        let death_signal = prepared.death_signal();
-        if let Some(signal) = death_signal {
-            use std::os::fd::AsFd;
-            lifeline::prepare(theirs.as_fd(), signal).map_err(os("arm the lifeline"))?;
-        }
+        lifeline::prepare(theirs.as_fd(), parent_death).map_err(os("arm the lifeline"))?;
         let on_main_thread = lifeline::on_main_thread();
 
         // Nothing is left in the buffers for both to write. It fails where the output leads nowhere;
@@ -261,7 +262,7 @@ impl<'a> Launch<'a> {
                         prepared: &prepared,
                         reports: theirs,
                         to_reset,
-                        death_signal,
+                        parent_death,
                         forked_by_main_thread: on_main_thread,
                         handshake,
                         hold_stop_signals: self.hold_stop_signals,
@@ -296,7 +297,7 @@ impl<'a> Launch<'a> {
             serial,
             pid,
             name,
-            if options.parent_death == ParentDeath::Survive { AtExit::Leave } else { self.at_exit },
+            if parent_death == ParentDeath::Survive { AtExit::Leave } else { self.at_exit },
             options.process_group != ProcessGroup::Inherit,
             options.max_output.unwrap_or(DEFAULT_MAX_OUTPUT),
             pidfd,

@@ -16,11 +16,21 @@ use std::os::fd::BorrowedFd;
 
 use nix::unistd::{getpid, gettid};
 
+use crate::process::options::ParentDeath;
 use crate::sys;
 
 /// In the parent, before the fork: whatever can fail. `end` is the child's.
-pub(crate) fn prepare(end: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
-    sys::descriptors::arm_signal(end, signal)
+pub(crate) fn prepare(end: BorrowedFd<'_>, policy: ParentDeath) -> io::Result<()> {
+    signal_of(policy).map_or(Ok(()), |signal| sys::descriptors::arm_signal(end, signal))
+}
+
+/// What the kernel sends.
+fn signal_of(policy: ParentDeath) -> Option<i32> {
+    match policy {
+        ParentDeath::Signal(signal) => Some(signal.as_raw()),
+        ParentDeath::Stop { .. } => Some(sys::parent_death::POLITE_END),
+        ParentDeath::Survive => None,
+    }
 }
 
 /// In the parent, before the fork: whether the calling thread is the one whose end is the program's.
@@ -31,12 +41,15 @@ pub(crate) fn on_main_thread() -> bool {
 /// In the child: makes it this process's, then looks whether the parent has gone before that.
 /// Without a signal the parent's death is of no consequence, but the link is marked all the same.
 #[inline]
-pub(crate) fn arm(end: BorrowedFd<'_>, signal: Option<i32>, forked_by_main_thread: bool) -> io::Result<()> {
+pub(crate) fn arm(end: BorrowedFd<'_>, policy: ParentDeath, forked_by_main_thread: bool) -> io::Result<()> {
     sys::descriptors::arm_owner(end)?;
-    let Some(signal) = signal else { return Ok(()) };
+    let Some(signal) = signal_of(policy) else { return Ok(()) };
+    if let ParentDeath::Stop { grace } = policy {
+        sys::parent_death::handle_polite_end(grace)?;
+    }
     // After any change of user, which clears it.
     if forked_by_main_thread {
-        sys::fork::set_parent_death_signal(signal)?;
+        sys::parent_death::set_signal(signal)?;
     }
     if sys::descriptors::has_hung_up(end)? {
         sys::signals::raise(signal)?;

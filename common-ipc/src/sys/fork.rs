@@ -81,13 +81,6 @@ pub(crate) fn set_name(name: &[u8; 16]) {
     unsafe { libc::syscall(libc::SYS_prctl, libc::PR_SET_NAME, name.as_ptr()) };
 }
 
-/// Has the kernel send `signal` to this process when the thread that forked it ends.
-#[inline]
-pub(crate) fn set_parent_death_signal(signal: i32) -> io::Result<()> {
-    // SAFETY: integers only.
-    check(unsafe { libc::syscall(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, signal) }).map(drop)
-}
-
 static AT_EXIT: std::sync::OnceLock<fn()> = std::sync::OnceLock::new();
 
 extern "C" fn at_exit_entry() {

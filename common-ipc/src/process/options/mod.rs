@@ -62,7 +62,7 @@ pub struct LaunchOptions {
     pub(crate) stderr: Stdio,
     pub(crate) sigint: Sigint,
     pub(crate) process_group: ProcessGroup,
-    pub(crate) parent_death: ParentDeath,
+    pub(crate) parent_death: Option<ParentDeath>,
     pub(crate) no_new_privs: bool,
     pub(crate) ready_timeout: Option<Duration>,
     pub(crate) max_output: Option<usize>,
@@ -208,9 +208,10 @@ impl LaunchOptions {
         self
     }
 
-    /// What happens to the child when its parent dies.
+    /// What happens to the child when its parent dies. Unless set, a child that holds its stop signals,
+    /// a loop, is stopped with a grace of [`ParentDeath::LOOP_GRACE`]; any other is killed.
     pub fn on_parent_death(mut self, policy: ParentDeath) -> Self {
-        self.parent_death = policy;
+        self.parent_death = Some(policy);
         self
     }
 

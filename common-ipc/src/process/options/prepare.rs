@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use nix::sched::CpuSet;
 use nix::unistd::{Gid, Uid, User};
 
-use super::{LaunchOptions, ParentDeath, ProcessGroup};
+use super::{LaunchOptions, ProcessGroup};
 
 /// An option that can't be meant; found before anything was started.
 #[derive(Debug, thiserror::Error)]
@@ -97,14 +97,6 @@ impl<'a> Prepared<'a> {
             || options.stdin.is_some()
             || !matches!(options.stdout, super::Stdio::Inherit)
             || !matches!(options.stderr, super::Stdio::Inherit)
-    }
-
-    /// The signal that the child gets when its parent dies.
-    pub(crate) fn death_signal(&self) -> Option<i32> {
-        match self.options.parent_death {
-            ParentDeath::Signal(signal) => Some(signal.as_raw()),
-            ParentDeath::Survive => None,
-        }
     }
 }
 

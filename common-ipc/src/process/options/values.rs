@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::link::pipe::{PipeReader, PipeWriter};
 use crate::ownership::descriptors::PrivateFd;
@@ -98,8 +99,22 @@ pub enum ProcessGroup {
 pub enum ParentDeath {
     /// It gets this signal, within moments, also in the midst of a computation.
     Signal(Signal),
+    /// It gets SIGTERM within moments, and if it is still there after the grace, SIGKILL.
+    ///
+    /// The child's own process sees to this, in a handler of signal 64 (SIGRTMAX) that it has for
+    /// the purpose: a body that blocks that signal or takes it for itself isn't stopped.
+    Stop {
+        /// How long it may take over its end.
+        grace: Duration,
+    },
     /// It goes on. The program's exit leaves it alone, too.
     Survive,
+}
+
+impl ParentDeath {
+    /// The grace of a loop whose parent dies, unless another one is set: 0.9 s, so that within a
+    /// second nothing is left.
+    pub const LOOP_GRACE: Duration = Duration::from_millis(900);
 }
 
 /// [`Signal::KILL`]: nothing that this library started outlives the program.

@@ -14,6 +14,7 @@ use crate::Outcome::{self, Passed};
 
 scenarios!(
     fault_27_no_child_survives_its_parent,
+    fault_27_a_loop_has_its_end_and_no_more,
     fault_27_a_child_that_is_meant_to_survive_does,
     a_survivor_is_left_alone_by_the_exit,
     fault_28_a_child_survives_the_thread_that_started_it,
@@ -28,10 +29,10 @@ fn sleep_for_long() {
 
 /// Runs a program of this binary (see `programs`) that prints process ids and goes on; returns it
 /// and the ids.
-fn program(name: &str, lines: usize) -> (std::process::Child, Vec<i32>) {
+fn program(arguments: &[&str], lines: usize) -> (std::process::Child, Vec<i32>) {
     use std::io::BufRead;
     let mut command = Command::new(std::env::current_exe().unwrap());
-    let mut program = command.arg(name).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut program = command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     let stdout = std::io::BufReader::new(program.stdout.take().unwrap());
     let pids = stdout.lines().take(lines).map(|line| line.unwrap().parse().unwrap()).collect();
     (program, pids)
@@ -40,7 +41,7 @@ fn program(name: &str, lines: usize) -> (std::process::Child, Vec<i32>) {
 fn fault_27_no_child_survives_its_parent() -> Outcome {
     // Children that spin in their own code: of the main thread, of another thread, a grandchild, one
     // that has closed all its descriptors, and one in a session of its own.
-    let (mut program, pids) = program("program_with_spinning_children", 5);
+    let (mut program, pids) = program(&["program_with_spinning_children"], 5);
     assert!(pids.iter().all(|pid| proc::runs(*pid)), "{pids:?}");
     program.kill().unwrap();
     program.wait().unwrap();
@@ -50,8 +51,25 @@ fn fault_27_no_child_survives_its_parent() -> Outcome {
     Passed
 }
 
+fn fault_27_a_loop_has_its_end_and_no_more() -> Outcome {
+    let path = std::env::temp_dir().join(format!("multiprocess-loops-{}", std::process::id()));
+    for signal in [NixSignal::SIGINT, NixSignal::SIGKILL] {
+        let _ = std::fs::remove_file(&path);
+        let (mut program, pids) = program(&["program_with_loops", path.to_str().unwrap()], 2);
+        assert!(pids.iter().all(|pid| proc::runs(*pid)), "{pids:?}");
+        nix::sys::signal::kill(Pid::from_raw(program.id() as i32), signal).unwrap();
+        program.wait().unwrap();
+        for pid in &pids {
+            assert!(proc::eventually(|| !proc::runs(*pid)), "{pid} of {pids:?} survives");
+        }
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "ended");
+    }
+    std::fs::remove_file(&path).unwrap();
+    Passed
+}
+
 fn fault_27_a_child_that_is_meant_to_survive_does() -> Outcome {
-    let (mut program, pids) = program("program_with_a_survivor", 1);
+    let (mut program, pids) = program(&["program_with_a_survivor"], 1);
     program.kill().unwrap();
     program.wait().unwrap();
     std::thread::sleep(Duration::from_millis(100));
@@ -62,7 +80,7 @@ fn fault_27_a_child_that_is_meant_to_survive_does() -> Outcome {
 }
 
 fn a_survivor_is_left_alone_by_the_exit() -> Outcome {
-    let (mut program, pids) = program("program_that_exits_with_a_survivor", 1);
+    let (mut program, pids) = program(&["program_that_exits_with_a_survivor"], 1);
     assert!(program.wait().unwrap().success());
     std::thread::sleep(Duration::from_millis(50));
     assert!(proc::runs(pids[0]));

@@ -8,12 +8,13 @@ use common_ipc::link::Connection;
 use common_ipc::process::{AtExit, Child, Launch, LaunchOptions, ParentDeath, ProcessGroup};
 use integration_tests::{police, raw};
 use nix::sys::signal::Signal as NixSignal;
-use offspring::Subprocess;
+use offspring::{LoopStep, Subprocess, SubprocessLoop};
 
 /// Runs the program of this name, if there is one.
 pub(crate) fn run(name: &str, arguments: &[String]) -> bool {
     match name {
         "program_with_spinning_children" => spinning_children(),
+        "program_with_loops" => loops(&arguments[0]),
         "program_with_a_survivor" => {
             survivor();
             spin();
@@ -61,6 +62,31 @@ fn spinning_children() {
         println!("{pid}");
     }
     drop(with_child);
+    spin();
+}
+
+/// A loop that takes its time over its end, and one that never gets there; prints their process ids
+/// and spins.
+fn loops(path: &str) {
+    struct Slow<'a>(&'a str);
+    impl SubprocessLoop for Slow<'_> {
+        fn step(&mut self) -> LoopStep {
+            LoopStep::Again
+        }
+        fn end(&mut self) {
+            std::thread::sleep(Duration::from_millis(100));
+            std::fs::write(self.0, "ended").unwrap();
+        }
+    }
+    struct Stuck;
+    impl SubprocessLoop for Stuck {
+        fn step(&mut self) -> LoopStep {
+            spin();
+            LoopStep::Stop
+        }
+    }
+    let (slow, stuck) = (Slow(path).spawn().unwrap(), Stuck.spawn().unwrap());
+    println!("{}\n{}", slow.process().unwrap().id(), stuck.process().unwrap().id());
     spin();
 }
 
