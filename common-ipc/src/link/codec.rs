@@ -8,6 +8,11 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::link::guard::Guarded;
+
+const NOT_SELF_DESCRIBING: &str = "untagged or internally tagged enums, flatten and \
+    skip_serializing_if don't work with a format that isn't self-describing";
+
 /// A value that can't be written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a value of type {type_name} can't be serialised: {message}")]
@@ -35,13 +40,10 @@ pub struct DecodeError {
 /// Whatever the value's `Serialize` fails with, and a panic in it.
 pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, EncodeError> {
     let failed = |message: String| EncodeError { type_name: std::any::type_name::<T>(), message };
-    let written = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        bincode::serde::encode_to_vec(value, bincode::config::standard())
-    }));
-    match written {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) => Err(failed(error.to_string())),
-        Err(_) => Err(failed("its Serialize panicked".to_owned())),
+    match caught(|| bincode::serde::encode_to_vec(value, bincode::config::standard())) {
+        Some(Ok(bytes)) => Ok(bytes),
+        Some(Err(error)) => Err(failed(error.to_string())),
+        None => Err(failed("its Serialize panicked".to_owned())),
     }
 }
 
@@ -54,13 +56,10 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, EncodeError> 
 pub fn encode_checked<T: Serialize + DeserializeOwned>(value: &T) -> Result<Vec<u8>, EncodeError> {
     let bytes = encode(value)?;
     if cfg!(debug_assertions) {
-        decode::<T>(&bytes).map_err(|error| EncodeError {
-            type_name: error.type_name,
-            message: format!(
-                "it can't be read back ({}); untagged or internally tagged enums, flatten and \
-                 skip_serializing_if don't work with a format that isn't self-describing",
-                error.message
-            ),
+        decode::<T>(&bytes).map_err(|error| {
+            let found = error.message.split("; ").next().unwrap_or_default();
+            let message = format!("it can't be read back ({found}); {NOT_SELF_DESCRIBING}");
+            EncodeError { type_name: error.type_name, message }
         })?;
     }
     Ok(bytes)
@@ -68,46 +67,46 @@ pub fn encode_checked<T: Serialize + DeserializeOwned>(value: &T) -> Result<Vec<
 
 /// Reads a value from exactly these bytes.
 ///
-/// A length inside them that is larger than they could hold is an error before anything of that
-/// size is allocated.
+/// They may be hostile. Texts and byte strings are copied out of them, so a length inside them costs
+/// nothing; a value may nest up to 256 levels deep (structs, enums, options, tuples, sequences and
+/// maps count one each), and up to 65,536 elements of its sequences and maps may be of a type that
+/// takes no bytes, such as `()`. What remains to the receiver: an element that takes one byte may, as
+/// a value, be as large as its type is.
 ///
 /// # Errors
 ///
-/// Bytes that end too early, are left over, or aren't such a value; a panic in its `Deserialize`.
+/// Bytes that end too early, are left over, aren't such a value, or exceed those bounds; a panic in
+/// its `Deserialize`.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     let failed = |message: String| DecodeError { type_name: std::any::type_name::<T>(), message };
-    let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| read_bounded(bytes)));
-    match read {
-        Ok(Ok((value, used))) if used == bytes.len() => Ok(value),
-        Ok(Ok((_, used))) => Err(failed(format!("{} bytes are left over", bytes.len() - used))),
-        Ok(Err(error)) => Err(failed(error.to_string())),
-        Err(_) => Err(failed("its Deserialize panicked".to_owned())),
+    match caught(|| read_guarded(bytes)) {
+        Some(Ok((value, used))) if used == bytes.len() => Ok(value),
+        Some(Ok((_, used))) => Err(failed(format!("{} bytes are left over", bytes.len() - used))),
+        Some(Err(bincode::error::DecodeError::Serde(error))) => {
+            Err(failed(format!("{error:?}; {NOT_SELF_DESCRIBING}")))
+        }
+        Some(Err(error)) => Err(failed(error.to_string())),
+        None => Err(failed("its Deserialize panicked".to_owned())),
     }
 }
 
-/// bincode allocates what a length asks for, up to a limit that is part of the configuration's
-/// type; so a few limits are compiled in, and the smallest that fits the bytes is used.
-///
-/// The limit counts bytes of decoded integers too, which are shorter when written; 16 times the
-/// written length covers the widest (128 bits in one byte).
-fn read_bounded<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), bincode::error::DecodeError> {
-    fn read<T: DeserializeOwned, const LIMIT: usize>(
-        bytes: &[u8],
-    ) -> Result<(T, usize), bincode::error::DecodeError> {
-        bincode::serde::decode_from_slice(bytes, bincode::config::standard().with_limit::<LIMIT>())
-    }
-    match bytes.len().saturating_mul(16) {
-        0..=0x1_0000 => read::<T, 0x1_0000>(bytes),
-        0x1_0001..=0x40_0000 => read::<T, 0x40_0000>(bytes),
-        0x40_0001..=0x1000_0000 => read::<T, 0x1000_0000>(bytes),
-        0x1000_0001..=0x1_0000_0000 => read::<T, 0x1_0000_0000>(bytes),
-        _ => read::<T, 0x100_0000_0000>(bytes),
-    }
+/// Into the room that the bytes themselves take, and no deeper than the stack bears.
+fn read_guarded<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), bincode::error::DecodeError> {
+    let elements_left = Guarded::<()>::budget(bytes);
+    let seed = Guarded::new(std::marker::PhantomData::<T>, &elements_left);
+    bincode::serde::seed_decode_from_slice(seed, bytes, bincode::config::standard())
+}
+
+/// Runs code of the value's type. A panic in it is an error; so that its payload can't panic again,
+/// that is forgotten rather than dropped.
+fn caught<R>(run: impl FnOnce() -> R) -> Option<R> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).map_err(std::mem::forget).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::link::guard::{EMPTY_ELEMENTS_MAX, LEVELS_MAX};
     use proptest::prelude::*;
     use serde::Deserialize;
 
@@ -155,7 +154,49 @@ mod tests {
         let mut bytes = vec![1, 253];
         bytes.extend((1u64 << 60).to_le_bytes());
         bytes.extend(b"short");
-        assert!(decode::<Message>(&bytes).unwrap_err().message.contains("LimitExceeded"));
+        assert!(decode::<Message>(&bytes).unwrap_err().message.contains("UnexpectedEnd"));
+        bytes.remove(0);
+        assert!(decode::<Vec<String>>(&bytes).unwrap_err().message.contains("UnexpectedEnd"));
+    }
+
+    #[test]
+    fn elements_without_bytes_are_limited() {
+        #[derive(Debug, Deserialize)]
+        #[expect(dead_code, reason = "it is about the room that it takes")]
+        struct Large {
+            #[serde(skip)]
+            room: Option<[u64; 32]>,
+        }
+        let mut bytes = vec![253];
+        bytes.extend((1u64 << 60).to_le_bytes());
+        let errors = [
+            decode::<Vec<()>>(&bytes).unwrap_err(),
+            decode::<Vec<Large>>(&bytes).unwrap_err(),
+            decode::<std::collections::VecDeque<[(); 3]>>(&bytes).unwrap_err(),
+        ];
+        assert!(errors.iter().all(|error| error.message.contains("take no bytes")), "{errors:?}");
+        let many = vec![(); EMPTY_ELEMENTS_MAX];
+        assert_eq!(decode::<Vec<()>>(&encode(&many).unwrap()).unwrap().len(), many.len());
+        // Fields are the type's business: this has more of them than bytes.
+        let fields = vec![(1u8, (), (), ()); 100_000];
+        assert_eq!(decode::<Vec<(u8, (), (), ())>>(&encode(&fields).unwrap()).unwrap(), fields);
+    }
+
+    #[test]
+    fn a_value_nests_only_so_deep() {
+        #[derive(Debug, Serialize, Deserialize)]
+        enum Tree {
+            Leaf,
+            Node(Box<Tree>),
+        }
+        let error = decode::<Tree>(&[1; 1 << 20]).unwrap_err();
+        assert!(error.message.contains("levels deep"), "{error}");
+        let mut deep = Tree::Leaf;
+        for _ in 1..LEVELS_MAX {
+            deep = Tree::Node(Box::new(deep));
+        }
+        assert!(decode::<Tree>(&encode(&deep).unwrap()).is_ok());
+        assert!(decode::<Tree>(&encode(&Tree::Node(Box::new(deep))).unwrap()).is_err());
     }
 
     #[test]
@@ -185,5 +226,19 @@ mod tests {
             }
         }
         assert_eq!(encode(&Bomb).unwrap_err().message, "its Serialize panicked");
+
+        struct BombInBomb;
+        impl Drop for BombInBomb {
+            fn drop(&mut self) {
+                panic!("boom again")
+            }
+        }
+        impl Serialize for BombInBomb {
+            fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+                std::panic::panic_any(BombInBomb)
+            }
+        }
+        let bomb = std::mem::ManuallyDrop::new(BombInBomb);
+        assert_eq!(encode(&*bomb).unwrap_err().message, "its Serialize panicked");
     }
 }

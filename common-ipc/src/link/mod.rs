@@ -3,6 +3,7 @@
 pub mod codec;
 pub mod connection;
 pub mod frame;
+mod guard;
 pub mod pipe;
 pub mod poll;
 
