@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
+use nix::sys::socket::{MsgFlags, recv};
+
 use crate::proc;
 
 /// What there was before.
@@ -15,7 +17,7 @@ pub struct Before {
 
 /// Descriptors that the library opens once in a process, and how many of each it may.
 const ONCE: [(&str, usize); 4] =
-    [("/dev/null", 1), ("anon_inode:[eventfd]", 1), ("anon_inode:[eventpoll]", 1), ("/status", 1)];
+    [("/dev/null", 1), ("socket without another end", 1), ("anon_inode:[eventpoll]", 1), ("/status", 1)];
 
 /// Looks at what there is.
 #[must_use]
@@ -42,7 +44,10 @@ fn look(before: &Before) -> Vec<String> {
         if before.descriptors.contains(&(number, target.clone())) {
             continue;
         }
-        let text = target.to_string_lossy();
+        let mut text = target.to_string_lossy();
+        if text.starts_with("socket:") && has_hung_up(number) {
+            text = "socket without another end".into();
+        }
         let allowed = once.iter_mut().find(|(end, left)| text.ends_with(end) && *left > 0);
         match allowed {
             Some((_, left)) => *left -= 1,
@@ -52,6 +57,11 @@ fn look(before: &Before) -> Vec<String> {
     let new = shared_memory().difference(&before.shared_memory).cloned().collect::<Vec<_>>();
     found.extend(new.into_iter().map(|path| format!("shared memory: {}", path.display())));
     found
+}
+
+fn has_hung_up(socket: i32) -> bool {
+    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+    recv(socket, &mut [0], flags) == Ok(0)
 }
 
 fn shared_memory() -> BTreeSet<PathBuf> {

@@ -135,12 +135,13 @@ where
         Connection::pair_with_max(DEFAULT_MAX_FRAME)
     }
 
-    /// A pair of ends, for messages whose encoding has up to `max_frame` bytes.
+    /// A pair of ends, for messages whose encoding has up to `max_frame` bytes, 4 GiB at the most.
     ///
     /// # Errors
     ///
     /// No descriptors or no memory left.
     pub fn pair_with_max(max_frame: usize) -> io::Result<(Connection<Out, In>, Connection<In, Out>)> {
+        let max_frame = max_frame.min(u32::MAX as usize);
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let (one, other) =
             PrivateFd::pair(|| Ok(socketpair(AddressFamily::Unix, SockType::Stream, None, flags)?))?;
@@ -229,10 +230,11 @@ where
             let mut receiver = self.end.receiver.lock();
             match receiver.advance(fd) {
                 Ok(Some(payload)) => {
-                    return match codec::decode(&payload) {
-                        Ok(message) => Ok(Some(message)),
-                        Err(error) => Err(receiver.fail(error.into())),
-                    };
+                    // It may take a while, or call whatever a type's Deserialize calls.
+                    drop(receiver);
+                    return codec::decode(&payload)
+                        .map(Some)
+                        .map_err(|error| self.end.receiver.lock().fail(error.into()));
                 }
                 Ok(None) => {}
                 Err(error) => return Err(receiver.fail(error)),

@@ -31,6 +31,12 @@ impl Deadline {
     pub(crate) fn has_passed(self) -> bool {
         self.left() == Some(Duration::ZERO)
     }
+
+    /// Sleeps for `pause`, or for what is left, and says whether it hasn't passed.
+    pub(crate) fn pause(self, pause: Duration) -> bool {
+        std::thread::sleep(self.left().map_or(pause, |left| left.min(pause)));
+        !self.has_passed()
+    }
 }
 
 /// Waits until one of `fds` has an event that it asks for, an error or an end, and says whether

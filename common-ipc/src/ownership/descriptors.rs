@@ -18,9 +18,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::{fmt, io};
 
 use nix::fcntl::{FcntlArg, fcntl};
-use once_cell::sync::OnceCell;
 
 use crate::ownership::generation::{Generation, WrongProcess};
+use crate::ownership::harmless;
+use crate::ownership::per_process::PerProcess;
 use crate::sys;
 
 /// A set of descriptor numbers.
@@ -61,26 +62,23 @@ impl Numbers {
 
 /// All library descriptors of this process.
 pub(crate) struct Registry {
-    /// The process whose descriptors these are.
-    home: Option<Generation>,
     /// Never seen outside of the library.
     hidden: Numbers,
     /// Seen by a user.
     exposed: Numbers,
 }
 
-static REGISTRY: Mutex<Registry> =
-    Mutex::new(Registry { home: None, hidden: Numbers::new(), exposed: Numbers::new() });
+static REGISTRY: PerProcess<Mutex<Registry>> = PerProcess::new(Registry::new(), Registry::new);
 
-/// Locks the registry; a fork holds it so that no descriptor is half-made in the child. It is a
-/// lock of the standard library's, whose whole state is one word, so the child can unlock its copy.
+/// Locks this process's registry; a fork holds it so that no descriptor is half-made in the child.
 pub(crate) fn registry() -> MutexGuard<'static, Registry> {
-    let mut registry = REGISTRY.lock().unwrap_or_else(PoisonError::into_inner);
-    if registry.home != Some(Generation::current()) {
-        // The process came about by somebody else's fork: what is listed isn't its own.
-        registry.start_anew();
+    REGISTRY.own().lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Registry {
+    const fn new() -> Mutex<Registry> {
+        Mutex::new(Registry { hidden: Numbers::new(), exposed: Numbers::new() })
     }
-    registry
 }
 
 impl Registry {
@@ -94,8 +92,8 @@ impl Registry {
         }
     }
 
-    /// In a child that has just been forked: gets rid of all copies but those in `keep`, which
-    /// from now on belong to this process.
+    /// In a child that has just been forked, on the copy of its parent's registry: gets rid of all
+    /// copies but those in `keep`, which from now on belong to this process.
     #[inline]
     pub(crate) fn settle_in_child(&mut self, keep: &[Arc<PrivateFd>]) {
         let mut kept = Vec::new();
@@ -120,39 +118,23 @@ impl Registry {
         }
         for number in self.exposed.iter() {
             // The copy must go in any case; only without a /dev/null does its number become free.
-            if null().and_then(|null| sys::descriptors::replace(number, null)).is_err() {
+            if harmless::null().and_then(|null| sys::descriptors::replace(number, null)).is_err() {
                 sys::descriptors::close_range(number, number);
             }
         }
-        self.leave_to_next_look();
         if keep.is_empty() {
             return;
         }
-        self.start_anew();
+        let mut own = registry();
         for ((number, hidden), fd) in kept.into_iter().zip(keep) {
             if hidden {
-                self.hidden.insert(number)
+                own.hidden.insert(number)
             } else {
-                self.exposed.insert(number)
+                own.exposed.insert(number)
             }
             fd.home.store(Generation::current().number(), Ordering::Relaxed);
+            fd.given_away.store(false, Ordering::Relaxed);
         }
-    }
-
-    /// In a child: what is listed isn't its own. The lists are forgotten rather than freed, since
-    /// every page that a child writes to is first copied for it.
-    #[inline]
-    fn leave_to_next_look(&mut self) {
-        self.home = None;
-        std::mem::forget((
-            std::mem::replace(&mut self.hidden, Numbers::new()),
-            std::mem::replace(&mut self.exposed, Numbers::new()),
-        ));
-    }
-
-    fn start_anew(&mut self) {
-        *self =
-            Registry { home: Some(Generation::current()), hidden: Numbers::new(), exposed: Numbers::new() };
     }
 }
 
@@ -201,7 +183,7 @@ impl PrivateFd {
         if !self.is_home() {
             // The number was closed here, if the library forked this process, and may be anybody's.
             // If somebody else did, it is open, should there be no /dev/null.
-            return null().unwrap_or(self.fd.as_fd());
+            return harmless::null().unwrap_or(self.fd.as_fd());
         }
         let mut registry = registry();
         let number = self.fd.as_raw_fd();
@@ -211,13 +193,27 @@ impl PrivateFd {
         self.fd.as_fd()
     }
 
+    /// Before it is given to a child: nobody else gives it, and nobody here uses it any more.
+    pub(crate) fn claim(&self) -> Result<(), WrongProcess> {
+        if self.is_home() && !self.given_away.swap(true, Ordering::Relaxed) {
+            Ok(())
+        } else {
+            Err(WrongProcess)
+        }
+    }
+
+    /// The start to which it was claimed has failed: it is as it was.
+    pub(crate) fn unclaim(&self) {
+        self.given_away.store(false, Ordering::Relaxed);
+    }
+
     /// After it was given to a child: in this process the number now leads to /dev/null, and every
     /// use of the handle is an error.
     pub(crate) fn give_away(&self) {
         self.given_away.store(true, Ordering::Relaxed);
         if self.is_home() {
             // Without a /dev/null the descriptor stays open until the handle is dropped.
-            let _ = null().and_then(|null| sys::descriptors::replace(self.fd.as_raw_fd(), null));
+            let _ = harmless::null().and_then(|null| sys::descriptors::replace(self.fd.as_raw_fd(), null));
         }
     }
 }
@@ -244,16 +240,6 @@ impl fmt::Debug for PrivateFd {
     }
 }
 
-/// A descriptor of /dev/null, open for the life of the process and shared with its children.
-pub(crate) fn null() -> io::Result<BorrowedFd<'static>> {
-    static NULL: OnceCell<OwnedFd> = OnceCell::new();
-    let fd = NULL.get_or_try_init(|| {
-        let file = std::fs::File::options().read(true).write(true).open("/dev/null")?;
-        above_stderr(file.into())
-    })?;
-    Ok(fd.as_fd())
-}
-
 /// Moves a descriptor out of 0 to 2, which a program that was started without a standard input,
 /// output or error would otherwise hand out, and which a child's set-up then would overwrite.
 pub(crate) fn above_stderr(fd: OwnedFd) -> io::Result<OwnedFd> {
@@ -262,25 +248,6 @@ pub(crate) fn above_stderr(fd: OwnedFd) -> io::Result<OwnedFd> {
     }
     let number = fcntl(&fd, FcntlArg::F_DUPFD_CLOEXEC(3))?;
     Ok(sys::descriptors::received(number))
-}
-
-/// A descriptor that is always readable, open for the life of the process and shared with its
-/// children, where it is harmless since nobody reads it. It stands in for the pidfd of a child
-/// that was collected.
-///
-/// # Errors
-///
-/// Only the first call can fail.
-pub(crate) fn always_ready() -> io::Result<BorrowedFd<'static>> {
-    static READY: OnceCell<OwnedFd> = OnceCell::new();
-    let fd = READY.get_or_try_init(|| {
-        let event = nix::sys::eventfd::EventFd::from_value_and_flags(
-            1,
-            nix::sys::eventfd::EfdFlags::EFD_CLOEXEC | nix::sys::eventfd::EfdFlags::EFD_NONBLOCK,
-        )?;
-        above_stderr(event.into())
-    })?;
-    Ok(fd.as_fd())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Moving descriptors to a child: what the library's ends have in common.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::descriptors::PrivateFd;
 
@@ -10,15 +10,15 @@ pub trait Give: private::Sealed {
     fn list(&self, giver: &mut Giver<'_>);
 }
 
-/// Collects what is given.
+/// Collects what is given. Weak, so that in the child the last handle that is dropped closes the end.
 #[doc(hidden)]
 #[derive(Debug)]
-pub struct Giver<'a>(pub(crate) &'a mut Vec<Arc<PrivateFd>>);
+pub struct Giver<'a>(pub(crate) &'a mut Vec<Weak<PrivateFd>>);
 
 impl Giver<'_> {
     pub(crate) fn add(&mut self, fd: &Arc<PrivateFd>) {
-        if !self.0.iter().any(|known| Arc::ptr_eq(known, fd)) {
-            self.0.push(Arc::clone(fd));
+        if !self.0.iter().any(|known| known.as_ptr() == Arc::as_ptr(fd)) {
+            self.0.push(Arc::downgrade(fd));
         }
     }
 }

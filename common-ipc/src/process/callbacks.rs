@@ -81,20 +81,26 @@ fn run(jobs: &crossbeam_channel::Receiver<Job>) {
 
 /// A callback that panics has been reported by the panic hook; the next one isn't its business.
 fn call(callback: Callback, exit: &Exit) {
-    let _ = catch_unwind(AssertUnwindSafe(|| callback(exit)));
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| callback(exit))) {
+        // Its drop could panic again.
+        std::mem::forget(payload);
+    }
 }
 
 /// Waits until all exit callbacks that are due have been called, for up to `timeout` if there is
-/// one, and says whether they have. Called from a callback, it doesn't wait for that one itself.
+/// one, and says whether they have. Called from a callback, it doesn't wait, since the others come
+/// after that one, but says whether there are others.
 ///
 /// A callback is due once its child was collected: by a wait, or by the reaper soon after the
 /// child's end.
 #[must_use]
 pub fn join_callbacks(timeout: Option<Duration>) -> bool {
     let deadline = Deadline::optional(timeout);
-    let own = usize::from(fork_rule::on_library_thread());
     let mut process = state::lock();
-    while process.callbacks_pending > own {
+    if fork_rule::on_library_thread() {
+        return process.callbacks_pending <= 1;
+    }
+    while process.callbacks_pending > 0 {
         if deadline.has_passed() {
             return false;
         }

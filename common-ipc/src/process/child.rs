@@ -12,8 +12,8 @@ use serde::de::DeserializeOwned;
 
 use crate::link::codec::{self, DecodeError};
 use crate::link::poll::Deadline;
-use crate::ownership::descriptors;
 use crate::ownership::generation::WrongProcess;
+use crate::ownership::harmless;
 use crate::process::callbacks::Exit;
 use crate::process::launch::AtExit;
 use crate::process::panic_report::PanicReport;
@@ -286,6 +286,8 @@ impl Child {
     ///
     /// As for [`signal`](Child::signal).
     pub fn stop(&self, grace: Duration) -> Result<Stopped, ChildError> {
+        self.record.home.check()?;
+        self.record.end_with_group();
         if let Some(status) = self.try_wait()? {
             return Ok(Stopped { status, by: StopStep::HadEnded });
         }
@@ -342,8 +344,7 @@ impl AsFd for Child {
         match seen {
             Ok(pidfd) => pidfd.expose(),
             // It was collected before anybody asked: what is readable for good says the same.
-            #[expect(clippy::expect_used, reason = "the first start of a process makes it, or fails")]
-            Err(()) => descriptors::always_ready().expect("made before the child was started"),
+            Err(()) => harmless::ready_since_the_first_start(),
         }
     }
 }

@@ -1,9 +1,9 @@
 //! The child's way from the fork to its end. It never returns.
 
 use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use crate::process::after_fork;
 use crate::process::exit_hook;
@@ -22,6 +22,7 @@ const SETUP_EXIT_CODE: i32 = 125;
 /// What the parent's side hands over.
 pub(crate) struct ChildStart<'a> {
     pub(crate) prepared: &'a Prepared<'a>,
+    pub(crate) null: BorrowedFd<'a>,
     pub(crate) reports: OwnedFd,
     pub(crate) to_reset: ToReset,
     pub(crate) parent_death: ParentDeath,
@@ -30,17 +31,30 @@ pub(crate) struct ChildStart<'a> {
     pub(crate) hold_stop_signals: bool,
 }
 
-/// This process's end of its report link.
-struct Reports(OwnedFd);
+/// The number of this process's end of its report link; -1 in the program itself.
+static LINK: AtomicI32 = AtomicI32::new(-1);
 
-/// Where panics abort, the panic hook is the last to run, and needs the link.
-static REPORTS: Mutex<Option<Reports>> = Mutex::new(None);
-
-/// Called by the panic hook when nothing will catch the panic.
-pub(crate) fn report_panic_before_abort(report: &PanicReport) {
-    if let Some(reports) = &*REPORTS.lock().unwrap_or_else(PoisonError::into_inner) {
-        let _ = reports.send(&Report::Panicked(report.clone()));
+/// This process's end of its report link, if it is a child. Not if the body closed it: another file
+/// may have its number, and the lifeline's owner tells them apart.
+#[inline]
+pub(crate) fn report_link() -> Option<BorrowedFd<'static>> {
+    match LINK.load(Ordering::Relaxed) {
+        -1 => None,
+        number => Some(sys::descriptors::standing(number)).filter(|link| lifeline::is_armed(*link)),
     }
+}
+
+fn send(report: &Report) -> io::Result<()> {
+    report::send(link()?, report)
+}
+
+fn link() -> io::Result<BorrowedFd<'static>> {
+    report_link().ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF))
+}
+
+/// Called by the panic hook when nothing will catch the panic: it is the last to run.
+pub(crate) fn report_panic_before_abort(report: &PanicReport) {
+    let _ = send(&Report::Panicked(report.clone()));
 }
 
 /// Leaves by `_exit` whatever happens: a child must never unwind into its parent's frames.
@@ -63,19 +77,16 @@ pub(crate) fn run(start: ChildStart<'_>, body: &mut dyn FnMut() -> Result<Vec<u8
     let options = start.prepared.options;
     start.to_reset.reset(options.sigint);
     sys::fork::set_name(&start.prepared.comm);
-    let reports = Reports(start.reports);
-    let set_up = setup::apply(start.prepared).and_then(|()| {
-        lifeline::arm(reports.0.as_fd(), start.parent_death, start.forked_by_main_thread)
+    let set_up = setup::apply(start.prepared, start.null).and_then(|()| {
+        lifeline::arm(start.reports.as_fd(), start.parent_death, start.forked_by_main_thread)
             .map_err(|error| setup::SetupStep::ParentDeath.failed_io(&error))
     });
     if let Err(failure) = set_up {
         // If the parent doesn't wait for this, a later wait tells it that there was no output.
-        let _ = report::send(reports.0.as_fd(), &Report::SetupFailed(failure));
+        let _ = report::send(start.reports.as_fd(), &Report::SetupFailed(failure));
         sys::fork::exit_now(SETUP_EXIT_CODE);
     }
-    if cfg!(panic = "abort") {
-        *REPORTS.lock().unwrap_or_else(PoisonError::into_inner) = reports.0.try_clone().ok().map(Reports);
-    }
+    LINK.store(start.reports.into_raw_fd(), Ordering::Relaxed);
     let held = match start.hold_stop_signals {
         true => signals::held_for(options.sigint == Sigint::Default),
         false => &[],
@@ -86,13 +97,13 @@ pub(crate) fn run(start: ChildStart<'_>, body: &mut dyn FnMut() -> Result<Vec<u8
         after_fork::run();
         if start.handshake {
             // Should it fail, the parent is gone, and the lifeline knows.
-            let _ = reports.send(&Report::Ready);
+            let _ = send(&Report::Ready);
         }
         body()
     }));
     let max = options.max_output.unwrap_or(DEFAULT_MAX_OUTPUT);
     let (report, code) = match outcome {
-        Ok(Ok(bytes)) if bytes.len() <= max => leave(&reports, 0, || reports.send_output(&bytes)),
+        Ok(Ok(bytes)) if bytes.len() <= max => leave(0, || report::send_output(link()?, &bytes)),
         Ok(Ok(bytes)) => {
             let failure = OutputFailure::TooLarge { bytes: bytes.len() as u64, max: max as u64 };
             (Report::NoOutput(failure), 0)
@@ -105,18 +116,18 @@ pub(crate) fn run(start: ChildStart<'_>, body: &mut dyn FnMut() -> Result<Vec<u8
             (Report::Panicked(report), PANIC_EXIT_CODE)
         }
     };
-    leave(&reports, code, || reports.send(&report))
+    leave(code, || send(&report))
 }
 
 /// The end of a body: children of its own, then its output streams, then the report, then nothing.
 #[inline]
-fn leave(reports: &Reports, code: i32, send: impl FnOnce() -> io::Result<()>) -> ! {
+fn leave(code: i32, deliver: impl FnOnce() -> io::Result<()>) -> ! {
     exit_hook::run();
     let _ = io::stdout().flush();
     sys::fork::flush_c_stdout_if_pending();
-    if let Err(error) = send() {
+    if let Err(error) = deliver() {
         let errno = error.raw_os_error().unwrap_or(libc::EIO);
-        let _ = reports.send(&Report::NoOutput(OutputFailure::Undeliverable { errno }));
+        let _ = send(&Report::NoOutput(OutputFailure::Undeliverable { errno }));
     }
     sys::fork::exit_now(code)
 }
@@ -126,26 +137,4 @@ fn leave_by_exit(code: i32) -> ! {
     exit_hook::run();
     sys::fork::flush_c_streams();
     sys::fork::exit_now(code)
-}
-
-impl Reports {
-    fn send(&self, report: &Report) -> io::Result<()> {
-        report::send(self.get()?, report)
-    }
-
-    #[inline]
-    fn send_output(&self, bytes: &[u8]) -> io::Result<()> {
-        report::send_output(self.get()?, bytes)
-    }
-
-    /// The end, unless the body closed it: another file may have its number. The lifeline's owner
-    /// tells them apart.
-    #[inline]
-    fn get(&self) -> io::Result<BorrowedFd<'_>> {
-        if lifeline::is_armed(self.0.as_fd()) {
-            Ok(self.0.as_fd())
-        } else {
-            Err(io::Error::from_raw_os_error(libc::EBADF))
-        }
-    }
 }

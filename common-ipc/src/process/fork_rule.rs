@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::SigSet;
+
 use crate::ownership::generation::Generation;
 use crate::process::gate;
 use crate::process::signals;
@@ -77,6 +79,8 @@ const CALLBACK_PATIENCE: Duration = Duration::from_secs(1);
 /// 0, 1, 2 as [`ForkRule`]'s variants.
 static PROGRAM_RULE: AtomicU8 = AtomicU8::new(0);
 thread_local! {
+    /// On a library thread: the signals that were blocked where it was started.
+    static PROGRAM_MASK: Cell<Option<SigSet>> = const { Cell::new(None) };
     /// The number of the process in which this thread is one of the library's.
     static LIBRARY_THREAD_OF: Cell<u64> = const { Cell::new(0) };
 }
@@ -167,21 +171,37 @@ pub(crate) fn start_library_thread(
     body: impl FnOnce() + Send + 'static,
 ) -> io::Result<()> {
     let before = signals::block_all()?;
+    // A library thread that starts another has all of them blocked itself.
+    let of_program = PROGRAM_MASK.get().unwrap_or(before);
+    let (arrived, wait_for_it) = std::sync::mpsc::sync_channel(1);
     let started = thread::Builder::new().name(name.to_owned()).spawn(move || {
         LIBRARY_THREAD_OF.set(Generation::current().number());
+        PROGRAM_MASK.set(Some(of_program));
+        let _ = arrived.send(());
         body();
     });
     signals::restore(&before);
     started?;
+    // A fork in the midst of a thread's own beginnings would copy the locks that those take. The
+    // caller holds the state, without which nobody forks.
+    let _ = wait_for_it.recv();
     process.library_threads += 1;
     Ok(())
 }
 
-/// Runs a user's callback on a library thread that is inside the gate, and outside of it meanwhile.
+/// Runs a user's callback on a library thread that is inside the gate, and outside of it meanwhile;
+/// with the signals of the program's own threads, so that what it executes can be ended by them.
 pub(crate) fn outside_the_gate(inside: gate::Inside, callback: impl FnOnce()) -> gate::Inside {
     state::lock().in_callback += 1;
     drop(inside);
+    let blocked = signals::block_all();
+    if let Some(mask) = PROGRAM_MASK.get() {
+        signals::restore(&mask);
+    }
     callback();
+    if let Ok(blocked) = blocked {
+        signals::restore(&blocked);
+    }
     let inside = gate::enter();
     state::lock().in_callback -= 1;
     inside

@@ -7,33 +7,38 @@
 //! rule: nobody knows what that code holds.
 //!
 //! The state is one word: bit 31 while a fork is under way, below it the number of threads inside.
-//! The child, whose only thread is the one that forked, just sets its copy to zero. (A lock with a
-//! queue elsewhere, such as parking_lot's, couldn't be reset like that.)
+//! Each process has a gate of its own, so a child's is open and empty.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::ownership::per_process::PerProcess;
 use crate::sys::futex;
 
 const FORKING: u32 = 1 << 31;
 
-static STATE: AtomicU32 = AtomicU32::new(0);
-/// How many threads sleep on the word, or are about to: without any, nobody need be woken.
-static SLEEPERS: AtomicU32 = AtomicU32::new(0);
+struct Gate {
+    word: AtomicU32,
+    /// How many threads sleep on the word, or are about to: without any, nobody need be woken.
+    sleepers: AtomicU32,
+}
+
+static GATE: PerProcess<Gate> = PerProcess::new(Gate::new(), Gate::new);
 
 /// A library thread's stay inside the gate.
-pub(crate) struct Inside(());
+pub(crate) struct Inside(&'static Gate);
 
 /// Enters, waiting for a fork under way to be over.
 pub(crate) fn enter() -> Inside {
-    let mut state = STATE.load(Ordering::Relaxed);
+    let gate = GATE.own();
+    let mut state = gate.word.load(Ordering::Relaxed);
     loop {
         if state & FORKING != 0 {
-            sleep_on(state);
-            state = STATE.load(Ordering::Relaxed);
+            gate.sleep_on(state);
+            state = gate.word.load(Ordering::Relaxed);
             continue;
         }
-        match STATE.compare_exchange_weak(state, state + 1, Ordering::Acquire, Ordering::Relaxed) {
-            Ok(_) => return Inside(()),
+        match gate.word.compare_exchange_weak(state, state + 1, Ordering::Acquire, Ordering::Relaxed) {
+            Ok(_) => return Inside(gate),
             Err(seen) => state = seen,
         }
     }
@@ -42,74 +47,74 @@ pub(crate) fn enter() -> Inside {
 impl Drop for Inside {
     fn drop(&mut self) {
         // The last one out tells the fork that waits.
-        if STATE.fetch_sub(1, Ordering::SeqCst) == FORKING + 1 {
-            wake_sleepers();
+        if self.0.word.fetch_sub(1, Ordering::SeqCst) == FORKING + 1 {
+            self.0.wake_sleepers();
         }
     }
 }
 
 /// The gate closed for a fork; dropping it opens it again.
-pub(crate) struct Closed(());
+pub(crate) struct Closed(&'static Gate);
 
 /// Closes the gate: waits for another fork to be over, then for everyone inside to leave.
 pub(crate) fn close() -> Closed {
-    let mut state = STATE.load(Ordering::Relaxed);
+    let gate = GATE.own();
+    let mut state = gate.word.load(Ordering::Relaxed);
     loop {
         if state & FORKING != 0 {
-            sleep_on(state);
-            state = STATE.load(Ordering::Relaxed);
+            gate.sleep_on(state);
+            state = gate.word.load(Ordering::Relaxed);
             continue;
         }
-        match STATE.compare_exchange_weak(state, state | FORKING, Ordering::Acquire, Ordering::Relaxed) {
+        match gate.word.compare_exchange_weak(state, state | FORKING, Ordering::Acquire, Ordering::Relaxed) {
             Ok(_) => break,
             Err(seen) => state = seen,
         }
     }
     loop {
         // Acquire: what those who left did happens before the fork.
-        let state = STATE.load(Ordering::Acquire);
+        let state = gate.word.load(Ordering::Acquire);
         if state == FORKING {
-            return Closed(());
+            return Closed(gate);
         }
-        sleep_on(state);
+        gate.sleep_on(state);
     }
 }
 
 impl Closed {
-    /// In the child: nobody else is there, so the gate is open and empty.
+    /// In the child, whose gate is another one.
     #[inline]
-    pub(crate) fn reset_in_child(self) {
-        reset();
+    pub(crate) fn forget_in_child(self) {
         std::mem::forget(self);
     }
 }
 
 impl Drop for Closed {
     fn drop(&mut self) {
-        STATE.fetch_and(!FORKING, Ordering::SeqCst);
-        wake_sleepers();
+        self.0.word.fetch_and(!FORKING, Ordering::SeqCst);
+        self.0.wake_sleepers();
     }
 }
 
-/// In a process that came about by somebody else's fork.
-pub(crate) fn reset() {
-    STATE.store(0, Ordering::Relaxed);
-    SLEEPERS.store(0, Ordering::Relaxed);
-}
+impl Gate {
+    const fn new() -> Gate {
+        Gate { word: AtomicU32::new(0), sleepers: AtomicU32::new(0) }
+    }
 
-/// The counter and the word are each written by one side and then read by the other, all
-/// sequentially consistent: either the waker sees the sleeper, or the kernel sees, before it lets
-/// the sleeper sleep, that the word has changed.
-fn sleep_on(state: u32) {
-    SLEEPERS.fetch_add(1, Ordering::SeqCst);
-    // It fails only for an address or a time that isn't valid; then this is a busy loop, not a hang.
-    let _ = futex::wait(&STATE, state, None);
-    SLEEPERS.fetch_sub(1, Ordering::SeqCst);
-}
+    /// The counter and the word are each written by one side and then read by the other, all
+    /// sequentially consistent: either the waker sees the sleeper, or the kernel sees, before it
+    /// lets the sleeper sleep, that the word has changed.
+    fn sleep_on(&self, state: u32) {
+        self.sleepers.fetch_add(1, Ordering::SeqCst);
+        // It fails only for an address or a time that isn't valid; then this is a busy loop, not a hang.
+        let _ = futex::wait(&self.word, state, None);
+        self.sleepers.fetch_sub(1, Ordering::SeqCst);
+    }
 
-fn wake_sleepers() {
-    if SLEEPERS.load(Ordering::SeqCst) > 0 {
-        futex::wake_all(&STATE);
+    fn wake_sleepers(&self) {
+        if self.sleepers.load(Ordering::SeqCst) > 0 {
+            futex::wake_all(&self.word);
+        }
     }
 }
 

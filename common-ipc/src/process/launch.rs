@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,13 +14,14 @@ use crate::link::codec;
 use crate::link::poll::Deadline;
 use crate::ownership::descriptors;
 use crate::ownership::generation::WrongProcess;
+use crate::ownership::harmless;
 use crate::process::child::{Child, ChildError};
 use crate::process::child_side::{self, ChildStart};
 use crate::process::exit_hook;
 use crate::process::fork_rule::{self, Leave, Refusal};
 use crate::process::lifeline;
 use crate::process::options::{
-    DEFAULT_MAX_OUTPUT, LaunchOptions, OptionError, ParentDeath, Prepared, ProcessGroup,
+    DEFAULT_MAX_OUTPUT, Ends, LaunchOptions, OptionError, ParentDeath, Prepared, ProcessGroup,
 };
 use crate::process::panic_report::ChildHook;
 use crate::process::record::{Awaited, Record};
@@ -202,29 +203,30 @@ impl<'a> Launch<'a> {
     fn fork(&self, body: &mut dyn FnMut() -> Result<Vec<u8>, OutputFailure>) -> Result<Child, StartError> {
         let os = |step| move |source| StartError::Os { step, source };
         let options = self.options;
-        let serial = STARTED.fetch_add(1, Ordering::Relaxed) + 1;
         let name = match &options.name {
             Some(name) => name.clone(),
-            None => OsString::from(format!("{}-{serial}", self.kind)),
+            None => {
+                let number = STARTED.fetch_add(1, Ordering::Relaxed) + 1;
+                OsString::from(format!("{}-{number}", self.kind))
+            }
         };
         let prepared = Prepared::new(options, OsStr::new(&name))?;
-        for end in &options.given {
-            end.get().map_err(StartError::GivenTwice)?;
-        }
         let parent_death = options.parent_death.unwrap_or(match self.hold_stop_signals {
             true => ParentDeath::Stop { grace: ParentDeath::LOOP_GRACE },
             false => ParentDeath::default(),
         });
         let handshake = self.wait_until_ready || prepared.can_fail();
         // What every process needs once. Children inherit them.
-        descriptors::null().map_err(os("open /dev/null"))?;
-        descriptors::always_ready().map_err(os("make an eventfd"))?;
+        let null = harmless::null().map_err(os("open /dev/null"))?;
+        harmless::prepare_always_ready().map_err(os("make a socket pair"))?;
         exit_hook::register();
 
         // From here to the fork: nobody else forks, and no library thread holds a lock.
         let Leave { gate, others } = fork_rule::close_gate(options.fork_rule)?;
         let mut process = state::lock();
         process.open_status_file();
+        let ends = Ends::claim(options).map_err(StartError::GivenTwice)?;
+        let parents_link = child_side::report_link();
         let mut registry = descriptors::registry();
 
         let (ours, theirs) = report::pair().map_err(os("make a socket pair"))?;
@@ -245,21 +247,25 @@ impl<'a> Launch<'a> {
         let to_reset = ToReset::find(process.status_file());
         let hook = ChildHook::install();
 
-        let forked = sys::fork::fork();
-        let pid = match forked {
+        let pid = match sys::fork::fork() {
             Ok(Forked::Child) => {
-                registry.settle_in_child(&options.ends_for_child());
-                drop(registry);
-                gate.reset_in_child();
+                registry.settle_in_child(&ends.for_child());
+                drop((registry, ends));
+                gate.forget_in_child();
                 drop(process);
                 drop(streams);
                 // The parent's end of the link: should anybody else hold it, the parent's death
-                // would go unnoticed.
+                // would go unnoticed. And the parent's own, if it is a child itself: what comes
+                // through that is its word.
                 sys::descriptors::close(ours);
+                if let Some(link) = parents_link {
+                    sys::descriptors::close_range(link.as_raw_fd(), link.as_raw_fd());
+                }
                 hook.keep_in_child();
                 child_side::run(
                     ChildStart {
                         prepared: &prepared,
+                        null,
                         reports: theirs,
                         to_reset,
                         parent_death,
@@ -275,16 +281,20 @@ impl<'a> Launch<'a> {
         };
         // This process goes on as before.
         hook.remove();
-        signals::restore(&mask);
         drop(streams);
-        let pid = pid.map_err(os("fork"))?;
         // The number that this frees is the one that the pidfd needs.
         drop(theirs);
-        let pidfd = match sys::pidfd::open(pid).and_then(descriptors::above_stderr) {
-            Ok(pidfd) => Some(registry.list(pidfd)),
-            // SIGCHLD is ignored, or somebody collects all children, and this one was quick.
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => None,
-            Err(source) => {
+        // Signals stay blocked until the pidfd is there: a handler that collects all children could
+        // otherwise collect this one before.
+        let pidfd = pid.as_ref().ok().map(|&pid| sys::pidfd::open(pid).and_then(descriptors::above_stderr));
+        signals::restore(&mask);
+        let pid = pid.map_err(os("fork"))?;
+        let pidfd = match pidfd {
+            Some(Ok(pidfd)) => Some(registry.list(pidfd)),
+            // SIGCHLD is ignored, or another thread collects all children, and this one was quick.
+            Some(Err(error)) if error.raw_os_error() == Some(libc::ESRCH) => None,
+            None => None,
+            Some(Err(source)) => {
                 kill_unwatched(pid);
                 return Err(StartError::Os { step: "open a pidfd", source });
             }
@@ -294,7 +304,7 @@ impl<'a> Launch<'a> {
         drop(registry);
         let collected = pidfd.is_none();
         let record = Arc::new(Record::new(
-            serial,
+            process.next_serial(),
             pid,
             name,
             if parent_death == ParentDeath::Survive { AtExit::Leave } else { self.at_exit },
@@ -309,13 +319,14 @@ impl<'a> Launch<'a> {
         drop(process);
         drop(gate);
         let child = Child::new(record);
-        child.record().verify()?;
+        if let Err(error) = child.record().verify() {
+            child.kill()?;
+            return Err(error.into());
+        }
         if handshake {
             self.wait_for_word(&child)?;
         }
-        for end in &options.given {
-            end.give_away();
-        }
+        ends.give_away();
         Ok(child)
     }
 

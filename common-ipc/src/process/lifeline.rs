@@ -51,7 +51,7 @@ pub(crate) fn arm(end: BorrowedFd<'_>, policy: ParentDeath, forked_by_main_threa
     if forked_by_main_thread {
         sys::parent_death::set_signal(signal)?;
     }
-    if sys::descriptors::has_hung_up(end)? {
+    if sys::socket::has_hung_up(end)? {
         sys::signals::raise(signal)?;
     }
     Ok(())

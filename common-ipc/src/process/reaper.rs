@@ -7,11 +7,13 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::ownership::descriptors::PrivateFd;
+use crate::process::child::ChildError;
 use crate::process::fork_rule;
 use crate::process::gate;
-use crate::process::record::Record;
+use crate::process::record::{Record, is_out_of_descriptors};
 use crate::process::state;
 use crate::sys;
 
@@ -36,26 +38,49 @@ fn running() -> io::Result<Arc<PrivateFd>> {
     let of_thread = Arc::clone(&epoll);
     fork_rule::start_library_thread("reaper", &mut process, move || run(&of_thread))?;
     process.reaper = Some(Arc::clone(&epoll));
+    let children = process.children();
+    drop(process);
+    // Those for which it couldn't be started when they were to be watched.
+    for record in children.iter().filter(|record| record.needs_reaper()) {
+        if let Err(error) = watch(record) {
+            log::warn!("child {} is collected at the program's exit only: {error}", record.pid);
+        }
+    }
     Ok(epoll)
 }
 
+/// When to look again at children that couldn't be collected at once.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
 fn run(epoll: &PrivateFd) {
     let mut tokens = Vec::with_capacity(sys::epoll::BATCH);
+    // Those that have ended, but are being traced, or whose output finds no free descriptor.
+    let mut held_up: Vec<u64> = Vec::new();
     loop {
         tokens.clear();
-        let Ok(fd) = epoll.get() else { return };
+        let timeout = (!held_up.is_empty()).then_some(LOOK_AGAIN);
         // Outside of the gate, with nothing held.
-        if let Err(error) = sys::epoll::wait(fd, &mut tokens) {
-            // Its descriptor was closed by other code: children are then collected by whoever
-            // waits for them, lists them, or at the program's exit.
+        let waited = match epoll.get() {
+            Ok(fd) => sys::epoll::wait(fd, timeout, &mut tokens),
+            Err(error) => Err(io::Error::other(error)),
+        };
+        let _inside = gate::enter();
+        if let Err(error) = waited {
+            // Its descriptor was closed by other code. The next child that needs one starts another.
             log::error!("the reaper can't go on: {error}");
+            let mut process = state::lock();
+            process.reaper = None;
+            process.library_threads -= 1;
             return;
         }
-        let _inside = gate::enter();
+        tokens.append(&mut held_up);
         for token in &tokens {
-            let record = state::lock().child(*token);
-            if let Some(Err(error)) = record.map(|record| record.collect()) {
-                log::error!("the reaper can't collect a child: {error}");
+            let Some(record) = state::lock().child(*token) else { continue };
+            match record.collect() {
+                Ok(true) => {}
+                Ok(false) => held_up.push(*token),
+                Err(ChildError::Os { source, .. }) if is_out_of_descriptors(&source) => held_up.push(*token),
+                Err(error) => log::error!("the reaper can't collect child {}: {error}", record.pid),
             }
         }
     }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags};
@@ -23,6 +23,10 @@ use crate::process::state;
 use crate::process::status::{ExitStatus, PANIC_EXIT_CODE};
 use crate::sys;
 use crate::sys::pidfd::{Look, RawStatus};
+
+/// How long to wait before looking again at a child that has ended, but isn't this process's to
+/// collect yet: somebody is tracing it.
+const HELD_UP: Duration = Duration::from_millis(5);
 
 /// One child, from its fork until its last handle is gone.
 pub(crate) struct Record {
@@ -49,8 +53,9 @@ struct State {
 }
 
 enum Life {
-    /// Not collected.
-    Running { pidfd: Arc<PrivateFd>, reports: PrivateFd },
+    /// Not collected; `status` is there once the kernel has given it, and what the child reported
+    /// couldn't be read yet.
+    Running { pidfd: Arc<PrivateFd>, reports: PrivateFd, status: Option<Option<RawStatus>> },
     /// Collected, and what is left of it.
     Ended(Arc<Ended>),
 }
@@ -66,14 +71,22 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
-    fn new(raw: Option<RawStatus>, reports: io::Result<BorrowedFd<'_>>, max_output: usize) -> Ended {
-        let drained = reports.and_then(|reports| report::drain(reports, max_output));
-        let (was_ready, report) = match drained {
+    /// # Errors
+    ///
+    /// There is no descriptor to be had for what the child has sent; it can be read later.
+    fn new(raw: Option<RawStatus>, reports: BorrowedFd<'_>, max_output: usize) -> io::Result<Ended> {
+        let (was_ready, report) = match report::drain(reports, max_output) {
             Ok((was_ready, report)) => (was_ready, Ok(report)),
+            Err(error) if is_out_of_descriptors(&error) => return Err(error),
             Err(error) => (false, Err(error.to_string())),
         };
-        Ended { status: status_from(raw, &report), report, was_ready }
+        Ok(Ended { status: status_from(raw, &report), report, was_ready })
     }
+}
+
+/// Whether it can go better later: the process, or the machine, has no free descriptor.
+pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 impl Record {
@@ -91,9 +104,15 @@ impl Record {
         reports: PrivateFd,
     ) -> Record {
         let life = match pidfd {
-            Some(pidfd) => Life::Running { pidfd: Arc::new(pidfd), reports },
+            Some(pidfd) => Life::Running { pidfd: Arc::new(pidfd), reports, status: None },
             None => {
-                Life::Ended(Arc::new(Ended::new(None, reports.get().map_err(io::Error::other), max_output)))
+                let ended = reports.get().map_err(io::Error::other);
+                let ended = ended.and_then(|reports| Ended::new(None, reports, max_output));
+                Life::Ended(Arc::new(ended.unwrap_or_else(|error| Ended {
+                    status: ExitStatus::Unknown,
+                    report: Err(error.to_string()),
+                    was_ready: false,
+                })))
             }
         };
         Record {
@@ -116,7 +135,7 @@ impl Record {
     pub(crate) fn verify(&self) -> Result<(), ChildError> {
         let Some(pidfd) = self.pidfd() else { return Ok(()) };
         match sys::pidfd::look(pidfd.get()?, false) {
-            Ok(Look::NotOurs) => self.collect(),
+            Ok(Look::NotOurs) => self.collect().map(drop),
             _ => Ok(()),
         }
     }
@@ -155,36 +174,43 @@ impl Record {
             if !ended {
                 return Ok(None);
             }
-            self.collect()?;
+            if !self.collect()? && !deadline.pause(HELD_UP) {
+                return Ok(None);
+            }
         }
     }
 
-    /// Collects it if it has ended. This one place serves all: waiters, the reaper, the exit hook.
-    /// It never blocks for the child, so holding the lock meanwhile is short.
-    pub(crate) fn collect(&self) -> Result<(), ChildError> {
+    /// Collects it if it has ended, and says whether it is collected. This one place serves all:
+    /// waiters, the reaper, the exit hook. It never blocks for the child, so holding the lock
+    /// meanwhile is short.
+    pub(crate) fn collect(&self) -> Result<bool, ChildError> {
         let mut state = self.state.lock();
-        let Life::Running { pidfd, reports } = &state.life else { return Ok(()) };
-        let pidfd = Arc::clone(pidfd);
+        let State { life, callbacks, kill_group_at_end } = &mut *state;
+        let Life::Running { pidfd, reports, status } = life else { return Ok(true) };
         let fd = pidfd.get()?;
         let look = |reap| {
             sys::pidfd::look(fd, reap).map_err(|source| ChildError::Os { step: "collect its status", source })
         };
         // A group is killed while its dead leader still holds the number that names it.
-        if state.kill_group_at_end && matches!(look(false)?, Look::Ended(_)) {
+        if *kill_group_at_end && status.is_none() && matches!(look(false)?, Look::Ended(_)) {
             let _ = nix::sys::signal::killpg(
                 nix::unistd::Pid::from_raw(self.pid),
                 nix::sys::signal::Signal::SIGKILL,
             );
         }
-        let raw = match look(true)? {
-            Look::Running => return Ok(()),
-            Look::Ended(raw) => Some(raw),
-            Look::NotOurs => sys::pidfd::status_after_theft(fd),
+        let raw = match *status {
+            Some(raw) => raw,
+            None => *status.insert(match look(true)? {
+                Look::Running => return Ok(false),
+                Look::Ended(raw) => Some(raw),
+                Look::NotOurs => sys::pidfd::status_after_theft(fd),
+            }),
         };
-        let ended = Arc::new(Ended::new(raw, reports.get().map_err(io::Error::other), self.max_output));
+        let ended = Ended::new(raw, reports.get()?, self.max_output)
+            .map_err(|source| ChildError::Os { step: "receive its output", source })?;
         let exit = Exit { pid: self.pid as u32, name: self.name.clone(), status: ended.status.clone() };
-        let callbacks = std::mem::take(&mut state.callbacks);
-        let before = std::mem::replace(&mut state.life, Life::Ended(ended));
+        let callbacks = std::mem::take(callbacks);
+        let before = std::mem::replace(life, Life::Ended(Arc::new(ended)));
         drop(state);
         // From here on every wait returns. The descriptors go, then the callbacks come.
         let mut process = state::lock();
@@ -197,7 +223,7 @@ impl Record {
         drop(process);
         drop((before, removed));
         callbacks::enqueue(callbacks, &exit);
-        Ok(())
+        Ok(true)
     }
 
     /// Sends a signal, unless it was collected: through the pidfd, so never to a stranger.
@@ -213,9 +239,10 @@ impl Record {
             return self.signal(signal);
         }
         let mut state = self.state.lock();
-        let Life::Running { pidfd, .. } = &state.life else { return Ok(()) };
-        let pidfd = Arc::clone(pidfd);
-        state.kill_group_at_end |= to_the_end;
+        let State { life: Life::Running { pidfd, .. }, kill_group_at_end, .. } = &mut *state else {
+            return Ok(());
+        };
+        *kill_group_at_end |= to_the_end;
         let fd = pidfd.get()?;
         let look = sys::pidfd::look(fd, false)
             .map_err(|source| ChildError::Os { step: "look at its status", source })?;
@@ -224,11 +251,26 @@ impl Record {
             return Ok(());
         }
         let group = nix::unistd::Pid::from_raw(self.pid);
+        // Not collected, so the number is still its own: one that has moved to another group gets the
+        // signal on its own.
+        if nix::unistd::getpgid(Some(group)) != Ok(group) {
+            send(pidfd, signal)?;
+        }
         let known = nix::sys::signal::Signal::try_from(signal.as_raw()).ok();
         match nix::sys::signal::killpg(group, known) {
             Ok(()) | Err(nix::Error::ESRCH) => Ok(()),
             Err(errno) => Err(ChildError::Os { step: "signal its group", source: errno.into() }),
         }
+    }
+
+    /// From now on its end is that of its group, if it leads one, also if it has ended already.
+    pub(crate) fn end_with_group(&self) {
+        self.state.lock().kill_group_at_end |= self.leads_group;
+    }
+
+    /// Whether anybody but its handles is interested in its end.
+    pub(crate) fn needs_reaper(&self) -> bool {
+        self.handles.load(Ordering::Acquire) == 0 || !self.state.lock().callbacks.is_empty()
     }
 
     /// Has `callback` called at its end, or now if that has come.
@@ -251,7 +293,7 @@ impl Record {
         let mut listening = true;
         loop {
             let state = self.state.lock();
-            let Life::Running { pidfd, reports } = &state.life else { return Ok(Awaited::End) };
+            let Life::Running { pidfd, reports, .. } = &state.life else { return Ok(Awaited::End) };
             let pidfd = Arc::clone(pidfd);
             // A descriptor of its own, since another thread may collect the child meanwhile.
             let reports = reports.get()?.try_clone_to_owned().map_err(os)?;
@@ -276,7 +318,9 @@ impl Record {
                 if let Some(report) = report::try_recv(reports.as_fd(), self.max_output).map_err(os)? {
                     return Ok(Awaited::Report(report));
                 }
-                self.collect()?;
+                if !self.collect()? && !deadline.pause(HELD_UP) {
+                    return Ok(Awaited::Nothing);
+                }
             }
         }
     }

@@ -1,6 +1,7 @@
 //! A child's set-up by its options, in the order that the options' documentation promises.
 
 use std::fmt;
+use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
 use nix::sys::resource::setrlimit;
@@ -8,7 +9,6 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{self, Gid, Pid, Uid};
 use serde::{Deserialize, Serialize};
 
-use crate::ownership::descriptors;
 use crate::process::options::{Identity, LaunchOptions, Prepared, ProcessGroup, Stdio};
 use crate::sys;
 
@@ -116,9 +116,9 @@ fn who(options: &LaunchOptions) -> String {
 /// Does all of it. Each step comes where it still has the rights that it needs: descriptors before
 /// a limit on them, priorities and limits before root is given up, the directory as the new user.
 #[inline]
-pub(crate) fn apply(prepared: &Prepared<'_>) -> Result<(), SetupFailure> {
+pub(crate) fn apply(prepared: &Prepared<'_>, null: BorrowedFd<'_>) -> Result<(), SetupFailure> {
     let options = prepared.options;
-    streams(options)?;
+    streams(options, null)?;
     let group = match options.process_group {
         ProcessGroup::Inherit => Ok(()),
         ProcessGroup::New => unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0)),
@@ -155,15 +155,13 @@ pub(crate) fn apply(prepared: &Prepared<'_>) -> Result<(), SetupFailure> {
 }
 
 #[inline]
-fn streams(options: &LaunchOptions) -> Result<(), SetupFailure> {
+fn streams(options: &LaunchOptions, null: BorrowedFd<'_>) -> Result<(), SetupFailure> {
     if let (None, Stdio::Inherit, Stdio::Inherit) = (&options.stdin, &options.stdout, &options.stderr) {
         // The common case, on the shortest way.
-        return descriptors::null()
-            .and_then(|null| sys::descriptors::place(null, 0))
-            .map_err(|error| SetupStep::Stdin.failed_io(&error));
+        return sys::descriptors::place(null, 0).map_err(|error| SetupStep::Stdin.failed_io(&error));
     }
-    let null = Stdio::Null;
-    let stdin = options.stdin.as_ref().unwrap_or(&null);
+    let empty = Stdio::Null;
+    let stdin = options.stdin.as_ref().unwrap_or(&empty);
     let streams = [
         (SetupStep::Stdin, stdin),
         (SetupStep::Stdout, &options.stdout),

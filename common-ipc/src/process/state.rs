@@ -1,25 +1,20 @@
 //! What the library keeps for the process as a whole: its children and its own threads.
 //!
-//! It belongs to one process. A forked child finds a copy of its parent's and starts anew, at the
-//! first look; the copy is forgotten rather than dropped, because it holds callbacks that captured
-//! the parent's values, whose destructors are the parent's business.
-//!
-//! The lock is held across a fork, so the copy is never half changed. It is one of the standard
-//! library's, whose whole state is one word, so the child can unlock its copy.
+//! The lock is held across a fork, so that no child is started beside another or while a library
+//! thread is counted.
 
 use std::fs::File;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::ownership::descriptors::PrivateFd;
-use crate::ownership::generation::Generation;
+use crate::ownership::per_process::PerProcess;
 use crate::process::callbacks::Job;
-use crate::process::gate;
 use crate::process::record::Record;
 
 /// The state of one process.
 pub(crate) struct State {
-    home: Generation,
+    last_serial: u64,
     /// The children that haven't been collected, in the order of their serial numbers.
     children: Vec<Arc<Record>>,
     /// `/proc/self/status`, if it can be opened.
@@ -36,28 +31,47 @@ pub(crate) struct State {
     pub(crate) callbacks_pending: usize,
 }
 
-static STATE: Mutex<Option<State>> = Mutex::new(None);
+static STATE: PerProcess<Mutex<State>> = PerProcess::new(State::new(), State::new);
 /// Told whenever `callbacks_pending` becomes less.
 pub(crate) static CALLBACK_DONE: Condvar = Condvar::new();
 
 /// The state, locked.
-pub(crate) struct Locked(MutexGuard<'static, Option<State>>);
+pub(crate) struct Locked(MutexGuard<'static, State>);
 
 /// Locks this process's state.
 pub(crate) fn lock() -> Locked {
-    Locked::new(STATE.lock().unwrap_or_else(PoisonError::into_inner))
+    Locked(STATE.own().lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// Locks it unless somebody else has.
 pub(crate) fn try_lock() -> Option<Locked> {
-    match STATE.try_lock() {
-        Ok(guard) => Some(Locked::new(guard)),
-        Err(std::sync::TryLockError::Poisoned(poisoned)) => Some(Locked::new(poisoned.into_inner())),
+    match STATE.own().try_lock() {
+        Ok(guard) => Some(Locked(guard)),
+        Err(std::sync::TryLockError::Poisoned(poisoned)) => Some(Locked(poisoned.into_inner())),
         Err(std::sync::TryLockError::WouldBlock) => None,
     }
 }
 
 impl State {
+    const fn new() -> Mutex<State> {
+        Mutex::new(State {
+            last_serial: 0,
+            children: Vec::new(),
+            status_file: None,
+            library_threads: 0,
+            in_callback: 0,
+            reaper: None,
+            callbacks: None,
+            callbacks_pending: 0,
+        })
+    }
+
+    /// The serial number of the child that is started under this lock: larger than all before.
+    pub(crate) fn next_serial(&mut self) -> u64 {
+        self.last_serial += 1;
+        self.last_serial
+    }
+
     /// Takes in the youngest child.
     pub(crate) fn add(&mut self, record: Arc<Record>) {
         self.children.push(record);
@@ -96,27 +110,6 @@ impl State {
 }
 
 impl Locked {
-    fn new(mut guard: MutexGuard<'static, Option<State>>) -> Locked {
-        let home = Generation::current();
-        if guard.as_ref().is_none_or(|state| state.home != home) {
-            let fresh = State {
-                home,
-                children: Vec::new(),
-                status_file: None,
-                library_threads: 0,
-                in_callback: 0,
-                reaper: None,
-                callbacks: None,
-                callbacks_pending: 0,
-            };
-            if let Some(parents) = guard.replace(fresh) {
-                std::mem::forget(parents);
-                gate::reset();
-            }
-        }
-        Locked(guard)
-    }
-
     /// Lets go of the lock until a callback is done or the time is over.
     pub(crate) fn wait_for_callback(self, timeout: std::time::Duration) -> Locked {
         let (guard, _) = CALLBACK_DONE.wait_timeout(self.0, timeout).unwrap_or_else(PoisonError::into_inner);
@@ -126,15 +119,13 @@ impl Locked {
 
 impl std::ops::Deref for Locked {
     type Target = State;
-    #[expect(clippy::expect_used, reason = "made by `Locked::new` and by nothing else, which fills it")]
     fn deref(&self) -> &State {
-        self.0.as_ref().expect("filled when it was locked")
+        &self.0
     }
 }
 
 impl std::ops::DerefMut for Locked {
-    #[expect(clippy::expect_used, reason = "made by `Locked::new` and by nothing else, which fills it")]
     fn deref_mut(&mut self) -> &mut State {
-        self.0.as_mut().expect("filled when it was locked")
+        &mut self.0
     }
 }

@@ -90,16 +90,17 @@ pub(crate) fn is_owner(fd: BorrowedFd<'_>) -> bool {
     }
 }
 
-/// Whether the other end of a socket is gone.
-#[inline]
-pub(crate) fn has_hung_up(fd: BorrowedFd<'_>) -> io::Result<bool> {
-    let mut entry = libc::pollfd { fd: fd.as_raw_fd(), events: 0, revents: 0 };
-    let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: one entry and a time, both valid for the call; a null mask leaves the signals alone.
-    let ready = check(unsafe {
-        libc::syscall(libc::SYS_ppoll, &raw mut entry, 1, &raw const now, std::ptr::null::<u8>(), 0)
-    })?;
-    Ok(ready > 0)
+/// A descriptor that stays open for the life of the process.
+pub(crate) fn leak(fd: OwnedFd) -> BorrowedFd<'static> {
+    standing(fd.into_raw_fd())
+}
+
+/// The descriptor behind a number that [`leak`] gave, unless other code has closed it: the caller
+/// finds out before it relies on what is there.
+pub(crate) fn standing(number: RawFd) -> BorrowedFd<'static> {
+    // SAFETY: nothing in this library closes it. Where other code does, the number is only looked
+    // at, and a look at a stranger's descriptor or at none harms nobody.
+    unsafe { BorrowedFd::borrow_raw(number) }
 }
 
 /// Owns a descriptor that the kernel has just put into a control message.

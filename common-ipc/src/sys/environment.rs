@@ -11,11 +11,9 @@ pub(crate) fn change_in_child<'a>(
     changes: impl Iterator<Item = (&'a OsStr, Option<&'a OsStr>)>,
 ) {
     if clear {
-        let names: Vec<_> = std::env::vars_os().map(|(name, _)| name).collect();
-        for name in names {
-            // SAFETY: this process has no other thread that could be reading the environment.
-            unsafe { std::env::remove_var(name) };
-        }
+        // Whole, not by names: an inherited entry may have none, or one that can't be set.
+        // SAFETY: this process has no other thread that could be reading the environment.
+        unsafe { libc::clearenv() };
     }
     for (name, value) in changes {
         match value {

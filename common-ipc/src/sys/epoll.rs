@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
 
 use super::check;
 
@@ -32,14 +33,22 @@ pub(crate) fn forget(epoll: BorrowedFd<'_>, fd: BorrowedFd<'_>) {
     unsafe { libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_DEL, fd.as_raw_fd(), std::ptr::null_mut()) };
 }
 
-/// Waits, in a bare system call, until something watched is readable; appends the tokens.
-pub(crate) fn wait(epoll: BorrowedFd<'_>, tokens: &mut Vec<u64>) -> io::Result<()> {
+/// Waits, in a bare system call, until something watched is readable, for up to `timeout`; appends
+/// the tokens.
+pub(crate) fn wait(
+    epoll: BorrowedFd<'_>,
+    timeout: Option<Duration>,
+    tokens: &mut Vec<u64>,
+) -> io::Result<()> {
+    let timeout = timeout.map_or(-1, |timeout| timeout.as_millis().min(i32::MAX as u128) as libc::c_int);
     let mut events = [libc::epoll_event { events: 0, u64: 0 }; BATCH];
     let count = super::retry(|| {
         // SAFETY: events has room for as many as are asked for.
         check(
-            unsafe { libc::epoll_wait(epoll.as_raw_fd(), events.as_mut_ptr(), BATCH as libc::c_int, -1) }
-                .into(),
+            unsafe {
+                libc::epoll_wait(epoll.as_raw_fd(), events.as_mut_ptr(), BATCH as libc::c_int, timeout)
+            }
+            .into(),
         )
     })?;
     tokens.extend(events[..count as usize].iter().map(|event| event.u64));

@@ -3,6 +3,7 @@
 use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
 
 use super::{check, retry};
 
@@ -55,7 +56,31 @@ pub(crate) fn send(
 }
 
 /// Receives one packet without blocking.
+///
+/// # Errors
+///
+/// EMFILE if there is no room for the descriptor that comes with it: the packet can then be received
+/// later.
 pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received> {
+    // Looked at first, since a packet whose descriptor found no room would be lost.
+    let received = peek(socket, buffer)?;
+    // SAFETY: no buffer, so nothing is written; the packet, and its own hold on the descriptor, go.
+    let taken = || unsafe {
+        libc::syscall(
+            libc::SYS_recvfrom,
+            socket.as_raw_fd(),
+            ptr::null_mut::<u8>(),
+            0,
+            libc::MSG_DONTWAIT,
+            0,
+            0,
+        )
+    };
+    retry(|| check(taken()))?;
+    Ok(received)
+}
+
+fn peek(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received> {
     let mut vector = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     let mut control = Control([0; 64]);
     // SAFETY: msghdr is plain data for which all zeroes is a valid value.
@@ -63,9 +88,10 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<R
     message.msg_iov = &mut vector;
     message.msg_iovlen = 1;
     message.msg_control = control.0.as_mut_ptr().cast();
-    // SAFETY: CMSG_SPACE only computes.
-    message.msg_controllen = unsafe { libc::CMSG_SPACE(size_of::<RawFd>() as u32) } as usize;
-    let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
+    // CMSG_LEN, not CMSG_SPACE, whose padding is room for a second descriptor that nobody would own.
+    // SAFETY: CMSG_LEN only computes.
+    message.msg_controllen = unsafe { libc::CMSG_LEN(size_of::<RawFd>() as u32) } as usize;
+    let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC | libc::MSG_PEEK;
     // SAFETY: the message points to the buffer and to control, both writable and alive until after
     // the call, with their true lengths.
     let length =
@@ -87,6 +113,29 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<R
             });
         }
     }
+    if message.msg_flags & libc::MSG_CTRUNC != 0 && attached.is_none() {
+        return Err(io::Error::from_raw_os_error(libc::EMFILE));
+    }
     let truncated = message.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0;
     Ok(Received { length: length as usize, truncated, attached })
+}
+
+/// Whether the other end of a stream of packets, of which this process sends none, is gone.
+#[inline]
+pub(crate) fn has_hung_up(socket: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut byte = 0u8;
+    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+    // SAFETY: one byte may be written to where it is; the null address asks for no sender.
+    let received = check(unsafe {
+        libc::syscall(libc::SYS_recvfrom, socket.as_raw_fd(), &raw mut byte, 1, flags, 0, 0)
+    });
+    match received {
+        Ok(length) => Ok(length == 0),
+        Err(error) => match error.raw_os_error() {
+            Some(libc::EAGAIN) => Ok(false),
+            // It was closed with something unread.
+            Some(libc::ECONNRESET) => Ok(true),
+            _ => Err(error),
+        },
+    }
 }

@@ -1,14 +1,16 @@
 //! What a child is to be like: everything but the work that it does.
 
+mod ends;
 mod prepare;
 mod values;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::Weak;
 use std::time::Duration;
 
+pub(crate) use ends::Ends;
 pub use prepare::OptionError;
 pub(crate) use prepare::{Identity, Prepared};
 pub use values::{ParentDeath, ProcessGroup, Resource, Sigint, Stdio};
@@ -66,7 +68,7 @@ pub struct LaunchOptions {
     pub(crate) no_new_privs: bool,
     pub(crate) ready_timeout: Option<Duration>,
     pub(crate) max_output: Option<usize>,
-    pub(crate) given: Vec<Arc<PrivateFd>>,
+    pub(crate) given: Vec<Weak<PrivateFd>>,
     pub(crate) fork_rule: Option<ForkRule>,
 }
 
@@ -241,35 +243,10 @@ impl LaunchOptions {
     /// Library descriptors that aren't given to a child don't exist in it: their use there is
     /// [`WrongProcess`](crate::process::WrongProcess). The end moves at the first successful
     /// start; a second start with the same options is
-    /// [`StartError::GivenTwice`](crate::process::StartError::GivenTwice).
+    /// [`StartError::GivenTwice`](crate::process::StartError::GivenTwice). The options don't keep it
+    /// open: in the child the last handle that is dropped closes it.
     pub fn give(mut self, end: &impl Give) -> Self {
         end.list(&mut Giver(&mut self.given));
         self
-    }
-}
-
-impl LaunchOptions {
-    /// The library descriptors that the child needs: those that are given, and its standard streams.
-    #[inline]
-    pub(crate) fn ends_for_child(&self) -> Vec<Arc<PrivateFd>> {
-        let mut ends = self.given.clone();
-        let mut giver = Giver(&mut ends);
-        self.stream_pipes().for_each(|end| giver.add(end));
-        ends
-    }
-
-    /// In the child, once they are its standard streams: the pipes that it doesn't need twice.
-    pub(crate) fn drop_stream_pipes(&self) {
-        let given = |end: &Arc<PrivateFd>| self.given.iter().any(|given| Arc::ptr_eq(given, end));
-        self.stream_pipes().filter(|end| !given(end)).for_each(|end| end.give_away());
-    }
-
-    fn stream_pipes(&self) -> impl Iterator<Item = &Arc<PrivateFd>> {
-        [self.stdin.as_ref(), Some(&self.stdout), Some(&self.stderr)].into_iter().flatten().filter_map(
-            |stream| match stream {
-                Stdio::Pipe(end) => Some(&end.0),
-                _ => None,
-            },
-        )
     }
 }

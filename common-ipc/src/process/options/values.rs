@@ -60,7 +60,7 @@ impl Stdio {
     pub(crate) fn descriptor(&self) -> std::io::Result<Option<std::os::fd::BorrowedFd<'_>>> {
         Ok(match self {
             Stdio::Inherit => None,
-            Stdio::Null => Some(crate::ownership::descriptors::null()?),
+            Stdio::Null => Some(crate::ownership::harmless::null()?),
             Stdio::Fd(fd) => Some(fd.as_fd()),
             Stdio::Pipe(end) => Some(end.0.get().map_err(std::io::Error::other)?),
         })
