@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use common_ipc::process::{Child, ChildError, JoinError, LaunchOptions, StartError, Stopped};
+use common_ipc::process::{Child, ChildError, Generation, JoinError, LaunchOptions, StartError, Stopped};
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 
@@ -24,6 +24,7 @@ use crate::subprocess::{Subprocess, launch};
 /// down at the program's exit like all the others. A task that wasn't started is dropped.
 pub struct Handle<O, T = ()> {
     child: OnceLock<Child>,
+    home: Generation,
     /// The task and its options until it is started.
     pending: Mutex<Option<(T, LaunchOptions)>>,
     output: PhantomData<fn() -> O>,
@@ -31,13 +32,23 @@ pub struct Handle<O, T = ()> {
 
 impl<O> Handle<O> {
     pub(crate) fn started(child: Child) -> Handle<O> {
-        Handle { child: OnceLock::from(child), pending: Mutex::new(None), output: PhantomData }
+        Handle {
+            child: OnceLock::from(child),
+            home: Generation::current(),
+            pending: Mutex::new(None),
+            output: PhantomData,
+        }
     }
 }
 
 impl<O, T: Subprocess<Output = O>> Handle<O, T> {
     pub(crate) fn not_started(task: T, options: LaunchOptions) -> Handle<O, T> {
-        Handle { child: OnceLock::new(), pending: Mutex::new(Some((task, options))), output: PhantomData }
+        Handle {
+            child: OnceLock::new(),
+            home: Generation::current(),
+            pending: Mutex::new(Some((task, options))),
+            output: PhantomData,
+        }
     }
 
     /// Starts the process of a task with [`Subprocess::EXPLICIT_START`].
@@ -66,20 +77,21 @@ impl<O, T: Subprocess<Output = O>> Handle<O, T> {
     ///
     /// # Errors
     ///
-    /// [`StartError::AlreadyStarted`] the second time. After any other error it isn't started, and
-    /// can be tried again.
+    /// [`StartError::AlreadyStarted`] the second time, also while another thread is about it, and in
+    /// the task itself. After any other error it isn't started, and can be tried again.
     pub fn start(&self) -> Result<(), StartError> {
-        let mut pending = self.pending.lock();
-        let Some((task, options)) = pending.take() else { return Err(StartError::AlreadyStarted) };
+        // Not locked meanwhile: the child's copy of the lock would stay locked.
+        let taken = self.pending.lock().take();
+        let Some((task, options)) = taken else { return Err(StartError::AlreadyStarted) };
         let mut task = Some(task);
         match launch(&mut task, &options) {
             Ok(child) => {
-                // Empty until now: whoever sets it holds the lock and has taken the task.
+                // Empty until now: whoever sets it has taken the task.
                 let _ = self.child.set(child);
                 Ok(())
             }
             Err(error) => {
-                *pending = task.map(|task| (task, options));
+                *self.pending.lock() = task.map(|task| (task, options));
                 Err(error)
             }
         }
@@ -94,7 +106,7 @@ impl<O, T: Subprocess<Output = O>> Handle<O, T> {
         if self.child.get().is_none() {
             self.start()?;
         }
-        Ok(Handle { child: self.child, pending: Mutex::new(None), output: PhantomData })
+        Ok(Handle { child: self.child, home: self.home, pending: Mutex::new(None), output: PhantomData })
     }
 }
 
@@ -105,6 +117,7 @@ impl<O, T> Handle<O, T> {
     }
 
     fn child(&self) -> Result<&Child, ChildError> {
+        self.home.check()?;
         self.child.get().ok_or(ChildError::NotStarted)
     }
 
@@ -114,13 +127,38 @@ impl<O, T> Handle<O, T> {
     ///
     /// [`ChildError`], but not for a task that wasn't started.
     pub fn is_alive(&self) -> Result<bool, ChildError> {
+        self.home.check()?;
         self.child.get().map_or(Ok(false), Child::is_alive)
     }
 
-    /// Shuts it down: SIGTERM, up to 5 s for it to end, then SIGKILL - or, with
-    /// [`TERMINATE_ON_SHUTDOWN`](Subprocess::TERMINATE_ON_SHUTDOWN) off, waits until it ends by
-    /// itself. Says how it ended and what it took. For another grace use
-    /// [`Child::stop`] of its [`process`](Handle::process).
+    /// Its process id, once it was started.
+    pub fn id(&self) -> Option<u32> {
+        self.child.get().map(Child::id)
+    }
+
+    /// Ends it and collects it: SIGTERM, up to `grace` for it to end, then SIGKILL. Says how it ended
+    /// and what that took.
+    ///
+    /// # Errors
+    ///
+    /// As for [`shutdown`](Handle::shutdown).
+    #[doc(alias = "terminate")]
+    pub fn stop(&self, grace: Duration) -> Result<Stopped, ChildError> {
+        self.child()?.stop(grace)
+    }
+
+    /// Ends it by SIGKILL; doesn't wait.
+    ///
+    /// # Errors
+    ///
+    /// As for [`shutdown`](Handle::shutdown).
+    pub fn kill(&self) -> Result<(), ChildError> {
+        self.child()?.kill()
+    }
+
+    /// Shuts it down as the program's exit does: SIGTERM, up to 5 s for it to end, then SIGKILL - or,
+    /// with [`TERMINATE_ON_SHUTDOWN`](Subprocess::TERMINATE_ON_SHUTDOWN) off, waits until it ends by
+    /// itself, for as long as that takes. To end it for certain, use [`stop`](Handle::stop).
     ///
     /// # Errors
     ///

@@ -76,7 +76,8 @@ pub trait SubprocessLoop: Sized {
     /// One iteration, and what follows it.
     ///
     /// While it runs, SIGTERM and SIGINT wait: they interrupt nothing, and a step that never returns
-    /// is ended only by the SIGKILL that follows them.
+    /// is ended only by the SIGKILL that follows them. They are blocked, so a program that a step
+    /// executes starts with both blocked, too, unless it is told otherwise; tasks don't.
     #[doc(alias = "loop")]
     fn step(&mut self) -> LoopStep;
 
@@ -95,9 +96,14 @@ impl<T: SubprocessLoop> Subprocess for T {
     fn run(&mut self) {
         let looped = catch_unwind(AssertUnwindSafe(|| run_loop(self)));
         let ended = catch_unwind(AssertUnwindSafe(|| self.end()));
-        // The first panic is the cause.
-        if let Err(panic) = looped.and(ended) {
-            resume_unwind(panic);
+        // The first panic is the cause. The other one's payload is forgotten: its drop could panic, too.
+        match (looped, ended) {
+            (Err(cause), ended) => {
+                std::mem::forget(ended);
+                resume_unwind(cause);
+            }
+            (Ok(()), Err(cause)) => resume_unwind(cause),
+            (Ok(()), Ok(())) => {}
         }
     }
 }

@@ -16,18 +16,34 @@ use crate::sys;
 )]
 pub struct WrongProcess;
 
-/// The process that made a value, told apart from all its ancestors and descendants.
+/// A process, told apart from all its ancestors and descendants: for handles that are to know whose
+/// they are.
+///
+/// ```
+/// use common_ipc::process::{Generation, Launch, LaunchOptions};
+///
+/// let home = Generation::current();
+/// assert!(home.check().is_ok());
+/// let child = Launch::new(&LaunchOptions::new()).start(move || home.check().is_ok())?;
+/// assert!(!child.output::<bool>()?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Generation(NonZeroU64);
+pub struct Generation(NonZeroU64);
 
 impl Generation {
     /// The process that runs this call.
-    pub(crate) fn current() -> Generation {
+    #[must_use]
+    pub fn current() -> Generation {
         Generation(sys::generation::current())
     }
 
-    /// An error unless this is still the process it was made in.
-    pub(crate) fn check(self) -> Result<(), WrongProcess> {
+    /// Checks that this is the process that runs this call.
+    ///
+    /// # Errors
+    ///
+    /// [`WrongProcess`] in any other.
+    pub fn check(self) -> Result<(), WrongProcess> {
         if self == Generation::current() { Ok(()) } else { Err(WrongProcess) }
     }
 

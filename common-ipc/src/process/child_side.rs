@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
 
 use crate::process::after_fork;
 use crate::process::exit_hook;
@@ -123,8 +124,12 @@ pub(crate) fn run(start: ChildStart<'_>, body: &mut dyn FnMut() -> Result<Vec<u8
 #[inline]
 fn leave(code: i32, deliver: impl FnOnce() -> io::Result<()>) -> ! {
     exit_hook::run();
-    let _ = io::stdout().flush();
-    sys::fork::flush_c_stdout_if_pending();
+    // Threads that the body left behind may hold a stream's lock for as long as they like.
+    if sys::threads::is_alone() == Some(true) {
+        flush_streams();
+    } else {
+        within(FLUSH_PATIENCE, flush_streams);
+    }
     if let Err(error) = deliver() {
         let errno = error.raw_os_error().unwrap_or(libc::EIO);
         let _ = send(&Report::NoOutput(OutputFailure::Undeliverable { errno }));
@@ -132,9 +137,35 @@ fn leave(code: i32, deliver: impl FnOnce() -> io::Result<()>) -> ! {
     sys::fork::exit_now(code)
 }
 
+#[inline]
+fn flush_streams() {
+    let _ = io::stdout().flush();
+    sys::fork::flush_c_stdout_if_pending();
+}
+
+/// How long a child on its way out waits for streams that its other threads have locked.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Runs `work` on a thread of its own and waits for it, but not for longer than `patience`.
+#[cold]
+fn within(patience: Duration, work: fn()) {
+    let (done, wait_for_it) = std::sync::mpsc::channel();
+    let spawned = std::thread::Builder::new().spawn(move || {
+        work();
+        let _ = done.send(());
+    });
+    if spawned.is_ok() {
+        let _ = wait_for_it.recv_timeout(patience);
+    }
+}
+
 /// The end of a body that called `exit`, which has flushed its streams and run its own handlers.
 fn leave_by_exit(code: i32) -> ! {
     exit_hook::run();
     sys::fork::flush_c_streams();
+    // A panic hook that exits, as some do, is the end of a panic all the same.
+    if let Some(report) = panic_report::while_panicking() {
+        let _ = send(&Report::Panicked(report));
+    }
     sys::fork::exit_now(code)
 }

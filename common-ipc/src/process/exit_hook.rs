@@ -45,7 +45,6 @@ pub(crate) fn run() {
         return;
     }
     let Some(children) = children() else { return };
-    let begin = Instant::now();
     let mut to_stop = Vec::new();
     let mut to_wait_for = Vec::new();
     for record in children {
@@ -56,12 +55,23 @@ pub(crate) fn run() {
             AtExit::Leave => {}
         }
     }
+    let young = |(record, _): &&Watched| record.head_start_from.is_some();
+    let (young, mut to_stop): (Vec<_>, Vec<_>) = to_stop.into_iter().partition(|watched| young(&watched));
+    let head_start = young
+        .iter()
+        .filter_map(|(record, _)| AtExit::HEAD_START.checked_sub(record.head_start_from?.elapsed()));
+    if let Some(longest) = head_start.max() {
+        to_stop.extend(wait_for_all(young, Deadline::after(longest)));
+    } else {
+        to_stop.extend(young);
+    }
     // All of them first, so that they end side by side.
     for (record, pidfd) in &to_stop {
         signal(record, pidfd, Signal::TERM);
         signal(record, pidfd, Signal::CONT);
     }
     // Each has its own grace, counted from now.
+    let begin = Instant::now();
     let mut killed = Vec::new();
     while let Some(shortest) = to_stop.iter().map(|(record, _)| grace(record)).min() {
         let left = wait_for_all(to_stop, Deadline::after(shortest.saturating_sub(begin.elapsed())));

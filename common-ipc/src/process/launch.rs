@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -101,6 +101,10 @@ pub enum AtExit {
 }
 
 impl AtExit {
+    /// How long a child that its start waited for has run at the least before the exit asks it to
+    /// stop: 0.1 s. What it does at once, it does, however soon the program ends.
+    pub const HEAD_START: Duration = Duration::from_millis(100);
+
     /// The grace unless another one is set: 5 s.
     pub const DEFAULT_GRACE: Duration = Duration::from_secs(5);
 }
@@ -310,6 +314,8 @@ impl<'a> Launch<'a> {
             if parent_death == ParentDeath::Survive { AtExit::Leave } else { self.at_exit },
             options.process_group != ProcessGroup::Inherit,
             options.max_output.unwrap_or(DEFAULT_MAX_OUTPUT),
+            // A loop has its beginning and its end however early the request comes.
+            (self.wait_until_ready && !self.hold_stop_signals).then(Instant::now),
             pidfd,
             reports,
         ));

@@ -33,7 +33,7 @@ mod signals;
 mod state;
 mod status;
 
-pub use crate::ownership::generation::WrongProcess;
+pub use crate::ownership::generation::{Generation, WrongProcess};
 pub use crate::ownership::give::Give;
 pub use crate::sys::fork_rule::set_fork_rule;
 pub use after_fork::after_fork;

@@ -121,6 +121,33 @@ fn message_of(payload: &(dyn Any + Send)) -> String {
     }
 }
 
+/// What the hook saw last of the panic that this thread is in, if it is in one.
+pub(crate) fn while_panicking() -> Option<PanicReport> {
+    if !thread::panicking() {
+        return None;
+    }
+    let this_thread = thread::current().id();
+    seen().iter().rev().find(|(thread, _)| *thread == this_thread).map(|(_, report)| report.clone())
+}
+
+impl PanicReport {
+    /// The same in so few bytes that it needs no memory beyond the link's own.
+    pub(crate) fn shortened(&self) -> PanicReport {
+        PanicReport {
+            message: cut(&self.message, 256),
+            location: cut(&self.location, 128),
+            thread: cut(&self.thread, 64),
+            backtrace: None,
+        }
+    }
+}
+
+/// Up to `max` bytes of the text's beginning.
+pub(crate) fn cut(text: &str, max: usize) -> String {
+    let ends = text.char_indices().map(|(begin, letter)| begin + letter.len_utf8());
+    text[..ends.take_while(|end| *end <= max).last().unwrap_or(0)].to_owned()
+}
+
 /// The report of a panic that was caught on this thread: what the hook saw of it, else what the
 /// payload alone tells.
 pub(crate) fn report_of(payload: &(dyn Any + Send)) -> PanicReport {

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags};
 use once_cell::sync::OnceCell;
@@ -38,6 +38,8 @@ pub(crate) struct Record {
     /// It leads a process group of its own.
     pub(crate) leads_group: bool,
     pub(crate) max_output: usize,
+    /// When it was started, if the program's exit doesn't stop it right away.
+    pub(crate) head_start_from: Option<Instant>,
     /// How many handles there are; without one the reaper looks after the child.
     pub(crate) handles: AtomicUsize,
     /// The pidfd that a user has seen, open for as long as the record.
@@ -100,6 +102,7 @@ impl Record {
         at_exit: AtExit,
         leads_group: bool,
         max_output: usize,
+        head_start_from: Option<Instant>,
         pidfd: Option<PrivateFd>,
         reports: PrivateFd,
     ) -> Record {
@@ -123,6 +126,7 @@ impl Record {
             at_exit,
             leads_group,
             max_output,
+            head_start_from,
             handles: AtomicUsize::new(0),
             exposed: OnceCell::new(),
             state: Mutex::new(State { life, callbacks: Vec::new(), kill_group_at_end: false }),

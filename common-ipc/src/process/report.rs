@@ -19,7 +19,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use serde::{Deserialize, Serialize};
 
 use crate::link::codec;
-use crate::process::panic_report::PanicReport;
+use crate::process::panic_report::{PanicReport, cut};
 use crate::process::setup::SetupFailure;
 use crate::sys;
 use crate::sys::socket::Received;
@@ -56,6 +56,17 @@ pub(crate) enum OutputFailure {
     Undeliverable { errno: i32 },
 }
 
+impl OutputFailure {
+    fn shortened(&self) -> OutputFailure {
+        match self {
+            OutputFailure::Encode { type_name, message } => {
+                OutputFailure::Encode { type_name: cut(type_name, 192), message: cut(message, 256) }
+            }
+            other => other.clone(),
+        }
+    }
+}
+
 const READY: u8 = 0;
 const SETUP_FAILED: u8 = 1;
 const OUTPUT: u8 = 2;
@@ -82,8 +93,11 @@ pub(crate) fn send(end: BorrowedFd<'_>, report: &Report) -> io::Result<()> {
         Report::Ready => send_packet(end, READY, &[]),
         Report::SetupFailed(failure) => send_packet(end, SETUP_FAILED, &encoded(failure)?),
         Report::Output(bytes) => send_output(end, bytes),
-        Report::Panicked(report) => send_packet(end, PANICKED, &encoded(report)?),
-        Report::NoOutput(failure) => send_packet(end, NO_OUTPUT, &encoded(failure)?),
+        // Why there is no output must get through: without memory or descriptors, in short.
+        Report::Panicked(report) => send_packet(end, PANICKED, &encoded(report)?)
+            .or_else(|_| send_packet(end, PANICKED, &encoded(&report.shortened())?)),
+        Report::NoOutput(failure) => send_packet(end, NO_OUTPUT, &encoded(failure)?)
+            .or_else(|_| send_packet(end, NO_OUTPUT, &encoded(&failure.shortened())?)),
     }
 }
 
