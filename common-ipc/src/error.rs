@@ -5,6 +5,19 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// `main` and `unwrap` print an error's `Debug`, so the text that says what to do is that as well.
+macro_rules! debug_is_display {
+    ($type:ty) => {
+        /// Its text: this is what `main` and `unwrap` print.
+        impl std::fmt::Debug for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                std::fmt::Display::fmt(self, f)
+            }
+        }
+    };
+}
+pub(crate) use debug_is_display;
+
 /// Any error, as data: what is left of it after the way from one process to another.
 ///
 /// Most error types, `std::io::Error` among them, can't be serialised, so a body that fails returns
@@ -23,9 +36,10 @@ use serde::{Deserialize, Serialize};
 /// ```
 ///
 /// It doesn't implement [`Error`] itself, since then it couldn't be made from every error, but it
-/// becomes a boxed one by `?` where the function returns `Box<dyn Error>`. An `anyhow::Error` is
-/// no `Error` either: convert it with [`RemoteError::from_chain`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// becomes a boxed one by `?` where the function returns `Box<dyn Error>`. A boxed error is no
+/// `Error` either, nor is an `anyhow::Error`: convert them with [`RemoteError::from_dyn`] and
+/// [`RemoteError::from_chain`], and a text with [`RemoteError::msg`].
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemoteError {
     message: String,
     sources: Vec<String>,
@@ -43,6 +57,24 @@ impl RemoteError {
             sources: Vec::new(),
             type_name: std::any::type_name::<RemoteError>().to_owned(),
         }
+    }
+
+    /// An error from one whose type isn't known, and its sources: for a `Box<dyn Error>`, write
+    /// `.map_err(|error| RemoteError::from_dyn(&*error))`. Its type name is that of `dyn Error`.
+    ///
+    /// ```
+    /// use common_ipc::RemoteError;
+    ///
+    /// fn parse(text: &str) -> Result<i32, Box<dyn std::error::Error>> {
+    ///     Ok(text.parse()?)
+    /// }
+    ///
+    /// let error = parse("seven").map_err(|error| RemoteError::from_dyn(&*error)).unwrap_err();
+    /// assert_eq!(error.message(), "invalid digit found in string");
+    /// ```
+    pub fn from_dyn(error: &(dyn Error + 'static)) -> RemoteError {
+        let chain = std::iter::successors(Some(error), |&error| error.source());
+        RemoteError::from_chain(std::any::type_name::<dyn Error>(), chain)
     }
 
     /// An error from a chain of errors, the outermost first: for `anyhow::Error`, write
@@ -108,11 +140,24 @@ impl<E: Error> From<E> for RemoteError {
     }
 }
 
+debug_is_display!(RemoteError);
+
 /// A `RemoteError` in a box: the same text, and the sources as a chain.
-#[derive(Debug)]
 struct Boxed {
     message: String,
     source: Option<Box<Boxed>>,
+}
+
+/// The text with all sources, as `main` prints it.
+impl fmt::Debug for Boxed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut next = Some(self);
+        while let Some(error) = next {
+            write!(f, "{}{}", if std::ptr::eq(error, self) { "" } else { ": " }, error.message)?;
+            next = error.source.as_deref();
+        }
+        Ok(())
+    }
 }
 
 impl fmt::Display for Boxed {
@@ -158,6 +203,7 @@ mod tests {
         assert_eq!(format!("{remote:#}"), "the outer failed\n  because: the inner failed");
         let boxed: Box<dyn Error> = remote.into();
         assert_eq!(boxed.to_string(), "the outer failed");
+        assert_eq!(format!("{boxed:?}"), "the outer failed: the inner failed");
         assert_eq!(boxed.source().unwrap().to_string(), "the inner failed");
     }
 

@@ -88,6 +88,13 @@ pub fn fork(body: impl FnOnce() -> i32) -> i32 {
     }
 }
 
+/// Becomes the tracer of a process, if that is allowed.
+#[must_use]
+pub fn trace(pid: i32) -> bool {
+    // SAFETY: two integers and two null pointers, which this request doesn't look at.
+    unsafe { libc::ptrace(libc::PTRACE_SEIZE, pid, 0, 0) == 0 }
+}
+
 /// Closes every descriptor from `first` on, whoever owns it.
 pub fn close_from(first: u32) {
     // SAFETY: only for processes that use no descriptor of theirs afterwards.

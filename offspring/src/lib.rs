@@ -85,8 +85,11 @@
 //! | `MyTask(..)` starts | [`Subprocess::spawn`] |
 //! | `.start()` with `EXPLICIT_START` | [`Handle::start`] |
 //! | `.wait()`, `.shutdown()`, `.process` | [`Handle::wait`], [`Handle::shutdown`], [`Handle::process`] |
-//! | `WAIT_FOR_CHILD`, `TERMINATE_ON_SHUTDOWN`, `EXPLICIT_START` | constants of the same names |
+//! | `.process.pid`, `.is_alive()`, `.terminate()`, `.kill()` | [`Handle::id`], [`Handle::is_alive`], [`Handle::stop`], [`Handle::kill`] |
+//! | `.process.exitcode` | [`Child::wait`] of the `process`: an [`ExitStatus`] |
+//! | `WAIT_FOR_CHILD`, `TERMINATE_ON_SHUTDOWN`, `EXPLICIT_START` | constants of the same names; a loop is always waited for |
 //! | the atexit handler | the same, bounded: a task that doesn't end within 5 s of SIGTERM is killed |
+//! | Ctrl-C, which raises `KeyboardInterrupt` and so runs the atexit handler | ends a program that doesn't handle it at once; its loops still run `end`, for up to 0.9 s |
 //!
 //! Where the original hangs - a child that dies while its start waits for it, a `shutdown` of one
 //! that ignores SIGTERM - these return, and say what happened. Where it skips `end()` - SIGTERM
@@ -97,8 +100,8 @@ mod subprocess;
 mod subprocess_loop;
 
 pub use common_ipc::process::{
-    Child, ChildError, ExitStatus, JoinError, LaunchOptions, PanicReport, ParentDeath, ProcessGroup, Refusal,
-    Resource, Sigint, Signal, StartError, Stdio, StopStep, Stopped, active_children,
+    AtExit, Child, ChildError, ExitStatus, JoinError, LaunchOptions, PanicReport, ParentDeath, ProcessGroup,
+    Refusal, Resource, Sigint, Signal, StartError, Stdio, StopStep, Stopped, active_children,
 };
 pub use common_ipc::{RemoteError, link, process, sync};
 pub use handle::Handle;

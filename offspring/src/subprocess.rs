@@ -38,11 +38,15 @@ pub trait Subprocess: Sized {
     type Output: Serialize + DeserializeOwned;
 
     /// Whether starting it returns only when the child is about to call `run`: then `run` is called
-    /// even if the parent ends right afterwards.
+    /// even if the program ends right afterwards, and has [`AtExit::HEAD_START`], 0.1 s, before the
+    /// exit asks it to stop. Work that takes longer and is to be done all the same needs
+    /// [`TERMINATE_ON_SHUTDOWN`](Subprocess::TERMINATE_ON_SHUTDOWN) off. A program that is killed
+    /// gives no head start.
     const WAIT_FOR_CHILD: bool = false;
 
     /// Whether [`Handle::shutdown`] and the program's exit terminate the child. Otherwise they wait
-    /// until `run` returns.
+    /// until `run` returns. It is about the program's own tasks: those of a task that is terminated
+    /// end with it, whatever they say.
     const TERMINATE_ON_SHUTDOWN: bool = true;
 
     /// Whether [`spawn`](Subprocess::spawn) only makes the handle, and [`Handle::start`] the process.
@@ -52,7 +56,7 @@ pub trait Subprocess: Sized {
     #[doc(hidden)]
     const HOLDS_STOP_SIGNALS: bool = false;
 
-    /// The work. A panic in it is [`JoinError::Panicked`](crate::JoinError::Panicked) at whoever
+    /// The work. What it changes of the task it changes in the child alone. A panic in it is [`JoinError::Panicked`](crate::JoinError::Panicked) at whoever
     /// waits.
     fn run(&mut self) -> Self::Output;
 
@@ -80,6 +84,23 @@ pub trait Subprocess: Sized {
 }
 
 /// Runs a closure in a process of its own.
+///
+/// Its output must be made of serde types that own what they hold: `String` rather than `&str`, and
+/// instead of an `io::Result<T>` a `Result<T, RemoteError>`, which `?` makes of it
+/// ([`RemoteError`](crate::RemoteError)). For types of your own derive serde's `Serialize` and
+/// `Deserialize`. What the closure changes, it changes in the child, which has a copy of everything:
+/// return it, or send it through a [`Connection`](crate::link::Connection).
+///
+/// ```
+/// let mut count = 0;
+/// let counted = offspring::spawn(|| {
+///     count += 1;
+///     count
+/// })?;
+/// assert_eq!(counted.join()?, 1);
+/// assert_eq!(count, 0); // here, nothing has happened
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// ```
 /// let words = ["any", "closure"].map(std::rc::Rc::new); // nothing need be Send

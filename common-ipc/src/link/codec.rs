@@ -14,7 +14,7 @@ const NOT_SELF_DESCRIBING: &str = "untagged or internally tagged enums, flatten 
     skip_serializing_if don't work with a format that isn't self-describing";
 
 /// A value that can't be written.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a value of type {type_name} can't be serialised: {message}")]
 pub struct EncodeError {
     /// The value's type.
@@ -23,8 +23,10 @@ pub struct EncodeError {
     pub message: String,
 }
 
+crate::error::debug_is_display!(EncodeError);
+
 /// Bytes that aren't a value of the expected type.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the bytes received are no value of type {type_name}: {message}")]
 pub struct DecodeError {
     /// The type that was expected.
@@ -32,6 +34,8 @@ pub struct DecodeError {
     /// What the decoder stumbled on.
     pub message: String,
 }
+
+crate::error::debug_is_display!(DecodeError);
 
 /// Writes a value, whole, before any byte of it is sent.
 ///

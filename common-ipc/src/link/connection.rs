@@ -21,7 +21,7 @@ use crate::ownership::generation::WrongProcess;
 use crate::ownership::give::{Give, Giver, private};
 
 /// Why a message couldn't be sent or received.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum LinkError {
     /// The other end is closed: its process dropped it or ended. All whole messages that it had sent
@@ -51,6 +51,8 @@ pub enum LinkError {
     #[error("the connection failed: {0}")]
     Io(#[from] io::Error),
 }
+
+crate::error::debug_is_display!(LinkError);
 
 impl From<nix::Error> for LinkError {
     fn from(errno: nix::Error) -> LinkError {

@@ -14,7 +14,7 @@ pub const HEADER: usize = 4;
 const STEP: usize = 64 << 10;
 
 /// A frame that can't be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a frame of {length} bytes, where at most {max} are allowed")]
 pub struct FrameTooLarge {
     /// The length it has, or says it has.
@@ -22,6 +22,8 @@ pub struct FrameTooLarge {
     /// The cap.
     pub max: usize,
 }
+
+crate::error::debug_is_display!(FrameTooLarge);
 
 /// The header of a payload of `length` bytes.
 ///

@@ -9,12 +9,14 @@ use crate::sys;
 /// A forked child has a copy of its parent's memory, handles included, but the children,
 /// connections and descriptors behind them stay the parent's. What a child shall have is given to
 /// it at its start: [`LaunchOptions::give`](crate::process::LaunchOptions::give).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "this handle belongs to another process; a child uses only what it made itself or what it was \
      given at its start (LaunchOptions::give)"
 )]
 pub struct WrongProcess;
+
+crate::error::debug_is_display!(WrongProcess);
 
 /// A process, told apart from all its ancestors and descendants: for handles that are to know whose
 /// they are.

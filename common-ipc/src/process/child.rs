@@ -26,7 +26,7 @@ use crate::process::state;
 use crate::process::status::ExitStatus;
 
 /// Why a child couldn't be waited for or signalled.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ChildError {
     /// The handle is a copy in another process than the child's parent.
@@ -45,8 +45,10 @@ pub enum ChildError {
     },
 }
 
+crate::error::debug_is_display!(ChildError);
+
 /// Why there is no output of a child.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum JoinError {
     /// The body panicked.
@@ -94,6 +96,20 @@ pub enum JoinError {
     /// The child couldn't be waited for.
     #[error(transparent)]
     Wait(#[from] ChildError),
+}
+
+/// Its text, and after a panic the child's backtrace, if there is one.
+impl fmt::Debug for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        match self {
+            JoinError::Panicked(report) => match &report.backtrace {
+                Some(backtrace) => write!(f, "\n\nstack backtrace of the child:\n{backtrace}"),
+                None => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
 }
 
 impl From<WrongProcess> for JoinError {

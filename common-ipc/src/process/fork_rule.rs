@@ -31,7 +31,7 @@ pub enum ForkRule {
 }
 
 /// Why a fork was refused. Nothing was started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
     /// Threads that don't belong to this library are running. In the child the locks that they
@@ -41,7 +41,9 @@ pub enum Refusal {
         "refused to fork: {count} other thread(s) are running, whose locks the child would inherit locked. \
          Start processes before the first thread; in a program with an async runtime, in a plain `fn main` \
          that builds the runtime afterwards; under `cargo test`, in a doc test, in a test with \
-         `harness = false` or in a helper binary, since the test harness has threads of its own"
+         `harness = false` or in a helper binary, since the test harness has threads of its own, also \
+         with --test-threads=1. Where the threads are known to be harmless, process::set_fork_rule or \
+         LaunchOptions::fork_rule allows it"
     )]
     OtherThreads {
         /// How many.
@@ -50,7 +52,7 @@ pub enum Refusal {
     /// The number of threads can't be found out: neither unshare(2) nor /proc is usable here.
     #[error(
         "refused to fork: can't tell whether other threads are running (unshare is filtered and /proc is \
-         not mounted). Mount /proc, or set another fork rule"
+         not mounted). Mount /proc, or set another rule by process::set_fork_rule"
     )]
     ThreadsUnknown,
     /// The call came from an exit callback, which runs on a library thread beside the program's own.
@@ -70,6 +72,8 @@ pub enum Refusal {
     #[error("refused to fork while panicking: start processes before or after the unwinding")]
     Panicking,
 }
+
+crate::error::debug_is_display!(Refusal);
 
 /// A thread that has just been joined may still be counted, for up to 62 us as measured on Linux 6.18.
 const JOINED_THREADS_PATIENCE: Duration = Duration::from_millis(5);

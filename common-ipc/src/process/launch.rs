@@ -34,7 +34,7 @@ use crate::sys;
 use crate::sys::fork::Forked;
 
 /// Why nothing was started. Whatever the reason, nothing half-started is left.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
     /// The fork rule, or where the call came from, forbids it.
@@ -83,6 +83,8 @@ pub enum StartError {
     #[error(transparent)]
     Child(#[from] ChildError),
 }
+
+crate::error::debug_is_display!(StartError);
 
 /// What the program's exit (the return of `main`, or `exit`) does to a child that runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use std::fmt;
 /// assert_eq!(Signal::from_raw(40).map(|signal| signal.to_string()).as_deref(), Some("signal 40"));
 /// assert_eq!(Signal::from_raw(0), None);
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Signal(i32);
 
 impl Signal {
@@ -57,5 +57,12 @@ impl fmt::Display for Signal {
             Ok(known) => f.write_str(known.as_str()),
             Err(_) => write!(f, "signal {}", self.0),
         }
+    }
+}
+
+/// Its name.
+impl fmt::Debug for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }

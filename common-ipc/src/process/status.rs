@@ -73,12 +73,25 @@ impl fmt::Display for ExitStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ExitStatus::Exited(code) => write!(f, "exited with code {code}"),
-            ExitStatus::Signaled { signal, core_dumped: false } => write!(f, "was ended by {signal}"),
-            ExitStatus::Signaled { signal, core_dumped: true } => {
-                write!(f, "was ended by {signal} (core dumped)")
+            ExitStatus::Signaled { signal, core_dumped } => {
+                write!(f, "was ended by {signal}")?;
+                f.write_str(usual_cause(*signal))?;
+                f.write_str(if *core_dumped { " (core dumped)" } else { "" })
             }
             ExitStatus::Panicked(report) => write!(f, "{report}"),
             ExitStatus::Unknown => f.write_str("ended, but its status was collected by somebody else"),
         }
+    }
+}
+
+/// What such an end comes from as a rule, for the reader of an error.
+fn usual_cause(signal: Signal) -> &'static str {
+    match signal.as_raw() {
+        libc::SIGSEGV | libc::SIGBUS => ", a bad use of memory or a stack overflow",
+        libc::SIGABRT => ", as after abort() or for want of memory",
+        libc::SIGKILL => ", killed by somebody or by the kernel for want of memory",
+        libc::SIGXCPU => ", its limit of processor time",
+        libc::SIGSYS => ", a system call that is forbidden to it",
+        _ => "",
     }
 }

@@ -48,7 +48,8 @@ impl Event {
         Ok(Event { word: Arc::new(SharedWord::new()?) })
     }
 
-    /// Sets it and wakes everyone who waits, in every process. What this process wrote to shared
+    /// Sets it and wakes everyone who waits, in every process. (A [`clear`](Event::clear) right after
+    /// may come before they have looked: they wait on.) What this process wrote to shared
     /// memory before is seen by those who wake.
     pub fn set(&self) {
         if self.word.get().swap(SET, Ordering::AcqRel) != SET {

@@ -128,7 +128,8 @@ impl LaunchOptions {
 
     /// Becomes this user id: real, effective and saved, verified afterwards by trying to become
     /// root again. A parent that is root gives up its supplementary groups too, unless
-    /// [`groups`](Self::groups) names some.
+    /// [`groups`](Self::groups) names some; but its group id stays, root's as a rule, unless
+    /// [`gid`](Self::gid) sets another one. [`user`](Self::user) sets them all.
     pub fn uid(mut self, uid: u32) -> Self {
         self.uid = Some(uid);
         self

@@ -9,7 +9,7 @@ use nix::unistd::{Gid, Uid, User};
 use super::{LaunchOptions, ProcessGroup};
 
 /// An option that can't be meant; found before anything was started.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum OptionError {
     /// A name, variable or value holds a NUL byte, or a variable's name is empty or holds `=`.
@@ -37,6 +37,8 @@ pub enum OptionError {
     #[error("can't run on processor {0}: processors are counted from 0, and there must be at least one")]
     Processor(String),
 }
+
+crate::error::debug_is_display!(OptionError);
 
 /// Who the child becomes.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -67,8 +69,11 @@ impl<'a> Prepared<'a> {
         let kept = bytes.len().min(COMM_MAX);
         comm[..kept].copy_from_slice(&bytes[..kept]);
         for (variable, value) in &options.env {
-            if variable.is_empty() || variable.as_bytes().contains(&b'=') {
-                return Err(text("the environment variable", variable, "is empty or holds a '='"));
+            if variable.is_empty() {
+                return Err(text("the name of an environment variable", variable, "is empty"));
+            }
+            if variable.as_bytes().contains(&b'=') {
+                return Err(text("the name of an environment variable", variable, "holds a '='"));
             }
             no_nul("the environment variable", variable)?;
             if let Some(value) = value {

@@ -94,6 +94,9 @@ pub enum ProcessGroup {
 }
 
 /// What happens to a child whose parent process dies without having stopped it.
+///
+/// A body that executes another program in its place keeps this only if it was started by the
+/// program's main thread; as a child of any other thread that program goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ParentDeath {
@@ -144,7 +147,8 @@ pub enum Resource {
     OpenFiles,
     /// Processes and threads of the child's user.
     Processes,
-    /// Bytes of the main thread's stack; for a child it applies to the threads that it starts.
+    /// Bytes that the stack which the body runs on may grow to. Those of threads that it starts are
+    /// as large as ever.
     Stack,
 }
 

@@ -3,6 +3,7 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use common_ipc::link::{Connection, LinkError};
 use common_ipc::process::{ExitStatus, JoinError, Launch, LaunchOptions, Resource, Signal, StartError};
 use integration_tests::raw;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -22,6 +23,9 @@ scenarios!(
     a_payload_that_panics_when_dropped_is_told,
     a_descriptor_that_took_the_links_number_is_not_written_to,
     a_foreign_report_is_an_error,
+    a_panic_hook_that_exits_hides_no_panic,
+    hostile_bytes_cost_a_connection_an_error,
+    an_environment_with_odd_entries_can_be_cleared,
 );
 
 fn run<O: Serialize + for<'de> Deserialize<'de> + std::fmt::Debug>(body: impl FnOnce() -> O) -> JoinError {
@@ -185,5 +189,58 @@ fn a_foreign_report_is_an_error() -> Outcome {
         assert!(matches!(error, StartError::Child(_)), "{error:?}");
         GARBAGE.lock().unwrap().clear();
     }
+    Passed
+}
+
+fn a_panic_hook_that_exits_hides_no_panic() -> Outcome {
+    let error = run::<()>(|| {
+        // As programs do that mean to end at the first panic.
+        let previous = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            previous(info);
+            std::process::exit(3);
+        }));
+        panic!("told all the same")
+    });
+    let JoinError::Panicked(report) = &error else { panic!("{error:?}") };
+    assert_eq!(report.message, "told all the same");
+    Passed
+}
+
+fn hostile_bytes_cost_a_connection_an_error() -> Outcome {
+    use std::os::fd::AsRawFd;
+    #[derive(Debug, Serialize, Deserialize)]
+    enum Tree {
+        Leaf,
+        Node(Box<Tree>),
+    }
+    let length_of_2_to_63 = [&[253][..], &(1u64 << 63).to_le_bytes()].concat();
+    fn send<T: Serialize + for<'de> Deserialize<'de> + std::fmt::Debug>(payload: &[u8]) {
+        let (here, there) = Connection::<T, T>::pair().unwrap();
+        let frame = [&(payload.len() as u32).to_le_bytes()[..], payload].concat();
+        let number = there.as_fd().as_raw_fd();
+        nix::sys::socket::send(number, &frame, nix::sys::socket::MsgFlags::empty()).unwrap();
+        let error = here.recv().unwrap_err();
+        assert!(matches!(error, LinkError::Decode(_)), "{error:?}");
+        assert!(matches!(here.recv(), Err(LinkError::Broken(_))));
+    }
+    send::<Vec<()>>(&length_of_2_to_63);
+    send::<Vec<u8>>(&length_of_2_to_63);
+    send::<String>(&length_of_2_to_63);
+    send::<std::collections::HashMap<(), u8>>(&length_of_2_to_63);
+    send::<Tree>(&[1; 100_000]);
+    Passed
+}
+
+fn an_environment_with_odd_entries_can_be_cleared() -> Outcome {
+    let environment = [c"=C:=C:\\", c"no equals sign", c"NAME=value"];
+    let me = std::ffi::CString::new(std::env::current_exe().unwrap().into_os_string().into_encoded_bytes())
+        .unwrap();
+    let child = offspring::spawn(move || {
+        nix::unistd::execve(&me, &[&*me, c"program_that_clears_the_environment"], &environment).unwrap();
+    });
+    // The program that takes the child's place doesn't speak its language.
+    let error = child.unwrap().join().unwrap_err();
+    assert!(matches!(error, JoinError::Died(ExitStatus::Exited(0))), "{error:?}");
     Passed
 }

@@ -19,6 +19,9 @@ scenarios!(
     fault_22_a_callback_for_a_child_that_has_ended_is_called,
     fault_30_a_dropped_handle_lets_the_child_go_on,
     join_callbacks_keeps_its_deadline,
+    a_callback_that_panics_badly_is_not_the_last,
+    joining_callbacks_in_a_callback_does_not_wait,
+    a_callback_has_the_programs_signal_mask,
 );
 
 fn start<O: serde::Serialize + serde::de::DeserializeOwned>(body: impl FnOnce() -> O) -> Child {
@@ -158,5 +161,55 @@ fn join_callbacks_keeps_its_deadline() -> Outcome {
     assert!(!join_callbacks(Some(Duration::from_millis(10))));
     drop(stop);
     assert!(join_callbacks(None));
+    Passed
+}
+
+fn a_callback_that_panics_badly_is_not_the_last() -> Outcome {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("in the drop of a payload");
+        }
+    }
+    let first = start(|| ());
+    first.on_exit(|_| std::panic::panic_any(Bomb)).unwrap();
+    first.wait().unwrap();
+    let (sender, called) = std::sync::mpsc::channel();
+    let second = start(|| ());
+    second.on_exit(move |_| sender.send(()).unwrap()).unwrap();
+    second.wait().unwrap();
+    called.recv_timeout(Duration::from_secs(20)).unwrap();
+    assert!(join_callbacks(SOON));
+    Passed
+}
+
+fn joining_callbacks_in_a_callback_does_not_wait() -> Outcome {
+    let (sender, told) = std::sync::mpsc::channel();
+    let child = start(|| std::thread::sleep(Duration::from_millis(20)));
+    for _ in 0..2 {
+        let sender = sender.clone();
+        child.on_exit(move |_| sender.send(join_callbacks(None)).unwrap()).unwrap();
+    }
+    child.wait().unwrap();
+    assert!(join_callbacks(SOON));
+    // The first one has the second one before it.
+    assert_eq!([told.recv().unwrap(), told.recv().unwrap()], [false, true]);
+    Passed
+}
+
+fn a_callback_has_the_programs_signal_mask() -> Outcome {
+    let (sender, told) = std::sync::mpsc::channel();
+    let child = start(|| ());
+    // Collected by the reaper, which starts the callbacks' thread.
+    child
+        .on_exit(move |_| {
+            let output = std::process::Command::new("/bin/cat").arg("/proc/self/status").output().unwrap();
+            sender.send(String::from_utf8(output.stdout).unwrap()).unwrap();
+        })
+        .unwrap();
+    let status = told.recv_timeout(Duration::from_secs(20)).unwrap();
+    assert!(status.contains("SigBlk:\t0000000000000000"), "{status}");
+    assert!(join_callbacks(SOON));
+    child.wait().unwrap();
     Passed
 }

@@ -15,6 +15,7 @@ macro_rules! scenarios {
 
 mod bad_input;
 mod callbacks;
+mod collecting;
 mod death;
 mod fork_rule;
 mod inheritance;
@@ -34,9 +35,10 @@ enum Outcome {
 
 type Scenario = (&'static str, fn() -> Outcome);
 
-const TABLES: [&[Scenario]; 10] = [
+const TABLES: [&[Scenario]; 11] = [
     bad_input::ALL,
     callbacks::ALL,
+    collecting::ALL,
     death::ALL,
     fork_rule::ALL,
     inheritance::ALL,

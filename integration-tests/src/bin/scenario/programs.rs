@@ -20,6 +20,8 @@ pub(crate) fn run(name: &str, arguments: &[String]) -> bool {
             spin();
         }
         "program_that_exits_with_a_survivor" => survivor(),
+        "program_that_clears_the_environment" => clears_the_environment(),
+        "program_that_exits_at_once" => exits_at_once(),
         "program_with_pending_output" => pending_output(),
         "program_with_exit_handlers" => exit_handlers(&arguments[0]),
         "program_that_exits_with_children" => exits_with_children(&arguments[0]),
@@ -94,6 +96,27 @@ fn loops(path: &str) {
 fn survivor() {
     let options = LaunchOptions::new().on_parent_death(ParentDeath::Survive);
     println!("{}", Launch::new(&options).wait_until_ready(true).start(spin).unwrap().id());
+}
+
+/// Ends with code 0 if a child finds nothing in its environment.
+fn clears_the_environment() {
+    let child = Launch::new(&LaunchOptions::new().env_clear()).start(|| {
+        std::fs::read("/proc/self/environ").unwrap().is_empty() || std::env::vars_os().count() == 0
+    });
+    assert!(child.unwrap().output::<bool>().unwrap());
+}
+
+/// Starts a task that is waited for, and ends.
+fn exits_at_once() {
+    struct Prints;
+    impl Subprocess for Prints {
+        type Output = ();
+        const WAIT_FOR_CHILD: bool = true;
+        fn run(&mut self) {
+            println!("This will always print");
+        }
+    }
+    Prints.spawn().unwrap();
 }
 
 /// Prints words without an end of line around the starts of children that do the same.
