@@ -95,12 +95,12 @@ impl Registry {
     /// In a child that has just been forked, on the copy of its parent's registry: gets rid of all
     /// copies but those in `keep`, which from now on belong to this process.
     #[inline]
-    pub(crate) fn settle_in_child(&mut self, keep: &[Arc<PrivateFd>]) {
+    pub(crate) fn settle_in_child(&mut self, keep: [&[Arc<PrivateFd>]; 2]) {
         let mut kept = Vec::new();
-        for fd in keep {
+        for fd in keep[0].iter().chain(keep[1]) {
             let number = fd.fd.as_raw_fd();
             let hidden = self.hidden.remove(number);
-            kept.push((number, hidden || !self.exposed.remove(number)));
+            kept.push((fd, hidden || !self.exposed.remove(number)));
         }
         let mut run: Option<(RawFd, RawFd)> = None;
         for number in self.hidden.iter() {
@@ -122,11 +122,12 @@ impl Registry {
                 sys::descriptors::close_range(number, number);
             }
         }
-        if keep.is_empty() {
+        if kept.is_empty() {
             return;
         }
         let mut own = registry();
-        for ((number, hidden), fd) in kept.into_iter().zip(keep) {
+        for (fd, hidden) in kept {
+            let number = fd.fd.as_raw_fd();
             if hidden {
                 own.hidden.insert(number)
             } else {

@@ -255,7 +255,7 @@ impl<'a> Launch<'a> {
 
         let pid = match sys::fork::fork() {
             Ok(Forked::Child) => {
-                registry.settle_in_child(&ends.for_child());
+                registry.settle_in_child(ends.for_child());
                 drop((registry, ends));
                 gate.forget_in_child();
                 drop(process);

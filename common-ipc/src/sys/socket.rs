@@ -120,9 +120,20 @@ fn peek(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received> {
     Ok(Received { length: length as usize, truncated, attached })
 }
 
-/// Whether the other end of a stream of packets, of which this process sends none, is gone.
+/// Whether the other end, by which nobody sends anything, is gone.
 #[inline]
 pub(crate) fn has_hung_up(socket: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut entry = libc::pollfd { fd: socket.as_raw_fd(), events: 0, revents: 0 };
+    let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: one entry and a time, both valid for the call; a null mask leaves the signals alone.
+    let ready =
+        unsafe { libc::syscall(libc::SYS_ppoll, &raw mut entry, 1, &raw const now, ptr::null::<u8>(), 0) };
+    // A process that may have no descriptors may not poll one either.
+    if ready >= 0 { Ok(ready > 0) } else { has_nothing_but_an_end(socket) }
+}
+
+#[cold]
+fn has_nothing_but_an_end(socket: BorrowedFd<'_>) -> io::Result<bool> {
     let mut byte = 0u8;
     let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
     // SAFETY: one byte may be written to where it is; the null address asks for no sender.

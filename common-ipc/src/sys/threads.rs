@@ -7,7 +7,7 @@ use std::io;
 pub(crate) fn is_alone() -> Option<bool> {
     // SAFETY: asked of a process with one thread this changes nothing; of a process with several
     // it fails with EINVAL, which is the answer.
-    if unsafe { libc::unshare(libc::CLONE_THREAD) } == 0 {
+    if unsafe { libc::syscall(libc::SYS_unshare, libc::CLONE_THREAD) } == 0 {
         return Some(true);
     }
     match io::Error::last_os_error().raw_os_error() {

@@ -33,8 +33,8 @@ impl Ends {
 
     /// All of them.
     #[inline]
-    pub(crate) fn for_child(&self) -> Vec<Arc<PrivateFd>> {
-        self.given.iter().chain(&self.streams).map(Arc::clone).collect()
+    pub(crate) fn for_child(&self) -> [&[Arc<PrivateFd>]; 2] {
+        [&self.given, &self.streams]
     }
 
     /// In the parent, once the child has them.
