@@ -25,25 +25,34 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 /// How long SIGKILL may take.
 const DEATH_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Whether this process has started anything. Most children haven't, and end without a look.
-static HAS_CHILDREN: AtomicBool = AtomicBool::new(false);
+/// Whether this process has started nothing. Most children haven't, and end without a look.
+///
+/// Like the other statics that a start writes to it doesn't begin as zero: zeroes would lie on another
+/// page, which parent and child would each have to copy.
+static CHILDLESS: AtomicBool = AtomicBool::new(true);
 
 /// Has the hook run at the program's exit, for the child that is about to be started.
 pub(crate) fn register() {
     sys::fork::at_exit(run);
-    HAS_CHILDREN.store(true, Ordering::Relaxed);
+    CHILDLESS.store(false, Ordering::Relaxed);
 }
 
 /// In a new child: its parent's children aren't its own.
 pub(crate) fn forget_children() {
-    HAS_CHILDREN.store(false, Ordering::Relaxed);
+    CHILDLESS.store(true, Ordering::Relaxed);
 }
 
 /// Shuts down the children of this process.
+#[inline]
 pub(crate) fn run() {
-    if !HAS_CHILDREN.load(Ordering::Relaxed) {
-        return;
+    if !CHILDLESS.load(Ordering::Relaxed) {
+        shut_down_all();
     }
+}
+
+#[cold]
+#[inline(never)]
+fn shut_down_all() {
     let Some(children) = children() else { return };
     let mut to_stop = Vec::new();
     let mut to_wait_for = Vec::new();

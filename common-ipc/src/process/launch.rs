@@ -122,7 +122,8 @@ const DEFAULT_READY_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a child that wasn't ready may take over its death before it is left to the reaper.
 const DEATH_PATIENCE: Duration = Duration::from_secs(5);
 
-static STARTED: AtomicU64 = AtomicU64::new(0);
+/// The number of the next child without a name.
+static NEXT: AtomicU64 = AtomicU64::new(1);
 
 /// A start of a child: the options of the user and what the kind of child adds to them.
 ///
@@ -212,7 +213,7 @@ impl<'a> Launch<'a> {
         let name = match &options.name {
             Some(name) => name.clone(),
             None => {
-                let number = STARTED.fetch_add(1, Ordering::Relaxed) + 1;
+                let number = NEXT.fetch_add(1, Ordering::Relaxed);
                 OsString::from(format!("{}-{number}", self.kind))
             }
         };

@@ -38,8 +38,8 @@ type Hook = Box<dyn Fn(&PanicHookInfo<'_>) + Send + Sync>;
 
 /// Which of the hooks made here notes what it sees: in a child the one that was put in place for it,
 /// elsewhere none. A child's child has its parent's hook in the chain of its own.
-static NOTING: AtomicU64 = AtomicU64::new(0);
-static LAST: AtomicU64 = AtomicU64::new(0);
+static NOTING: AtomicU64 = AtomicU64::new(u64::MAX);
+static NEXT: AtomicU64 = AtomicU64::new(1);
 /// What the hook saw, oldest first. More than one when the body catches panics itself.
 static SEEN: Mutex<Vec<(ThreadId, PanicReport)>> = Mutex::new(Vec::new());
 /// How many are kept.
@@ -62,7 +62,7 @@ pub(crate) struct ChildHook {
 
 impl ChildHook {
     pub(crate) fn install() -> ChildHook {
-        let number = LAST.fetch_add(1, Ordering::Relaxed) + 1;
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let previous = Arc::new(std::panic::take_hook());
         let passed_on = Arc::clone(&previous);
         std::panic::set_hook(Box::new(move |info| {
