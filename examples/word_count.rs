@@ -2,12 +2,12 @@
 //! as one would do with files that one doesn't trust: a file that is broken, takes too much memory
 //! or never ends costs its own row only.
 //!
-//! `cargo run --release --example word_count -- FOLDER`; without a folder it makes one with samples,
-//! hostile ones among them. Exit code 0: all files were counted; 1: some were not; 2: wrong use.
+//! `cargo run --release --example word_count -- PATH`; without a path it makes a folder of samples,
+//! hostile ones among them. `--help` says the rest.
 
 use std::collections::HashMap;
 use std::error::Error;
-use std::io::BufRead;
+use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -62,7 +62,7 @@ fn start(path: &Path) -> Result<Task, Box<dyn Error>> {
 /// The row of a file; an error is a row as well.
 fn row(task: &Task) -> Result<String, Box<dyn Error>> {
     let Some(output) = task.wait_timeout(TIME)? else {
-        task.shutdown()?;
+        task.kill()?;
         return Err(format!("took longer than {TIME:?} and was ended").into());
     };
     let words = output?;
@@ -70,28 +70,50 @@ fn row(task: &Task) -> Result<String, Box<dyn Error>> {
     Ok(format!("{:>9} words: {}", words.total, frequent.join(", ")))
 }
 
-fn count(folder: &Path) -> Result<usize, Box<dyn Error>> {
-    let mut paths: Vec<_> =
-        std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_, std::io::Error>>()?;
-    paths.retain(|path| !path.is_dir());
-    paths.sort();
+/// The files that are meant: a folder's own, those of its folders left out.
+fn files(path: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
+    let with_path = |error: std::io::Error| format!("{}: {error}", path.display());
+    if !std::fs::metadata(path).map_err(with_path)?.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let entries = std::fs::read_dir(path).map_err(with_path)?;
+    let mut files =
+        entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, _>>().map_err(with_path)?;
+    files.retain(|path| !path.is_dir());
+    files.sort();
+    Ok(files)
+}
+
+fn count(path: &Path) -> Result<usize, Box<dyn Error>> {
+    let paths = files(path)?;
     let side_by_side = std::thread::available_parallelism()?.get();
+    let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
+    // Where one looks on; a log gets the rows only.
+    let progress = err.is_terminal();
     let mut failed = 0;
     for (done, group) in paths.chunks(side_by_side).enumerate() {
-        eprint!("\r{} of {} files", done * side_by_side, paths.len());
+        if progress {
+            write!(err, "{} of {} files", done * side_by_side, paths.len())?;
+        }
         let tasks: Vec<_> = group.iter().map(|path| start(path)).collect();
-        for (path, task) in group.iter().zip(tasks) {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            match task.and_then(|task| row(&task)) {
-                Ok(row) => println!("\r{name:20} {row}"),
+        let rows: Vec<_> = tasks.into_iter().map(|task| task.and_then(|task| row(&task))).collect();
+        if progress {
+            // Back to the beginning of the line, and clear it.
+            write!(err, "\r\x1b[K")?;
+        }
+        for (path, row) in group.iter().zip(rows) {
+            // A name may hold anything, and a terminal obeys it.
+            let name = path.file_name().unwrap_or_default().to_string_lossy().escape_debug().to_string();
+            match row {
+                Ok(row) => writeln!(out, "{name:20} {row}")?,
                 Err(error) => {
                     failed += 1;
-                    println!("\r{name:20} failed: {error}");
+                    writeln!(out, "{name:20} failed: {error}")?;
                 }
             }
         }
     }
-    eprintln!("\r{} files, {failed} of them failed", paths.len());
+    writeln!(err, "{} files, {failed} of them failed", paths.len())?;
     Ok(failed)
 }
 
@@ -114,32 +136,52 @@ fn samples() -> Result<PathBuf, Box<dyn Error>> {
     Ok(folder)
 }
 
+const HELP: &str = "usage: word_count [PATH]
+
+The three most frequent words of each file in the folder PATH, or of the one file PATH. Words have four
+letters or more; folders in the folder are left out. Each file is counted in a process of its own, which
+may take 2 s and 512 MiB. Without PATH it makes a folder of samples, three honest files and three
+hostile ones, and counts those.
+
+Exit code 0: all files were counted (of the samples: the honest ones); 1: some were not; 2: wrong use.";
+
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    let wrong_use = |why: &str| {
+        eprintln!("word_count: {why}\n\n{HELP}");
+        ExitCode::from(2)
+    };
     let outcome = match &arguments[..] {
-        [folder] if folder == "--help" || folder == "-h" => {
-            println!("usage: word_count [FOLDER]\n\nThe most frequent words of each file in FOLDER.");
+        [argument] if argument == "--help" || argument == "-h" => {
+            println!("{HELP}");
             return ExitCode::SUCCESS;
         }
-        [folder] => count(Path::new(folder)),
         [] => samples().and_then(|folder| {
+            println!("samples in {}\n", folder.display());
             let outcome = count(&folder);
             std::fs::remove_dir_all(&folder)?;
             // Half of the samples are meant to fail, each alone.
             outcome
                 .and_then(|failed| if failed == 3 { Ok(0) } else { Err("the samples came out wrong".into()) })
         }),
-        _ => {
-            eprintln!("usage: word_count [FOLDER]");
-            return ExitCode::from(2);
+        [option] if option.as_encoded_bytes().starts_with(b"-") => {
+            return wrong_use(&format!("there is no option {option:?}"));
         }
+        [path] => count(Path::new(path)),
+        _ => return wrong_use("one path at the most"),
     };
     match outcome {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
+        // Whoever read the rows has seen enough.
+        Err(error) if is_broken_pipe(&*error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("word_count: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }

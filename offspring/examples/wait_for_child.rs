@@ -9,7 +9,6 @@ struct MyTask;
 impl Subprocess for MyTask {
     type Output = ();
     const WAIT_FOR_CHILD: bool = true;
-    const TERMINATE_ON_SHUTDOWN: bool = false;
 
     fn run(&mut self) {
         println!("This will always print");
