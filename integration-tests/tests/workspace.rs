@@ -109,3 +109,22 @@ fn the_rooms_of_the_base_point_down() {
     }
     assert!(seen > 50, "{seen}");
 }
+
+#[test]
+fn the_fault_table_counts_what_is_tested() {
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
+    let tests = read("integration-tests/tests/scenarios.rs") + &read("integration-tests/tests/programs.rs");
+    let tested: BTreeSet<u32> =
+        tests.split("fault_").filter_map(|rest| rest.get(..2)?.parse().ok()).collect();
+    assert!(tested.len() > 20, "{tested:?}");
+    let table = read("integration-tests/FAULTS.md");
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .map(|line| line.split('|').map(str::trim).collect())
+        .filter(|cells: &Vec<&str>| cells.len() == 6 && cells[1].parse::<u32>().is_ok())
+        .collect();
+    assert_eq!(rows.len(), 59);
+    let held = rows.iter().filter(|cells| cells[4] == "yes");
+    assert_eq!(held.map(|cells| cells[1].parse().unwrap()).collect::<BTreeSet<u32>>(), tested);
+    assert!(read("README.md").contains(&format!("**{} of 59 rows**", tested.len())));
+}

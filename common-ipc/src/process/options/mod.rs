@@ -22,6 +22,9 @@ use crate::process::fork_rule::ForkRule;
 /// How a child is set up before its body runs. The same for every kind of child in this family of
 /// crates; how the child is started is a matter of the call that takes the options.
 ///
+/// (The crates that stand on this one have it as well, e.g. as `offspring::LaunchOptions`, for
+/// `offspring::spawn_with`; the examples here start their children with [`Launch`](super::Launch).)
+///
 /// Without any option a child has its parent's working directory, environment, user and limits, a
 /// standard input that is empty, the parent's standard output and error, default signal actions
 /// (only SIGPIPE and SIGHUP stay ignored where the parent ignores them), an empty signal mask, and
