@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::sys::stat::fstat;
 
-use crate::ownership::descriptors::above_stderr;
+use crate::ownership::descriptors::{above_stderr, registry};
 use crate::sys;
 
 /// A descriptor that is recognised by what stands behind its number.
@@ -26,7 +26,13 @@ impl Standing {
         Standing { number: AtomicU64::new(0), device: AtomicU64::new(0), inode: AtomicU64::new(0) }
     }
 
+    /// Not to be called by whoever has this process's registry locked.
     fn get(&'static self, make: fn() -> io::Result<OwnedFd>) -> io::Result<BorrowedFd<'static>> {
+        if let Some(fd) = self.known() {
+            return Ok(fd);
+        }
+        // One thread makes it, and no fork happens meanwhile.
+        let _registry = registry();
         if let Some(fd) = self.known() {
             return Ok(fd);
         }
@@ -34,8 +40,6 @@ impl Standing {
         let behind = fstat(&fd)?;
         self.device.store(behind.st_dev, Ordering::Relaxed);
         self.inode.store(behind.st_ino, Ordering::Relaxed);
-        // Two threads that come here at once both make one, and one stays open in vain. Whoever reads
-        // the number together with the other one's inode makes a third.
         self.number.store(fd.as_raw_fd() as u64 + 1, Ordering::Release);
         Ok(sys::descriptors::leak(fd))
     }
