@@ -10,113 +10,18 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use crate::link::codec::{self, DecodeError};
+use crate::link::codec;
 use crate::link::poll::Deadline;
-use crate::ownership::generation::WrongProcess;
 use crate::ownership::harmless;
 use crate::process::callbacks::Exit;
-use crate::process::launch::AtExit;
-use crate::process::panic_report::PanicReport;
+use crate::process::errors::{ChildError, JoinError};
+use crate::process::exit_hook::AtExit;
 use crate::process::reaper;
 use crate::process::record::{Ended, Record};
 use crate::process::report::{OutputFailure, Report};
-use crate::process::setup::SetupStep;
 use crate::process::signal::Signal;
 use crate::process::state;
 use crate::process::status::ExitStatus;
-
-/// Why a child couldn't be waited for or signalled.
-#[derive(thiserror::Error)]
-#[non_exhaustive]
-pub enum ChildError {
-    /// The handle is a copy in another process than the child's parent.
-    #[error(transparent)]
-    WrongProcess(#[from] WrongProcess),
-    /// There is no child yet.
-    #[error("this has no process yet: start it first")]
-    NotStarted,
-    /// The kernel refused.
-    #[error("could not {step}: {source}")]
-    Os {
-        /// What was tried.
-        step: &'static str,
-        /// Why it failed.
-        source: io::Error,
-    },
-}
-
-crate::error::debug_is_display!(ChildError);
-
-/// Why there is no output of a child.
-#[derive(thiserror::Error)]
-#[non_exhaustive]
-pub enum JoinError {
-    /// The body panicked.
-    #[error("the child {0}")]
-    Panicked(Arc<PanicReport>),
-    /// The child ended before its body returned, or closed the descriptor by which it reports.
-    #[error("the child delivered no output: it {0}")]
-    Died(ExitStatus),
-    /// The child couldn't be set up, and its body didn't run. A start that waits for its child
-    /// returns this as [`StartError::Setup`](crate::process::StartError::Setup).
-    #[error("the child could not be set up ({step:?}): {source}")]
-    Setup {
-        /// The step.
-        step: SetupStep,
-        /// Why it failed.
-        source: io::Error,
-    },
-    /// The body returned, but its value couldn't be serialised.
-    #[error("the child's output of type {type_name} could not be serialised: {message}")]
-    Encode {
-        /// The type of the value.
-        type_name: String,
-        /// What its `Serialize` said.
-        message: String,
-    },
-    /// The body returned, but its value is longer than
-    /// [`LaunchOptions::max_output`](crate::process::LaunchOptions::max_output) allows.
-    #[error("the child's output has {bytes} bytes, where {max} are allowed (LaunchOptions::max_output)")]
-    TooLarge {
-        /// The length of its encoding.
-        bytes: u64,
-        /// What is allowed.
-        max: u64,
-    },
-    /// The body returned, but its value couldn't be sent: outputs of more than 512 bytes need a
-    /// descriptor and memory in the child, and count as a file for its limits.
-    #[error("the child's output could not be sent: {0}")]
-    Undeliverable(#[source] io::Error),
-    /// The value isn't of the type that was asked for.
-    #[error(transparent)]
-    Decode(#[from] DecodeError),
-    /// What the child sent is nothing that this library sends.
-    #[error("{0}")]
-    Garbled(String),
-    /// The child couldn't be waited for.
-    #[error(transparent)]
-    Wait(#[from] ChildError),
-}
-
-/// Its text, and after a panic the child's backtrace, if there is one.
-impl fmt::Debug for JoinError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")?;
-        match self {
-            JoinError::Panicked(report) => match &report.backtrace {
-                Some(backtrace) => write!(f, "\n\nstack backtrace of the child:\n{backtrace}"),
-                None => Ok(()),
-            },
-            _ => Ok(()),
-        }
-    }
-}
-
-impl From<WrongProcess> for JoinError {
-    fn from(error: WrongProcess) -> JoinError {
-        JoinError::Wait(error.into())
-    }
-}
 
 /// What ended a child that was told to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,7 +56,7 @@ pub struct Stopped {
 /// **Dropping** all handles doesn't stop the child: it goes on and is collected in the background
 /// when it ends. The program's exit stops it (see [`AtExit`]).
 ///
-/// In a forked copy of the process every method is [`WrongProcess`].
+/// In a forked copy of the process every method is [`ChildError::WrongProcess`].
 pub struct Child {
     record: Arc<Record>,
 }

@@ -14,11 +14,41 @@ use nix::poll::{PollFd, PollFlags};
 
 use crate::link::poll::{Deadline, wait_until};
 use crate::ownership::descriptors::PrivateFd;
-use crate::process::launch::AtExit;
 use crate::process::record::{Record, send};
 use crate::process::signal::Signal;
 use crate::process::state;
 use crate::sys;
+
+/// What the program's exit (the return of `main`, or `exit`) does to a child that runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AtExit {
+    /// It is stopped: SIGTERM, this much grace, SIGKILL. All children have their grace at once.
+    Stop {
+        /// How long it may take over its end.
+        grace: Duration,
+    },
+    /// The exit waits until it ends by itself, however long that takes.
+    Wait,
+    /// Nothing. So it is for each child that is to survive its parent
+    /// ([`ParentDeath::Survive`](crate::process::ParentDeath::Survive)).
+    Leave,
+}
+
+impl AtExit {
+    /// How long a child that its start waited for has run at the least before the exit asks it to
+    /// stop: 0.1 s. What it does at once, it does, however soon the program ends.
+    pub const HEAD_START: Duration = Duration::from_millis(100);
+
+    /// The grace unless another one is set: 5 s.
+    pub const DEFAULT_GRACE: Duration = Duration::from_secs(5);
+}
+
+impl Default for AtExit {
+    fn default() -> AtExit {
+        AtExit::Stop { grace: AtExit::DEFAULT_GRACE }
+    }
+}
 
 /// How long a lock may be somebody else's.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);

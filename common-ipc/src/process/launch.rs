@@ -13,109 +13,23 @@ use serde::de::DeserializeOwned;
 use crate::link::codec;
 use crate::link::poll::Deadline;
 use crate::ownership::descriptors;
-use crate::ownership::generation::WrongProcess;
 use crate::ownership::harmless;
-use crate::process::child::{Child, ChildError};
+use crate::process::child::Child;
 use crate::process::child_side::{self, ChildStart};
-use crate::process::exit_hook;
-use crate::process::fork_rule::{self, Leave, Refusal};
+use crate::process::errors::StartError;
+use crate::process::exit_hook::{self, AtExit};
+use crate::process::fork_rule::{self, Leave};
 use crate::process::lifeline;
-use crate::process::options::{
-    DEFAULT_MAX_OUTPUT, Ends, LaunchOptions, OptionError, ParentDeath, Prepared, ProcessGroup,
-};
+use crate::process::options::{DEFAULT_MAX_OUTPUT, Ends, LaunchOptions, ParentDeath, Prepared, ProcessGroup};
 use crate::process::panic_report::ChildHook;
 use crate::process::record::{Awaited, Record};
 use crate::process::report::{self, OutputFailure, Report};
-use crate::process::setup::{SetupFailure, SetupStep};
+use crate::process::setup::SetupFailure;
 use crate::process::signals::{self, ToReset};
 use crate::process::state;
 use crate::process::status::ExitStatus;
 use crate::sys;
 use crate::sys::fork::Forked;
-
-/// Why nothing was started. Whatever the reason, nothing half-started is left.
-#[derive(thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// The fork rule, or where the call came from, forbids it.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// An option can't be meant.
-    #[error(transparent)]
-    Option(#[from] OptionError),
-    /// The kernel refused something in this process: descriptors, memory or processes ran out.
-    #[error("could not {step}: {source}")]
-    Os {
-        /// What was tried.
-        step: &'static str,
-        /// Why it failed.
-        source: io::Error,
-    },
-    /// The child couldn't do what the options ask for. Its body didn't run.
-    #[error("the child could not {action}: {source}")]
-    Setup {
-        /// The step.
-        step: SetupStep,
-        /// The step in words, with the values asked for.
-        action: String,
-        /// Why it failed.
-        source: io::Error,
-    },
-    /// The child ended before it was ready.
-    #[error("the child was not ready yet when it {status}")]
-    EndedEarly {
-        /// How it ended.
-        status: ExitStatus,
-    },
-    /// The child wasn't ready in time, and was killed.
-    #[error("the child was not ready after {timeout:?} and was killed (LaunchOptions::ready_timeout)")]
-    NotReady {
-        /// The time it had.
-        timeout: Duration,
-    },
-    /// An end that the options give was given to another child before, or belongs to another process.
-    #[error("an end that the options give is not this process's to give (any more): {0}")]
-    GivenTwice(#[source] WrongProcess),
-    /// The object had been started before.
-    #[error("this was started before; a task is started once")]
-    AlreadyStarted,
-    /// The child couldn't be looked at while it started; it was killed.
-    #[error(transparent)]
-    Child(#[from] ChildError),
-}
-
-crate::error::debug_is_display!(StartError);
-
-/// What the program's exit (the return of `main`, or `exit`) does to a child that runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum AtExit {
-    /// It is stopped: SIGTERM, this much grace, SIGKILL. All children have their grace at once.
-    Stop {
-        /// How long it may take over its end.
-        grace: Duration,
-    },
-    /// The exit waits until it ends by itself, however long that takes.
-    Wait,
-    /// Nothing. So it is for each child that is to survive its parent
-    /// ([`ParentDeath::Survive`]).
-    Leave,
-}
-
-impl AtExit {
-    /// How long a child that its start waited for has run at the least before the exit asks it to
-    /// stop: 0.1 s. What it does at once, it does, however soon the program ends.
-    pub const HEAD_START: Duration = Duration::from_millis(100);
-
-    /// The grace unless another one is set: 5 s.
-    pub const DEFAULT_GRACE: Duration = Duration::from_secs(5);
-}
-
-impl Default for AtExit {
-    fn default() -> AtExit {
-        AtExit::Stop { grace: AtExit::DEFAULT_GRACE }
-    }
-}
 
 /// How long a start waits for a child's word unless the options say otherwise.
 const DEFAULT_READY_TIMEOUT: Duration = Duration::from_secs(60);

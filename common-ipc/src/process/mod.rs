@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! options/        what a child is to be like                  (LaunchOptions)
-//! launch          the fork and everything around it           (Launch, StartError)
+//! launch          the fork and everything around it           (Launch)
 //!   fork_rule, gate     who may fork when                     (ForkRule, Refusal)
 //!   lifeline            how it learns of its parent's death
 //! child_side      the child's way to its end
 //!   signals, setup, after_fork, panic_report
 //! report          what it tells its parent
-//! child, record   the handle and what stands behind it        (Child, ExitStatus, JoinError)
+//! child, record   the handle and what stands behind it        (Child, ExitStatus)
+//! errors          why there is no child, or no output         (StartError, ChildError, JoinError)
 //! reaper, callbacks, exit_hook    what happens when nobody waits
 //! state           all that belongs to one process
 //! ```
@@ -17,6 +18,7 @@ mod after_fork;
 mod callbacks;
 mod child;
 pub(crate) mod child_side;
+mod errors;
 mod exit_hook;
 pub(crate) mod fork_rule;
 mod gate;
@@ -38,9 +40,11 @@ pub use crate::ownership::give::Give;
 pub use crate::sys::fork_rule::set_fork_rule;
 pub use after_fork::after_fork;
 pub use callbacks::{Exit, join_callbacks};
-pub use child::{Child, ChildError, JoinError, StopStep, Stopped, active_children};
+pub use child::{Child, StopStep, Stopped, active_children};
+pub use errors::{ChildError, JoinError, StartError};
+pub use exit_hook::AtExit;
 pub use fork_rule::{ForkRule, Refusal};
-pub use launch::{AtExit, Launch, StartError};
+pub use launch::Launch;
 pub use options::{
     DEFAULT_MAX_OUTPUT, LaunchOptions, OptionError, ParentDeath, ProcessGroup, Resource, Sigint, Stdio,
 };

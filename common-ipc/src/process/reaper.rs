@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ownership::descriptors::PrivateFd;
-use crate::process::child::ChildError;
+use crate::process::errors::ChildError;
 use crate::process::fork_rule;
 use crate::process::gate;
 use crate::process::record::{Record, is_out_of_descriptors};

@@ -1,0 +1,160 @@
+//! Why a child isn't there, can't be had, or has no output.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::link::codec::DecodeError;
+use crate::ownership::generation::WrongProcess;
+use crate::process::fork_rule::Refusal;
+use crate::process::options::OptionError;
+use crate::process::panic_report::PanicReport;
+use crate::process::setup::SetupStep;
+use crate::process::status::ExitStatus;
+
+/// Why nothing was started. Whatever the reason, nothing half-started is left.
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The fork rule, or where the call came from, forbids it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// An option can't be meant.
+    #[error(transparent)]
+    Option(#[from] OptionError),
+    /// The kernel refused something in this process: descriptors, memory or processes ran out.
+    #[error("could not {step}: {source}")]
+    Os {
+        /// What was tried.
+        step: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The child couldn't do what the options ask for. Its body didn't run.
+    #[error("the child could not {action}: {source}")]
+    Setup {
+        /// The step.
+        step: SetupStep,
+        /// The step in words, with the values asked for.
+        action: String,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The child ended before it was ready.
+    #[error("the child was not ready yet when it {status}")]
+    EndedEarly {
+        /// How it ended.
+        status: ExitStatus,
+    },
+    /// The child wasn't ready in time, and was killed.
+    #[error("the child was not ready after {timeout:?} and was killed (LaunchOptions::ready_timeout)")]
+    NotReady {
+        /// The time it had.
+        timeout: Duration,
+    },
+    /// An end that the options give was given to another child before, or belongs to another process.
+    #[error("an end that the options give is not this process's to give (any more): {0}")]
+    GivenTwice(#[source] WrongProcess),
+    /// The object had been started before.
+    #[error("this was started before; a task is started once")]
+    AlreadyStarted,
+    /// The child couldn't be looked at while it started; it was killed.
+    #[error(transparent)]
+    Child(#[from] ChildError),
+}
+
+crate::error::debug_is_display!(StartError);
+
+/// Why a child couldn't be waited for or signalled.
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum ChildError {
+    /// The handle is a copy in another process than the child's parent.
+    #[error(transparent)]
+    WrongProcess(#[from] WrongProcess),
+    /// There is no child yet.
+    #[error("this has no process yet: start it first")]
+    NotStarted,
+    /// The kernel refused.
+    #[error("could not {step}: {source}")]
+    Os {
+        /// What was tried.
+        step: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+crate::error::debug_is_display!(ChildError);
+
+/// Why there is no output of a child.
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// The body panicked.
+    #[error("the child {0}")]
+    Panicked(Arc<PanicReport>),
+    /// The child ended before its body returned, or closed the descriptor by which it reports.
+    #[error("the child delivered no output: it {0}")]
+    Died(ExitStatus),
+    /// The child couldn't be set up, and its body didn't run. A start that waits for its child
+    /// returns this as [`StartError::Setup`](crate::process::StartError::Setup).
+    #[error("the child could not be set up ({step:?}): {source}")]
+    Setup {
+        /// The step.
+        step: SetupStep,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The body returned, but its value couldn't be serialised.
+    #[error("the child's output of type {type_name} could not be serialised: {message}")]
+    Encode {
+        /// The type of the value.
+        type_name: String,
+        /// What its `Serialize` said.
+        message: String,
+    },
+    /// The body returned, but its value is longer than
+    /// [`LaunchOptions::max_output`](crate::process::LaunchOptions::max_output) allows.
+    #[error("the child's output has {bytes} bytes, where {max} are allowed (LaunchOptions::max_output)")]
+    TooLarge {
+        /// The length of its encoding.
+        bytes: u64,
+        /// What is allowed.
+        max: u64,
+    },
+    /// The body returned, but its value couldn't be sent: outputs of more than 512 bytes need a
+    /// descriptor and memory in the child, and count as a file for its limits.
+    #[error("the child's output could not be sent: {0}")]
+    Undeliverable(#[source] io::Error),
+    /// The value isn't of the type that was asked for.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// What the child sent is nothing that this library sends.
+    #[error("{0}")]
+    Garbled(String),
+    /// The child couldn't be waited for.
+    #[error(transparent)]
+    Wait(#[from] ChildError),
+}
+
+/// Its text, and after a panic the child's backtrace, if there is one.
+impl fmt::Debug for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        match self {
+            JoinError::Panicked(report) => match &report.backtrace {
+                Some(backtrace) => write!(f, "\n\nstack backtrace of the child:\n{backtrace}"),
+                None => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
+}
+
+impl From<WrongProcess> for JoinError {
+    fn from(error: WrongProcess) -> JoinError {
+        JoinError::Wait(error.into())
+    }
+}
