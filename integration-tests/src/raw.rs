@@ -67,6 +67,17 @@ pub fn c_print(text: &std::ffi::CStr) {
     unsafe { libc::printf(c"%s".as_ptr(), text.as_ptr()) };
 }
 
+unsafe extern "C" {
+    static stdin: *mut libc::FILE;
+}
+
+/// Reads a line of C's standard input, which is locked meanwhile.
+pub fn c_read_line() {
+    let mut line = [0; 64];
+    // SAFETY: libc's stdin is a stream for the life of the program; the line has this many bytes.
+    unsafe { libc::fgets(line.as_mut_ptr(), 64, stdin) };
+}
+
 /// Leaves by C's `exit`, which Rust's runtime doesn't see.
 pub fn c_exit(code: i32) -> ! {
     // SAFETY: exit never returns.

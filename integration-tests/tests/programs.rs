@@ -85,7 +85,7 @@ fn a_task_that_nobody_waits_for_prints_all_the_same() {
 
 #[test]
 fn a_task_that_is_waited_for_has_a_head_start_over_the_exit() {
-    for _ in 0..30 {
+    for _ in 0..10 {
         let ran = run(&["program_that_exits_at_once"]);
         assert!(ran.status.success(), "{ran:?}");
         assert_eq!(ran.stdout, "This will always print\n");

@@ -77,9 +77,11 @@ impl<O, T: Subprocess<Output = O>> Handle<O, T> {
     ///
     /// # Errors
     ///
-    /// [`StartError::AlreadyStarted`] the second time, also while another thread is about it, and in
-    /// the task itself. After any other error it isn't started, and can be tried again.
+    /// [`StartError::AlreadyStarted`] the second time, also while another thread is about it;
+    /// [`StartError::WrongProcess`] in a child of the process that made the handle. After any other
+    /// error it isn't started, and can be tried again.
     pub fn start(&self) -> Result<(), StartError> {
+        self.home.check()?;
         // Not locked meanwhile: the child's copy of the lock would stay locked.
         let taken = self.pending.lock().take();
         let Some((task, options)) = taken else { return Err(StartError::AlreadyStarted) };

@@ -126,21 +126,19 @@ fn leave(code: i32, deliver: impl FnOnce() -> io::Result<()>) -> ! {
     exit_hook::run();
     // Threads that the body left behind may hold a stream's lock for as long as they like.
     if sys::threads::is_alone() == Some(true) {
-        flush_streams();
+        let _ = io::stdout().flush();
+        sys::fork::flush_c_streams_if_pending(false);
     } else {
-        within(FLUSH_PATIENCE, flush_streams);
+        within(FLUSH_PATIENCE, || {
+            let _ = io::stdout().flush();
+            sys::fork::flush_c_streams_if_pending(true);
+        });
     }
     if let Err(error) = deliver() {
         let errno = error.raw_os_error().unwrap_or(libc::EIO);
         let _ = send(&Report::NoOutput(OutputFailure::Undeliverable { errno }));
     }
     sys::fork::exit_now(code)
-}
-
-#[inline]
-fn flush_streams() {
-    let _ = io::stdout().flush();
-    sys::fork::flush_c_stdout_if_pending();
 }
 
 /// How long a child on its way out waits for streams that its other threads have locked.
@@ -154,15 +152,28 @@ fn within(patience: Duration, work: fn()) {
         work();
         let _ = done.send(());
     });
-    if spawned.is_ok() {
-        let _ = wait_for_it.recv_timeout(patience);
+    match spawned {
+        Ok(_) => drop(wait_for_it.recv_timeout(patience)),
+        // No thread to be had: here, then, and should it take ten times as long, that is the end.
+        Err(_) => {
+            sys::parent_death::kill_this_process_after(patience * 10);
+            work();
+        }
     }
 }
 
 /// The end of a body that called `exit`, which has flushed its streams and run its own handlers.
 fn leave_by_exit(code: i32) -> ! {
     exit_hook::run();
-    sys::fork::flush_c_streams();
+    if sys::threads::is_alone() == Some(true) {
+        sys::fork::flush_c_streams(false);
+    } else {
+        within(FLUSH_PATIENCE, || {
+            sys::fork::flush_c_streams(true);
+            // Perhaps others as well: one of them may be locked for ever.
+            sys::fork::flush_c_streams(false);
+        });
+    }
     // A panic hook that exits, as some do, is the end of a panic all the same.
     if let Some(report) = panic_report::while_panicking() {
         let _ = send(&Report::Panicked(report));

@@ -56,6 +56,9 @@ pub enum StartError {
     /// An end that the options give was given to another child before, or belongs to another process.
     #[error("an end that the options give is not this process's to give (any more): {0}")]
     GivenTwice(#[source] WrongProcess),
+    /// The object belongs to another process, whose business its start is.
+    #[error(transparent)]
+    WrongProcess(#[from] WrongProcess),
     /// The object had been started before.
     #[error("this was started before; a task is started once")]
     AlreadyStarted,

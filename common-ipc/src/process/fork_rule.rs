@@ -153,13 +153,12 @@ fn other_threads() -> Option<Refusal> {
     if alone == Some(true) {
         return None;
     }
+    // Locked first: a library thread that is being started is either in both counts or in none.
+    let process = state::lock();
     // The link count of a directory is 2 and its subdirectories: here one for each thread.
     let Ok(tasks) = std::fs::metadata("/proc/self/task") else { return Some(Refusal::ThreadsUnknown) };
     let threads = (tasks.nlink() as usize).saturating_sub(2);
-    let (in_callback, parked) = {
-        let process = state::lock();
-        (process.in_callback, process.library_threads - process.in_callback)
-    };
+    let (in_callback, parked) = (process.in_callback, process.library_threads - process.in_callback);
     match threads.saturating_sub(1 + parked) {
         0 => None,
         count if count <= in_callback => Some(Refusal::CallbackRunning),
@@ -176,7 +175,7 @@ pub(crate) fn start_library_thread(
 ) -> io::Result<()> {
     let before = signals::block_all()?;
     // A library thread that starts another has all of them blocked itself.
-    let of_program = PROGRAM_MASK.get().unwrap_or(before);
+    let of_program = PROGRAM_MASK.get().filter(|_| on_library_thread()).unwrap_or(before);
     let (arrived, wait_for_it) = std::sync::mpsc::sync_channel(1);
     let started = thread::Builder::new().name(name.to_owned()).spawn(move || {
         LIBRARY_THREAD_OF.set(Generation::current().number());

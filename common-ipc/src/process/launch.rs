@@ -144,6 +144,17 @@ impl<'a> Launch<'a> {
 
         // From here to the fork: nobody else forks, and no library thread holds a lock.
         let Leave { gate, others } = fork_rule::close_gate(options.fork_rule)?;
+        // Beside other threads (where that is allowed) locks are taken in the order in which those may
+        // hold them: a panic hook writes to a stream, and whoever writes may call the library.
+        let hook = ChildHook::install();
+        // Nothing is left in the buffers for both to write. It fails where the output leads nowhere;
+        // that is its writer's trouble, not the child's.
+        let _ = io::stdout().flush();
+        sys::fork::flush_c_streams(others);
+        // Nor is anybody else half way through a line. Never standard input: its buffer may be in
+        // use by this very thread.
+        let streams = others.then(|| (io::stdout().lock(), io::stderr().lock()));
+
         let mut process = state::lock();
         process.open_status_file();
         let ends = Ends::claim(options).map_err(StartError::GivenTwice)?;
@@ -156,17 +167,8 @@ impl<'a> Launch<'a> {
         lifeline::prepare(theirs.as_fd(), parent_death).map_err(os("arm the lifeline"))?;
         let on_main_thread = lifeline::on_main_thread();
 
-        // Nothing is left in the buffers for both to write. It fails where the output leads nowhere;
-        // that is its writer's trouble, not the child's.
-        let _ = io::stdout().flush();
-        sys::fork::flush_c_streams();
-        // Nor is anybody else half way through a line. Never standard input: its buffer may be in
-        // use by this very thread.
-        let streams = others.then(|| (io::stdout().lock(), io::stderr().lock()));
-
         let mask = signals::block_all().map_err(os("block signals"))?;
         let to_reset = ToReset::find(process.status_file());
-        let hook = ChildHook::install();
 
         let pid = match sys::fork::fork() {
             Ok(Forked::Child) => {
@@ -201,7 +203,6 @@ impl<'a> Launch<'a> {
             Err(error) => Err(error),
         };
         // This process goes on as before.
-        hook.remove();
         drop(streams);
         // The number that this frees is the one that the pidfd needs.
         drop(theirs);
@@ -240,6 +241,7 @@ impl<'a> Launch<'a> {
             process.add(Arc::clone(&record));
         }
         drop(process);
+        drop(hook);
         drop(gate);
         let child = Child::new(record);
         if let Err(error) = child.record().verify() {

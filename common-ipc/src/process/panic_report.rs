@@ -49,15 +49,14 @@ fn seen() -> MutexGuard<'static, Vec<(ThreadId, PanicReport)>> {
     SEEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A hook for the child, put in place just before a fork; [`remove`](ChildHook::remove), in the parent,
-/// undoes that.
+/// A hook for the child, put in place before a fork; dropping it, in the parent, undoes that.
 ///
 /// The hook is exchanged in the parent because the same exchange in the child costs it the copies
 /// of several pages. Must not be made while panicking.
 pub(crate) struct ChildHook {
     number: u64,
     /// The hook that was there before; it still prints what it always printed.
-    previous: Arc<Hook>,
+    previous: Option<Arc<Hook>>,
 }
 
 impl ChildHook {
@@ -71,7 +70,7 @@ impl ChildHook {
             }
             passed_on(info);
         }));
-        ChildHook { number, previous }
+        ChildHook { number, previous: Some(previous) }
     }
 
     /// In the child: the hook stays, and from now on notes what it sees.
@@ -80,12 +79,13 @@ impl ChildHook {
         NOTING.store(self.number, Ordering::Relaxed);
         std::mem::forget(self);
     }
+}
 
-    /// In the parent: as it was before.
-    pub(crate) fn remove(self) {
+impl Drop for ChildHook {
+    fn drop(&mut self) {
         // Ours is dropped; should another thread have set one of its own meanwhile, that one is lost.
         drop(std::panic::take_hook());
-        let previous = self.previous;
+        let Some(previous) = self.previous.take() else { return };
         // Nobody else has it unless a panic of another thread is being printed at this moment.
         let hook = Arc::try_unwrap(previous).unwrap_or_else(|shared| Box::new(move |info| shared(info)));
         std::panic::set_hook(hook);

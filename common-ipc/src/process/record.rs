@@ -294,16 +294,24 @@ impl Record {
     /// Waits until it reports something, as it does when it is ready.
     pub(crate) fn wait_for_report(&self, deadline: Deadline) -> Result<Awaited, ChildError> {
         let os = |source| ChildError::Os { step: "wait for its report", source };
-        let mut listening = true;
+        let (mut listening, mut has_ended) = (true, false);
         loop {
             let state = self.state.lock();
             let Life::Running { pidfd, reports, .. } = &state.life else { return Ok(Awaited::End) };
             let pidfd = Arc::clone(pidfd);
-            // A descriptor of its own, since another thread may collect the child meanwhile.
+            // Under the lock: whoever collects the child receives as well.
+            if let Some(report) = report::try_recv(reports.get()?, self.max_output).map_err(os)? {
+                return Ok(Awaited::Report(report));
+            }
+            // For polling, a descriptor of its own, since another thread may collect it meanwhile.
             let reports = reports.get()?.try_clone_to_owned().map_err(os)?;
             drop(state);
-            if let Some(report) = report::try_recv(reports.as_fd(), self.max_output).map_err(os)? {
-                return Ok(Awaited::Report(report));
+            // What it sent before its end was there by then.
+            if has_ended && !self.collect()? && !deadline.pause(HELD_UP) {
+                return Ok(Awaited::Nothing);
+            }
+            if has_ended {
+                continue;
             }
             let mut fds = [
                 PollFd::new(pidfd.get()?, PollFlags::POLLIN),
@@ -317,15 +325,7 @@ impl Record {
                 listening = !fds[1].revents().is_some_and(|events| events.contains(PollFlags::POLLHUP));
                 continue;
             }
-            if fds[0].any().unwrap_or(false) {
-                // What it sent before its end is there by now.
-                if let Some(report) = report::try_recv(reports.as_fd(), self.max_output).map_err(os)? {
-                    return Ok(Awaited::Report(report));
-                }
-                if !self.collect()? && !deadline.pause(HELD_UP) {
-                    return Ok(Awaited::Nothing);
-                }
-            }
+            has_ended = fds[0].any().unwrap_or(false);
         }
     }
 }

@@ -98,20 +98,26 @@ pub(crate) fn at_exit(hook: fn()) {
     }
 }
 
-/// Writes out what C code left in its output streams.
-pub(crate) fn flush_c_streams() {
-    // SAFETY: a null stream means all output streams; libc locks them itself.
-    unsafe { libc::fflush(ptr::null_mut()) };
+/// Writes out what C code left in its streams: in all of them, or, beside other threads, in its
+/// standard output. (All includes standard input, which a thread may have locked for as long as it
+/// waits for a line.)
+pub(crate) fn flush_c_streams(beside_others: bool) {
+    // SAFETY: libc's stdout is a stream for the life of the program, or null, which means all streams
+    // that have output; libc locks them itself.
+    unsafe {
+        let stream = if beside_others { stdout.cast_mut().cast() } else { ptr::null_mut() };
+        libc::fflush(stream)
+    };
 }
 
-/// Writes out C's streams if its standard output holds anything: for the common child that never
+/// As [`flush_c_streams`], if C's standard output holds anything: for the common child that never
 /// used C's streams, a read instead of the copies of several pages that flushing costs after a fork.
 #[inline]
-pub(crate) fn flush_c_stdout_if_pending() {
+pub(crate) fn flush_c_streams_if_pending(beside_others: bool) {
     // SAFETY: libc's stdout is a stream for the life of the program, or null if C code closed and
     // cleared it. Another thread that writes to it at this moment is cut off in a moment anyway.
     let pending = unsafe { stdout.as_ref().is_some_and(|head| head.write_ptr > head.write_base) };
     if pending {
-        flush_c_streams();
+        flush_c_streams(beside_others);
     }
 }

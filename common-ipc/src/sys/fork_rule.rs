@@ -9,6 +9,9 @@ use crate::process::options::LaunchOptions;
 ///
 /// A launch can have a rule of its own: [`LaunchOptions::fork_rule`].
 ///
+/// A start beside other threads waits until it has the locks of standard output and standard error:
+/// for as long as another thread holds one.
+///
 /// # Safety
 ///
 /// A forked child has one thread and a copy of all memory. What the other threads were doing at

@@ -46,6 +46,25 @@ extern "C" fn end_politely(_: libc::c_int) {
     // interrupted code may be about to read, is put back.
     unsafe {
         let errno = *libc::__errno_location();
+        if !kill_after(grace) {
+            // Without a bound there is no grace.
+            libc::syscall(libc::SYS_kill, libc::syscall(libc::SYS_getpid), libc::SIGKILL);
+        }
+        libc::syscall(libc::SYS_kill, libc::syscall(libc::SYS_getpid), libc::SIGTERM);
+        *libc::__errno_location() = errno;
+    }
+}
+
+/// Whatever this process is about: if it is still there after `time`, it is killed.
+pub(crate) fn kill_this_process_after(time: Duration) {
+    kill_after(time.as_nanos().clamp(1, u64::MAX.into()) as u64);
+}
+
+/// Has the kernel send SIGKILL to this process after so many nanoseconds. Bare system calls: it is
+/// called in a signal handler as well.
+fn kill_after(nanoseconds: u64) -> bool {
+    // SAFETY: integers, and structures on this stack for which all zeroes is a valid value.
+    unsafe {
         let mut event = MaybeUninit::<libc::sigevent>::zeroed().assume_init();
         event.sigev_notify = libc::SIGEV_SIGNAL;
         event.sigev_signo = libc::SIGKILL;
@@ -53,14 +72,9 @@ extern "C" fn end_politely(_: libc::c_int) {
         let clock = libc::CLOCK_MONOTONIC;
         let made = libc::syscall(libc::SYS_timer_create, clock, &raw const event, &raw mut timer);
         let mut time = MaybeUninit::<libc::itimerspec>::zeroed().assume_init();
-        time.it_value.tv_sec = (grace / 1_000_000_000) as libc::time_t;
-        time.it_value.tv_nsec = (grace % 1_000_000_000) as libc::c_long;
+        time.it_value.tv_sec = (nanoseconds / 1_000_000_000) as libc::time_t;
+        time.it_value.tv_nsec = (nanoseconds % 1_000_000_000) as libc::c_long;
         let null = std::ptr::null_mut::<libc::itimerspec>();
-        if made != 0 || libc::syscall(libc::SYS_timer_settime, timer, 0, &raw const time, null) != 0 {
-            // Without a bound there is no grace.
-            libc::syscall(libc::SYS_kill, libc::syscall(libc::SYS_getpid), libc::SIGKILL);
-        }
-        libc::syscall(libc::SYS_kill, libc::syscall(libc::SYS_getpid), libc::SIGTERM);
-        *libc::__errno_location() = errno;
+        made == 0 && libc::syscall(libc::SYS_timer_settime, timer, 0, &raw const time, null) == 0
     }
 }

@@ -114,7 +114,8 @@ fn peek(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received> {
         }
     }
     if message.msg_flags & libc::MSG_CTRUNC != 0 && attached.is_none() {
-        return Err(io::Error::from_raw_os_error(libc::EMFILE));
+        // No room for a descriptor, as this will say; else it is one that may not be passed.
+        socket.try_clone_to_owned()?;
     }
     let truncated = message.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0;
     Ok(Received { length: length as usize, truncated, attached })

@@ -17,8 +17,8 @@ impl Ends {
     pub(crate) fn claim(options: &LaunchOptions) -> Result<Ends, WrongProcess> {
         let mut ends = Ends { given: Vec::new(), streams: Vec::new() };
         for end in &options.given {
-            // Dropped since: nobody could use it in the child either.
-            let end = end.upgrade().ok_or(WrongProcess)?;
+            // Dropped since: there is nobody in the child who could use it.
+            let Some(end) = end.upgrade() else { continue };
             end.claim()?;
             ends.given.push(end);
         }

@@ -14,6 +14,7 @@ macro_rules! scenarios {
 }
 
 mod bad_input;
+mod beside_threads;
 mod callbacks;
 mod collecting;
 mod death;
@@ -35,8 +36,9 @@ enum Outcome {
 
 type Scenario = (&'static str, fn() -> Outcome);
 
-const TABLES: [&[Scenario]; 11] = [
+const TABLES: [&[Scenario]; 12] = [
     bad_input::ALL,
+    beside_threads::ALL,
     callbacks::ALL,
     collecting::ALL,
     death::ALL,

@@ -113,6 +113,7 @@ fn exits_at_once() {
         type Output = ();
         const WAIT_FOR_CHILD: bool = true;
         fn run(&mut self) {
+            std::thread::sleep(Duration::from_millis(20));
             println!("This will always print");
         }
     }
