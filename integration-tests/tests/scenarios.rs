@@ -31,6 +31,7 @@ play!(
     fault_01_a_start_from_a_callback_is_refused,
     fault_01_a_start_waits_for_a_short_callback,
     fault_01_library_threads_do_not_hang_children,
+    fault_01_a_thread_that_starts_the_reaper_is_counted,
     fault_01_noise_before_the_fork_does_not_hang_children,
     fault_01_the_rule_can_be_changed,
     fault_03_a_borrowed_descriptor_of_the_parent_leads_nowhere,

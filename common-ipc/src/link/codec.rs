@@ -61,8 +61,10 @@ pub fn encode_checked<T: Serialize + DeserializeOwned>(value: &T) -> Result<Vec<
     let bytes = encode(value)?;
     if cfg!(debug_assertions) {
         decode::<T>(&bytes).map_err(|error| {
-            let found = error.message.split("; ").next().unwrap_or_default();
-            let message = format!("it can't be read back ({found}); {NOT_SELF_DESCRIBING}");
+            let mut message = format!("it can't be read back: {}", error.message);
+            if !message.ends_with(NOT_SELF_DESCRIBING) {
+                message = format!("{message}; {NOT_SELF_DESCRIBING}");
+            }
             EncodeError { type_name: error.type_name, message }
         })?;
     }

@@ -17,8 +17,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::{fmt, io};
 
-use nix::fcntl::{FcntlArg, fcntl};
-
 use crate::ownership::generation::{Generation, WrongProcess};
 use crate::ownership::harmless;
 use crate::ownership::per_process::PerProcess;
@@ -79,9 +77,7 @@ impl Registry {
     const fn new() -> Mutex<Registry> {
         Mutex::new(Registry { hidden: Numbers::new(), exposed: Numbers::new() })
     }
-}
 
-impl Registry {
     /// Takes over a descriptor above 2 that was made while the registry was locked.
     pub(crate) fn list(&mut self, fd: OwnedFd) -> PrivateFd {
         self.hidden.insert(fd.as_raw_fd());
@@ -93,9 +89,9 @@ impl Registry {
     }
 
     /// In a child that has just been forked, on the copy of its parent's registry: gets rid of all
-    /// copies but those in `keep`, which from now on belong to this process.
+    /// copies but those in `keep`, which from now on belong to this process. `null` is /dev/null's.
     #[inline]
-    pub(crate) fn settle_in_child(&mut self, keep: [&[Arc<PrivateFd>]; 2]) {
+    pub(crate) fn settle_in_child(&mut self, keep: [&[Arc<PrivateFd>]; 2], null: BorrowedFd<'_>) {
         let mut kept = Vec::new();
         for fd in keep[0].iter().chain(keep[1]) {
             let number = fd.fd.as_raw_fd();
@@ -117,8 +113,8 @@ impl Registry {
             sys::descriptors::close_range(first, last);
         }
         for number in self.exposed.iter() {
-            // The copy must go in any case; only without a /dev/null does its number become free.
-            if harmless::null().and_then(|null| sys::descriptors::replace(number, null)).is_err() {
+            // The copy must go in any case; only if this fails does its number become free.
+            if sys::descriptors::replace(number, null).is_err() {
                 sys::descriptors::close_range(number, number);
             }
         }
@@ -244,11 +240,7 @@ impl fmt::Debug for PrivateFd {
 /// Moves a descriptor out of 0 to 2, which a program that was started without a standard input,
 /// output or error would otherwise hand out, and which a child's set-up then would overwrite.
 pub(crate) fn above_stderr(fd: OwnedFd) -> io::Result<OwnedFd> {
-    if fd.as_raw_fd() > 2 {
-        return Ok(fd);
-    }
-    let number = fcntl(&fd, FcntlArg::F_DUPFD_CLOEXEC(3))?;
-    Ok(sys::descriptors::received(number))
+    if fd.as_raw_fd() > 2 { Ok(fd) } else { sys::descriptors::duplicate_above(fd.as_fd(), 2) }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::sys::stat::fstat;
@@ -15,15 +15,15 @@ use crate::sys;
 
 /// A descriptor that is recognised by what stands behind its number.
 struct Standing {
-    /// The number plus one; 0 before the first use.
-    number: AtomicU64,
+    /// -1 before the first use.
+    number: AtomicI32,
     device: AtomicU64,
     inode: AtomicU64,
 }
 
 impl Standing {
     const fn new() -> Standing {
-        Standing { number: AtomicU64::new(0), device: AtomicU64::new(0), inode: AtomicU64::new(0) }
+        Standing { number: AtomicI32::new(-1), device: AtomicU64::new(0), inode: AtomicU64::new(0) }
     }
 
     /// Not to be called by whoever has this process's registry locked.
@@ -40,13 +40,16 @@ impl Standing {
         let behind = fstat(&fd)?;
         self.device.store(behind.st_dev, Ordering::Relaxed);
         self.inode.store(behind.st_ino, Ordering::Relaxed);
-        self.number.store(fd.as_raw_fd() as u64 + 1, Ordering::Release);
+        self.number.store(fd.as_raw_fd(), Ordering::Release);
         Ok(sys::descriptors::leak(fd))
     }
 
     fn known(&'static self) -> Option<BorrowedFd<'static>> {
-        let number = self.number.load(Ordering::Acquire).checked_sub(1)?;
-        let fd = sys::descriptors::standing(number as i32);
+        let number = self.number.load(Ordering::Acquire);
+        if number < 0 {
+            return None;
+        }
+        let fd = sys::descriptors::standing(number);
         let behind = fstat(fd).ok()?;
         let same = behind.st_dev == self.device.load(Ordering::Relaxed)
             && behind.st_ino == self.inode.load(Ordering::Relaxed);
@@ -66,7 +69,7 @@ static READY: Standing = Standing::new();
 pub(crate) fn ready_since_the_first_start() -> BorrowedFd<'static> {
     always_ready().or_else(|_| null()).unwrap_or_else(|_| {
         // Closed by other code, and no descriptors left: the number that it had.
-        sys::descriptors::standing(READY.number.load(Ordering::Relaxed) as i32 - 1)
+        sys::descriptors::standing(READY.number.load(Ordering::Relaxed))
     })
 }
 
@@ -88,7 +91,7 @@ pub(crate) fn always_ready() -> io::Result<BorrowedFd<'static>> {
 
 /// Makes [`always_ready`]'s if there is none, without a look at one that there is.
 pub(crate) fn prepare_always_ready() -> io::Result<()> {
-    if READY.number.load(Ordering::Relaxed) == 0 {
+    if READY.number.load(Ordering::Relaxed) < 0 {
         always_ready()?;
     }
     Ok(())

@@ -146,13 +146,9 @@ pub enum JoinError {
 impl fmt::Debug for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")?;
-        match self {
-            JoinError::Panicked(report) => match &report.backtrace {
-                Some(backtrace) => write!(f, "\n\nstack backtrace of the child:\n{backtrace}"),
-                None => Ok(()),
-            },
-            _ => Ok(()),
-        }
+        let JoinError::Panicked(report) = self else { return Ok(()) };
+        let Some(backtrace) = &report.backtrace else { return Ok(()) };
+        write!(f, "\n\nstack backtrace of the child:\n{backtrace}")
     }
 }
 

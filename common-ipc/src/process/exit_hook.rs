@@ -94,16 +94,11 @@ fn shut_down_all() {
             AtExit::Leave => {}
         }
     }
-    let young = |(record, _): &&Watched| record.head_start_from.is_some();
-    let (young, mut to_stop): (Vec<_>, Vec<_>) = to_stop.into_iter().partition(|watched| young(&watched));
-    let head_start = young
-        .iter()
-        .filter_map(|(record, _)| AtExit::HEAD_START.checked_sub(record.head_start_from?.elapsed()));
-    if let Some(longest) = head_start.max() {
-        to_stop.extend(wait_for_all(young, Deadline::after(longest)));
-    } else {
-        to_stop.extend(young);
-    }
+    let (young, mut to_stop): (Vec<_>, Vec<_>) =
+        to_stop.into_iter().partition(|(record, _)| record.head_start_from.is_some());
+    let starts = young.iter().filter_map(|(record, _)| record.head_start_from);
+    let left = starts.map(|start| AtExit::HEAD_START.saturating_sub(start.elapsed())).max();
+    to_stop.extend(wait_for_all(young, Deadline::after(left.unwrap_or_default())));
     // All of them first, so that they end side by side.
     for (record, pidfd) in &to_stop {
         signal(record, pidfd, Signal::TERM);

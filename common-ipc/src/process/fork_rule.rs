@@ -82,16 +82,26 @@ const CALLBACK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// 0, 1, 2 as [`ForkRule`]'s variants.
 static PROGRAM_RULE: AtomicU8 = AtomicU8::new(0);
+/// What a library thread knows of itself.
+#[derive(Clone, Copy)]
+struct LibraryThread {
+    /// Its process: in a forked child the copy of this thread is the child's own.
+    home: Generation,
+    /// The signals that were blocked where it was started.
+    program_mask: SigSet,
+}
+
 thread_local! {
-    /// On a library thread: the signals that were blocked where it was started.
-    static PROGRAM_MASK: Cell<Option<SigSet>> = const { Cell::new(None) };
-    /// The number of the process in which this thread is one of the library's.
-    static LIBRARY_THREAD_OF: Cell<u64> = const { Cell::new(0) };
+    static LIBRARY_THREAD: Cell<Option<LibraryThread>> = const { Cell::new(None) };
+}
+
+fn library_thread() -> Option<LibraryThread> {
+    LIBRARY_THREAD.get().filter(|thread| thread.home == Generation::current())
 }
 
 /// Whether the calling thread is the library's.
 pub(crate) fn on_library_thread() -> bool {
-    LIBRARY_THREAD_OF.get() == Generation::current().number()
+    library_thread().is_some()
 }
 
 pub(crate) fn set_program_rule(rule: ForkRule) {
@@ -149,8 +159,7 @@ pub(crate) fn close_gate(rule_of_launch: Option<ForkRule>) -> Result<Leave, Refu
 
 /// Looks for threads that a fork would cut off in the midst of something. The gate is closed.
 fn other_threads() -> Option<Refusal> {
-    let alone = sys::threads::is_alone();
-    if alone == Some(true) {
+    if sys::threads::is_alone() == Some(true) {
         return None;
     }
     // Locked first: a library thread that is being started is either in both counts or in none.
@@ -175,11 +184,10 @@ pub(crate) fn start_library_thread(
 ) -> io::Result<()> {
     let before = signals::block_all()?;
     // A library thread that starts another has all of them blocked itself.
-    let of_program = PROGRAM_MASK.get().filter(|_| on_library_thread()).unwrap_or(before);
+    let program_mask = library_thread().map_or(before, |thread| thread.program_mask);
     let (arrived, wait_for_it) = std::sync::mpsc::sync_channel(1);
     let started = thread::Builder::new().name(name.to_owned()).spawn(move || {
-        LIBRARY_THREAD_OF.set(Generation::current().number());
-        PROGRAM_MASK.set(Some(of_program));
+        LIBRARY_THREAD.set(Some(LibraryThread { home: Generation::current(), program_mask }));
         let _ = arrived.send(());
         body();
     });
@@ -197,14 +205,12 @@ pub(crate) fn start_library_thread(
 pub(crate) fn outside_the_gate(inside: gate::Inside, callback: impl FnOnce()) -> gate::Inside {
     state::lock().in_callback += 1;
     drop(inside);
-    let blocked = signals::block_all();
-    if let Some(mask) = PROGRAM_MASK.get() {
-        signals::restore(&mask);
+    if let Some(thread) = library_thread() {
+        signals::restore(&thread.program_mask);
     }
     callback();
-    if let Ok(blocked) = blocked {
-        signals::restore(&blocked);
-    }
+    // It fails only for a `how` that doesn't exist.
+    let _ = signals::block_all();
     let inside = gate::enter();
     state::lock().in_callback -= 1;
     inside

@@ -81,14 +81,6 @@ pub(crate) fn close() -> Closed {
     }
 }
 
-impl Closed {
-    /// In the child, whose gate is another one.
-    #[inline]
-    pub(crate) fn forget_in_child(self) {
-        std::mem::forget(self);
-    }
-}
-
 impl Drop for Closed {
     fn drop(&mut self) {
         self.0.word.fetch_and(!FORKING, Ordering::SeqCst);

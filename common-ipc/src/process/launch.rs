@@ -172,10 +172,10 @@ impl<'a> Launch<'a> {
 
         let pid = match sys::fork::fork() {
             Ok(Forked::Child) => {
-                registry.settle_in_child(ends.for_child());
-                drop((registry, ends));
-                gate.forget_in_child();
-                drop(process);
+                registry.settle_in_child(ends.for_child(), null);
+                // The last of its handles closes an end. The gate, the state and the registry stay as
+                // they are: this process has its own.
+                drop(ends);
                 drop(streams);
                 // The parent's end of the link: should anybody else hold it, the parent's death
                 // would go unnoticed. And the parent's own, if it is a child itself: what comes

@@ -10,6 +10,8 @@ use std::thread::{self, ThreadId};
 
 use serde::{Deserialize, Serialize};
 
+use crate::ownership::per_process::PerProcess;
+
 /// What a panic said, and where.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -41,12 +43,21 @@ type Hook = Box<dyn Fn(&PanicHookInfo<'_>) + Send + Sync>;
 static NOTING: AtomicU64 = AtomicU64::new(u64::MAX);
 static NEXT: AtomicU64 = AtomicU64::new(1);
 /// What the hook saw, oldest first. More than one when the body catches panics itself.
-static SEEN: Mutex<Vec<(ThreadId, PanicReport)>> = Mutex::new(Vec::new());
+type Seen = Mutex<Vec<(ThreadId, PanicReport)>>;
+static SEEN: PerProcess<Seen> = PerProcess::new(Mutex::new(Vec::new()), Seen::default);
 /// How many are kept.
 const SEEN_MAX: usize = 8;
 
 fn seen() -> MutexGuard<'static, Vec<(ThreadId, PanicReport)>> {
-    SEEN.lock().unwrap_or_else(PoisonError::into_inner)
+    SEEN.own().lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The last one on this thread that is `like` this.
+fn last_seen(like: impl Fn(&PanicReport) -> bool) -> Option<PanicReport> {
+    let this_thread = thread::current().id();
+    let seen = seen();
+    let found = seen.iter().rev().find(|(thread, report)| *thread == this_thread && like(report));
+    found.map(|(_, report)| report.clone())
 }
 
 /// A hook for the child, put in place before a fork; dropping it, in the parent, undoes that.
@@ -123,11 +134,7 @@ fn message_of(payload: &(dyn Any + Send)) -> String {
 
 /// What the hook saw last of the panic that this thread is in, if it is in one.
 pub(crate) fn while_panicking() -> Option<PanicReport> {
-    if !thread::panicking() {
-        return None;
-    }
-    let this_thread = thread::current().id();
-    seen().iter().rev().find(|(thread, _)| *thread == this_thread).map(|(_, report)| report.clone())
+    if thread::panicking() { last_seen(|_| true) } else { None }
 }
 
 impl PanicReport {
@@ -152,12 +159,11 @@ pub(crate) fn cut(text: &str, max: usize) -> String {
 /// payload alone tells.
 pub(crate) fn report_of(payload: &(dyn Any + Send)) -> PanicReport {
     let message = message_of(payload);
-    let this_thread = thread::current().id();
-    let seen = seen();
-    let noted =
-        seen.iter().rev().find(|(thread, report)| *thread == this_thread && report.message == message);
-    match noted {
-        Some((_, report)) => report.clone(),
-        None => PanicReport { message, location: String::new(), thread: String::new(), backtrace: None },
-    }
+    let noted = last_seen(|report| report.message == message);
+    noted.unwrap_or_else(|| PanicReport {
+        message,
+        location: String::new(),
+        thread: String::new(),
+        backtrace: None,
+    })
 }

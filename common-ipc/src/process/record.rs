@@ -303,16 +303,17 @@ impl Record {
             if let Some(report) = report::try_recv(reports.get()?, self.max_output).map_err(os)? {
                 return Ok(Awaited::Report(report));
             }
+            if has_ended {
+                // What it sent before that would have been there.
+                drop(state);
+                if !self.collect()? && !deadline.pause(HELD_UP) {
+                    return Ok(Awaited::Nothing);
+                }
+                continue;
+            }
             // For polling, a descriptor of its own, since another thread may collect it meanwhile.
             let reports = reports.get()?.try_clone_to_owned().map_err(os)?;
             drop(state);
-            // What it sent before its end was there by then.
-            if has_ended && !self.collect()? && !deadline.pause(HELD_UP) {
-                return Ok(Awaited::Nothing);
-            }
-            if has_ended {
-                continue;
-            }
             let mut fds = [
                 PollFd::new(pidfd.get()?, PollFlags::POLLIN),
                 PollFd::new(reports.as_fd(), if listening { PollFlags::POLLIN } else { PollFlags::empty() }),

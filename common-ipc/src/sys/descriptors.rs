@@ -103,9 +103,10 @@ pub(crate) fn standing(number: RawFd) -> BorrowedFd<'static> {
     unsafe { BorrowedFd::borrow_raw(number) }
 }
 
-/// Owns a descriptor that the kernel has just put into a control message.
-pub(crate) fn received(number: RawFd) -> OwnedFd {
-    // SAFETY: the kernel made this descriptor for this process when the message was received,
-    // and the caller is the only one who has seen its number.
-    unsafe { OwnedFd::from_raw_fd(number) }
+/// A copy of `fd`, close-on-exec, with a number larger than `number`.
+pub(crate) fn duplicate_above(fd: BorrowedFd<'_>, number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: integers only, on a descriptor that is open.
+    let copy = check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, number + 1) }.into())?;
+    // SAFETY: the kernel has just made this descriptor for us; nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy as RawFd) })
 }

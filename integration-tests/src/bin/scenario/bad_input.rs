@@ -9,6 +9,7 @@ use integration_tests::raw;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::Outcome::{self, Passed};
+use crate::children::link;
 
 scenarios!(
     an_output_that_cannot_be_serialised_is_an_error,
@@ -158,13 +159,6 @@ fn a_descriptor_that_took_the_links_number_is_not_written_to() -> Outcome {
     std::io::Read::read_to_end(&mut ours, &mut strayed).unwrap();
     assert!(strayed.is_empty(), "{strayed:?}");
     Passed
-}
-
-/// The number of this child's link to its parent: its youngest socket.
-fn link() -> i32 {
-    let open = integration_tests::proc::descriptors(std::process::id() as i32);
-    // The highest number: it was made last.
-    open.iter().rfind(|(_, target)| target.to_string_lossy().starts_with("socket:")).unwrap().0
 }
 
 fn a_foreign_report_is_an_error() -> Outcome {

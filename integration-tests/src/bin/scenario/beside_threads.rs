@@ -11,18 +11,16 @@ use common_ipc::process::{Child, ExitStatus, JoinError, Launch, LaunchOptions, R
 use integration_tests::{raw, stress_factor};
 
 use crate::Outcome::{self, Passed, Skipped};
+use crate::children::{sleep_for_long, start};
 
 scenarios!(
+    fault_01_a_thread_that_starts_the_reaper_is_counted,
     starts_beside_a_thread_that_panics_go_on,
     starts_beside_a_thread_that_waits_while_it_writes_go_on,
     starts_beside_a_thread_that_reads_go_on,
     an_exit_beside_a_thread_that_reads_goes_on,
     what_was_printed_is_written_where_no_thread_is_to_be_had,
 );
-
-fn start<O: serde::Serialize + serde::de::DeserializeOwned>(body: impl FnOnce() -> O) -> Child {
-    Launch::new(&LaunchOptions::new()).start(body).unwrap()
-}
 
 fn starts_beside_a_thread_that_panics_go_on() -> Outcome {
     raw::allow_forks();
@@ -107,5 +105,42 @@ fn what_was_printed_is_written_where_no_thread_is_to_be_had() -> Outcome {
     drop((writer, options));
     child.unwrap().output::<()>().unwrap();
     assert_eq!(std::io::read_to_string(&mut reader).unwrap(), "half a line");
+    Passed
+}
+
+fn fault_01_a_thread_that_starts_the_reaper_is_counted() -> Outcome {
+    // Each time in a process whose reaper hasn't been started.
+    for round in 0..60 * stress_factor() {
+        let stranger = raw::fork(|| {
+            let child = start(sleep_for_long);
+            let (go, done) = (AtomicBool::new(false), AtomicBool::new(false));
+            let forked = std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    while !go.load(Ordering::Relaxed) {
+                        std::hint::spin_loop();
+                    }
+                    child.on_exit(|_| ()).unwrap();
+                    while !done.load(Ordering::Relaxed) {
+                        std::thread::yield_now();
+                    }
+                });
+                std::thread::sleep(Duration::from_millis(1));
+                go.store(true, Ordering::Relaxed);
+                // Somewhere in the midst of it.
+                let begin = std::time::Instant::now();
+                while begin.elapsed() < Duration::from_micros(u64::from(round % 20) * 10) {
+                    std::hint::spin_loop();
+                }
+                let forked = Launch::new(&LaunchOptions::new()).start(|| ()).is_ok();
+                done.store(true, Ordering::Relaxed);
+                forked
+            });
+            child.kill().unwrap();
+            child.wait().unwrap();
+            i32::from(forked)
+        });
+        let status = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(stranger), None).unwrap();
+        assert!(matches!(status, nix::sys::wait::WaitStatus::Exited(_, 0)), "{status:?} in round {round}");
+    }
     Passed
 }

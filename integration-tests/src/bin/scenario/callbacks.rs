@@ -4,12 +4,11 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common_ipc::process::{
-    Child, ExitStatus, Launch, LaunchOptions, Signal, StartError, active_children, join_callbacks,
-};
+use common_ipc::process::{Child, ExitStatus, Signal, StartError, active_children, join_callbacks};
 use integration_tests::{proc, stress_factor};
 
 use crate::Outcome::{self, Passed};
+use crate::children::{sleep_for_long, start};
 
 scenarios!(
     fault_17_dropped_handles_leave_no_zombies,
@@ -23,14 +22,6 @@ scenarios!(
     joining_callbacks_in_a_callback_does_not_wait,
     a_callback_has_the_programs_signal_mask,
 );
-
-fn start<O: serde::Serialize + serde::de::DeserializeOwned>(body: impl FnOnce() -> O) -> Child {
-    Launch::new(&LaunchOptions::new()).start(body).unwrap()
-}
-
-fn sleep_for_long() {
-    std::thread::sleep(Duration::from_secs(600));
-}
 
 const SOON: Option<Duration> = Some(Duration::from_secs(20));
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use common_ipc::process::{
-    Child, ExitStatus, JoinError, Launch, LaunchOptions, ProcessGroup, Resource, Signal, Stdio, StopStep,
+    ExitStatus, JoinError, Launch, LaunchOptions, ProcessGroup, Resource, Signal, Stdio, StopStep,
     active_children, join_callbacks,
 };
 use common_ipc::sync::Event;
@@ -11,6 +11,7 @@ use integration_tests::{proc, raw, stress_factor};
 use nix::unistd::Pid;
 
 use crate::Outcome::{self, Passed, Skipped};
+use crate::children::{link, sleep_for_long, start};
 
 scenarios!(
     a_child_that_somebody_traces_is_waited_for_in_time,
@@ -24,14 +25,6 @@ scenarios!(
     why_there_is_no_output_needs_no_memory,
     a_stream_that_a_thread_has_locked_does_not_hold_up_the_end,
 );
-
-fn start<O: serde::Serialize + serde::de::DeserializeOwned>(body: impl FnOnce() -> O) -> Child {
-    Launch::new(&LaunchOptions::new()).start(body).unwrap()
-}
-
-fn sleep_for_long() {
-    std::thread::sleep(Duration::from_secs(600));
-}
 
 fn a_child_that_somebody_traces_is_waited_for_in_time() -> Outcome {
     let (go, traced) = (Event::new().unwrap(), Event::new().unwrap());
@@ -153,12 +146,6 @@ fn children_started_side_by_side_are_all_collected() -> Outcome {
     assert!(join_callbacks(Some(Duration::from_secs(20))));
     assert!(active_children().is_empty());
     Passed
-}
-
-/// The number of this child's link to its parent: its youngest socket.
-fn link() -> i32 {
-    let open = proc::descriptors(std::process::id() as i32);
-    open.iter().rfind(|(_, target)| target.to_string_lossy().starts_with("socket:")).unwrap().0
 }
 
 fn a_descriptor_that_a_child_smuggles_is_not_kept() -> Outcome {

@@ -13,6 +13,7 @@ use integration_tests::{proc, raw, stress_factor};
 use nix::sys::signal::Signal as NixSignal;
 
 use crate::Outcome::{self, Passed, Skipped};
+use crate::children::{sleep_for_long, start};
 
 scenarios!(
     fault_14_a_crash_is_told_as_the_signal_that_it_was,
@@ -30,14 +31,6 @@ scenarios!(
     fault_35_stopping_a_group_ends_the_grandchildren,
     fault_44_interrupted_calls_go_on_and_keep_their_deadline,
 );
-
-fn start<O: serde::Serialize + serde::de::DeserializeOwned>(body: impl FnOnce() -> O) -> Child {
-    Launch::new(&LaunchOptions::new()).start(body).unwrap()
-}
-
-fn sleep_for_long() {
-    std::thread::sleep(Duration::from_secs(600));
-}
 
 fn without_core() -> LaunchOptions {
     LaunchOptions::new().core_limit(0).stderr(common_ipc::process::Stdio::Null)

@@ -13,6 +13,7 @@ use integration_tests::{proc, raw};
 use nix::sys::signal::{SigSet, Signal as NixSignal};
 
 use crate::Outcome::{self, Passed};
+use crate::children::{sleep_for_long, start};
 
 scenarios!(
     fault_03_a_sibling_does_not_keep_a_connection_alive,
@@ -31,14 +32,6 @@ scenarios!(
     an_end_whose_start_failed_is_still_here,
     a_foreign_handle_has_a_harmless_descriptor,
 );
-
-fn start<O: serde::Serialize + serde::de::DeserializeOwned>(body: impl FnOnce() -> O) -> process::Child {
-    Launch::new(&LaunchOptions::new()).start(body).unwrap()
-}
-
-fn sleep_for_long() {
-    std::thread::sleep(Duration::from_secs(600));
-}
 
 fn fault_03_a_sibling_does_not_keep_a_connection_alive() -> Outcome {
     let (here, there) = Connection::<(), ()>::pair().unwrap();

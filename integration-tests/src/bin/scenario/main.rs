@@ -16,6 +16,7 @@ macro_rules! scenarios {
 mod bad_input;
 mod beside_threads;
 mod callbacks;
+mod children;
 mod collecting;
 mod death;
 mod fork_rule;

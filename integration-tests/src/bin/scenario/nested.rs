@@ -8,6 +8,7 @@ use integration_tests::{proc, raw, stress_factor};
 use offspring::Subprocess;
 
 use crate::Outcome::{self, Passed};
+use crate::children::start;
 
 scenarios!(
     grandchildren_are_children_of_the_child,
@@ -19,10 +20,6 @@ scenarios!(
     what_a_child_opens_is_not_taken_for_the_librarys,
     a_process_forked_by_others_can_use_the_library,
 );
-
-fn start<O: serde::Serialize + serde::de::DeserializeOwned>(body: impl FnOnce() -> O) -> Child {
-    Launch::new(&LaunchOptions::new()).start(body).unwrap()
-}
 
 fn panic_of(child: &Child) -> PanicReport {
     match child.output::<()>() {

@@ -11,6 +11,7 @@ use nix::unistd::Pid;
 use offspring::{LoopStep, Subprocess, SubprocessLoop};
 
 use crate::Outcome::{self, Passed};
+use crate::children::sleep_for_long;
 
 scenarios!(
     fault_27_no_child_survives_its_parent,
@@ -22,10 +23,6 @@ scenarios!(
     fault_31_ctrl_c_is_the_parents_to_decide,
     fault_32_sigterm_during_the_start_skips_neither_begin_nor_end,
 );
-
-fn sleep_for_long() {
-    std::thread::sleep(Duration::from_secs(600));
-}
 
 /// Runs a program of this binary (see `programs`) that prints process ids and goes on; returns it
 /// and the ids.

@@ -5,10 +5,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use common_ipc::link::Connection;
-use common_ipc::process::{AtExit, Child, Launch, LaunchOptions, ParentDeath, ProcessGroup};
+use common_ipc::process::{AtExit, Launch, LaunchOptions, ParentDeath, ProcessGroup};
 use integration_tests::{police, raw};
 use nix::sys::signal::Signal as NixSignal;
 use offspring::{LoopStep, Subprocess, SubprocessLoop};
+
+use crate::children::start;
 
 /// Runs the program of this name, if there is one.
 pub(crate) fn run(name: &str, arguments: &[String]) -> bool {
@@ -41,10 +43,6 @@ fn spin() {
     }
 }
 
-fn start(body: impl FnOnce()) -> Child {
-    Launch::new(&LaunchOptions::new()).start(body).unwrap()
-}
-
 /// Prints five process ids and spins.
 fn spinning_children() {
     raw::allow_forks();
@@ -55,7 +53,7 @@ fn spinning_children() {
         there.send(&start(spin).id()).unwrap();
         spin();
     });
-    let bare = start(|| {
+    let bare = start::<()>(|| {
         raw::close_from(3);
         spin();
     });
@@ -125,13 +123,13 @@ fn pending_output() {
     print!("rust-parent ");
     eprint!("rust-error ");
     raw::c_print(c"c-parent ");
-    start(|| {
+    start::<()>(|| {
         print!("rust-child ");
         raw::c_print(c"c-child ");
     })
     .output::<()>()
     .unwrap();
-    start(|| {
+    start::<()>(|| {
         print!("rust-exit ");
         raw::c_print(c"c-exit ");
         std::process::exit(7)
@@ -151,14 +149,14 @@ fn exit_handlers(path: &str) {
     }
     raw::at_exit(|| append("handler"));
     println!("{}", std::process::id());
-    start(|| ()).output::<()>().unwrap();
+    start::<()>(|| ()).output::<()>().unwrap();
     for exit in [|| std::process::exit(7), || raw::c_exit(7)] {
         let exits: fn() -> ! = exit;
-        assert_eq!(start(move || exits()).wait().unwrap().code(), Some(7));
+        assert_eq!(start::<()>(move || exits()).wait().unwrap().code(), Some(7));
     }
-    start(|| panic!("on purpose")).wait().unwrap();
+    start::<()>(|| panic!("on purpose")).wait().unwrap();
     // A child's own handler does run when it calls exit.
-    let own = start(|| {
+    let own = start::<()>(|| {
         raw::at_exit(|| append("own"));
         std::process::exit(0)
     });
@@ -168,7 +166,7 @@ fn exit_handlers(path: &str) {
 
 /// Ends with children of all kinds; the way of the end is the argument. Prints their ids.
 fn exits_with_children(how: &str) {
-    let polite = start(|| std::thread::sleep(Duration::from_secs(600)));
+    let polite = start::<()>(|| std::thread::sleep(Duration::from_secs(600)));
     let stubborn = Launch::new(&LaunchOptions::new())
         .at_exit(AtExit::Stop { grace: Duration::from_millis(50) })
         .wait_until_ready(true)
@@ -177,7 +175,7 @@ fn exits_with_children(how: &str) {
             std::thread::sleep(Duration::from_secs(600));
         })
         .unwrap();
-    let frozen = start(|| std::thread::sleep(Duration::from_secs(600)));
+    let frozen = start::<()>(|| std::thread::sleep(Duration::from_secs(600)));
     frozen.signal(common_ipc::process::Signal::STOP).unwrap();
     let finishing = Launch::new(&LaunchOptions::new()).at_exit(AtExit::Wait).start(|| {
         std::thread::sleep(Duration::from_millis(300));
@@ -194,21 +192,21 @@ fn exits_with_children(how: &str) {
         "exit" => std::process::exit(3),
         "nested" => {
             // All this once more in a child, whose end is the library's.
-            start(|| exits_with_children("return")).wait().unwrap();
+            start::<()>(|| exits_with_children("return")).wait().unwrap();
         }
         other => panic!("unknown way {other}"),
     }
 }
 
 fn panics_with_a_child() {
-    println!("{}", start(|| std::thread::sleep(Duration::from_secs(600))).id());
+    println!("{}", start::<()>(|| std::thread::sleep(Duration::from_secs(600))).id());
     panic!("on purpose");
 }
 
 /// The program's end comes while a callback hangs.
 fn exits_in_a_callback() {
     let (began, begun) = std::sync::mpsc::channel();
-    start(|| ())
+    start::<()>(|| ())
         .on_exit(move |_| {
             began.send(()).unwrap();
             std::thread::sleep(Duration::from_secs(600));
