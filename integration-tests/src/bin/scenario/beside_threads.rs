@@ -32,7 +32,7 @@ fn starts_beside_a_thread_that_panics_go_on() -> Outcome {
                 assert!(std::panic::catch_unwind(|| panic!("again")).is_err());
             }
         });
-        for round in 0..100 * stress_factor() {
+        for round in 0..1000 * stress_factor() {
             // A body that neither prints nor panics: what those need may be locked in its copy.
             assert_eq!(start(|| round).output::<u32>().unwrap(), round);
         }
@@ -108,29 +108,29 @@ fn what_was_printed_is_written_where_no_thread_is_to_be_had() -> Outcome {
     Passed
 }
 
+fn spin_until(condition: impl Fn() -> bool) {
+    while !condition() {
+        std::hint::spin_loop();
+    }
+}
+
 fn fault_01_a_thread_that_starts_the_reaper_is_counted() -> Outcome {
     // Each time in a process whose reaper hasn't been started.
-    for round in 0..60 * stress_factor() {
+    for round in 0..200 * stress_factor() {
         let stranger = raw::fork(|| {
             let child = start(sleep_for_long);
             let (go, done) = (AtomicBool::new(false), AtomicBool::new(false));
             let forked = std::thread::scope(|scope| {
                 scope.spawn(|| {
-                    while !go.load(Ordering::Relaxed) {
-                        std::hint::spin_loop();
-                    }
+                    spin_until(|| go.load(Ordering::Relaxed));
+                    // So that the start looks around somewhere in the midst of what follows.
+                    let begin = std::time::Instant::now();
+                    spin_until(|| begin.elapsed() >= Duration::from_micros(u64::from(round % 20) * 5));
                     child.on_exit(|_| ()).unwrap();
-                    while !done.load(Ordering::Relaxed) {
-                        std::thread::yield_now();
-                    }
+                    spin_until(|| done.load(Ordering::Relaxed));
                 });
                 std::thread::sleep(Duration::from_millis(1));
                 go.store(true, Ordering::Relaxed);
-                // Somewhere in the midst of it.
-                let begin = std::time::Instant::now();
-                while begin.elapsed() < Duration::from_micros(u64::from(round % 20) * 10) {
-                    std::hint::spin_loop();
-                }
                 let forked = Launch::new(&LaunchOptions::new()).start(|| ()).is_ok();
                 done.store(true, Ordering::Relaxed);
                 forked
