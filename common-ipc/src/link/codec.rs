@@ -8,6 +8,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::link::attachments::{self, Incoming, Outgoing};
 use crate::link::guard::Guarded;
 
 const NOT_SELF_DESCRIBING: &str = "untagged or internally tagged enums, flatten and \
@@ -43,11 +44,29 @@ crate::error::debug_is_display!(DecodeError);
 ///
 /// Whatever the value's `Serialize` fails with, and a panic in it.
 pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, EncodeError> {
+    let mut bytes = Vec::new();
+    encode_onto(value, &mut bytes)?;
+    Ok(bytes)
+}
+
+fn encode_onto<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) -> Result<(), EncodeError> {
     let failed = |message: String| EncodeError { type_name: std::any::type_name::<T>(), message };
-    match caught(|| bincode::serde::encode_to_vec(value, bincode::config::standard())) {
-        Some(Ok(bytes)) => Ok(bytes),
+    let config = bincode::config::standard();
+    match caught(|| bincode::serde::encode_into_writer(value, Onto(bytes), config)) {
+        Some(Ok(())) => Ok(()),
         Some(Err(error)) => Err(failed(error.to_string())),
         None => Err(failed("its Serialize panicked".to_owned())),
+    }
+}
+
+/// Appends.
+struct Onto<'a>(&'a mut Vec<u8>);
+
+impl bincode::enc::write::Writer for Onto<'_> {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> Result<(), bincode::error::EncodeError> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
     }
 }
 
@@ -60,15 +79,43 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, EncodeError> 
 pub fn encode_checked<T: Serialize + DeserializeOwned>(value: &T) -> Result<Vec<u8>, EncodeError> {
     let bytes = encode(value)?;
     if cfg!(debug_assertions) {
-        decode::<T>(&bytes).map_err(|error| {
-            let mut message = format!("it can't be read back: {}", error.message);
-            if !message.ends_with(NOT_SELF_DESCRIBING) {
-                message = format!("{message}; {NOT_SELF_DESCRIBING}");
-            }
-            EncodeError { type_name: error.type_name, message }
-        })?;
+        check_readable::<T>(&bytes)?;
     }
     Ok(bytes)
+}
+
+fn check_readable<T: DeserializeOwned>(bytes: &[u8]) -> Result<(), EncodeError> {
+    let Err(error) = decode::<T>(bytes) else { return Ok(()) };
+    let mut message = format!("it can't be read back: {}", error.message);
+    if !message.ends_with(NOT_SELF_DESCRIBING) {
+        message = format!("{message}; {NOT_SELF_DESCRIBING}");
+    }
+    Err(EncodeError { type_name: error.type_name, message })
+}
+
+/// Writes a message at the end of `bytes`, and returns what it takes along. Debug builds check it as
+/// [`encode_checked`] does, unless it takes something along, which can be read back only once.
+#[inline]
+pub(crate) fn encode_message<T: Serialize + DeserializeOwned>(
+    message: &T,
+    bytes: &mut Vec<u8>,
+) -> Result<Outgoing, EncodeError> {
+    let start = bytes.len();
+    let (encoded, outgoing) = attachments::collect(|| encode_onto(message, bytes));
+    encoded?;
+    if cfg!(debug_assertions) && outgoing.is_empty() {
+        check_readable::<T>(&bytes[start..])?;
+    }
+    Ok(outgoing)
+}
+
+/// Reads a message that [`encode_message`] wrote, as [`decode`] does.
+#[inline]
+pub(crate) fn decode_message<T: DeserializeOwned>(
+    bytes: &[u8],
+    incoming: Incoming,
+) -> Result<T, DecodeError> {
+    attachments::offer(incoming, || decode(bytes))
 }
 
 /// Reads a value from exactly these bytes.

@@ -18,7 +18,7 @@ use crate::link::frame::{self, Assembler, DEFAULT_MAX_FRAME, FrameTooLarge};
 use crate::link::poll::{Deadline, wait_until};
 use crate::ownership::descriptors::PrivateFd;
 use crate::ownership::generation::WrongProcess;
-use crate::ownership::give::{Give, Giver, private};
+use crate::ownership::give::{Give, Giver, How, private};
 
 /// Why a message couldn't be sent or received.
 #[derive(thiserror::Error)]
@@ -305,7 +305,7 @@ impl<Out, In> private::Sealed for Connection<Out, In> {}
 
 impl<Out, In> Give for Connection<Out, In> {
     fn list(&self, giver: &mut Giver<'_>) {
-        giver.add(&self.end.fd);
+        giver.add(&self.end.fd, How::Moved);
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use nix::fcntl::OFlag;
 
 use crate::ownership::descriptors::PrivateFd;
-use crate::ownership::give::{Give, Giver, private};
+use crate::ownership::give::{Give, Giver, How, private};
 use crate::sys;
 
 /// The reading end of a [`pipe`].
@@ -95,12 +95,12 @@ impl private::Sealed for PipeWriter {}
 
 impl Give for PipeReader {
     fn list(&self, giver: &mut Giver<'_>) {
-        giver.add(&self.fd);
+        giver.add(&self.fd, How::Moved);
     }
 }
 
 impl Give for PipeWriter {
     fn list(&self, giver: &mut Giver<'_>) {
-        giver.add(&self.fd);
+        giver.add(&self.fd, How::Moved);
     }
 }

@@ -174,6 +174,11 @@ impl PrivateFd {
         }
     }
 
+    /// The descriptor in the process that it belongs to, also while it is being given away.
+    pub(crate) fn at_home(&self) -> Option<BorrowedFd<'_>> {
+        self.is_home().then(|| self.fd.as_fd())
+    }
+
     /// The descriptor, for a user's eyes. In a process that it doesn't belong to, and once it has
     /// been given away, /dev/null stands behind it.
     pub(crate) fn expose(&self) -> BorrowedFd<'_> {

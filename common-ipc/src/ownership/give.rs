@@ -10,15 +10,33 @@ pub trait Give: private::Sealed {
     fn list(&self, giver: &mut Giver<'_>);
 }
 
-/// Collects what is given. Weak, so that in the child the last handle that is dropped closes the end.
+/// Collects what is given.
 #[doc(hidden)]
 #[derive(Debug)]
-pub struct Giver<'a>(pub(crate) &'a mut Vec<Weak<PrivateFd>>);
+pub struct Giver<'a>(pub(crate) &'a mut Vec<Given>);
+
+/// A descriptor that a child is to have. Weak, so that in the child the last handle that is dropped closes it.
+#[derive(Debug, Clone)]
+pub(crate) struct Given {
+    pub(crate) fd: Weak<PrivateFd>,
+    pub(crate) how: How,
+}
+
+/// What giving a descriptor to another process means for this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum How {
+    /// It belongs to one process: from then on to the other one.
+    Moved,
+    /// As `Moved`, and it is a control socket, by which the other end learns whose it is now.
+    MovedWithNotice,
+    /// Both have it.
+    Shared,
+}
 
 impl Giver<'_> {
-    pub(crate) fn add(&mut self, fd: &Arc<PrivateFd>) {
-        if !self.0.iter().any(|known| known.as_ptr() == Arc::as_ptr(fd)) {
-            self.0.push(Arc::downgrade(fd));
+    pub(crate) fn add(&mut self, fd: &Arc<PrivateFd>, how: How) {
+        if !self.0.iter().any(|known| known.fd.as_ptr() == Arc::as_ptr(fd)) {
+            self.0.push(Given { fd: Arc::downgrade(fd), how });
         }
     }
 }

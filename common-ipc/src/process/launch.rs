@@ -251,7 +251,7 @@ impl<'a> Launch<'a> {
         if handshake {
             self.wait_for_word(&child)?;
         }
-        ends.give_away();
+        ends.give_away(|| child.record().pidfd());
         Ok(child)
     }
 

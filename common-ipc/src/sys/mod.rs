@@ -14,6 +14,7 @@ pub(crate) mod fork;
 pub(crate) mod fork_rule;
 pub(crate) mod futex;
 pub(crate) mod generation;
+pub(crate) mod mapping;
 pub(crate) mod parent_death;
 pub(crate) mod pidfd;
 pub(crate) mod priority;

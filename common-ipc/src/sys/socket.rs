@@ -1,9 +1,11 @@
-//! One packet with at most one descriptor, without allocating.
+//! Packets with descriptors: with one at the most, without allocating, or with many.
 
 use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
+
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
 use super::{check, retry};
 
@@ -55,16 +57,58 @@ pub(crate) fn send(
     retry(|| check(sent())).map(drop)
 }
 
-/// Receives one packet without blocking.
+/// Receives one packet with at most one descriptor, without blocking.
 ///
 /// # Errors
 ///
 /// EMFILE if there is no room for the descriptor that comes with it: the packet can then be received
 /// later.
 pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received> {
-    // Looked at first, since a packet whose descriptor found no room would be lost.
-    let received = peek(socket, buffer)?;
-    // SAFETY: no buffer, so nothing is written; the packet, and its own hold on the descriptor, go.
+    let mut attached = None;
+    let mut control = [0; 8];
+    let (length, truncated) = peek(socket, buffer, &mut control, 1, |fd| attached = Some(fd))?;
+    if truncated && attached.is_none() {
+        // No room for a descriptor, as this will say; else it is one that may not be passed.
+        socket.try_clone_to_owned()?;
+    }
+    take(socket)?;
+    Ok(Received { length: length.min(buffer.len()), truncated, attached })
+}
+
+/// As many descriptors as the kernel takes along with one packet (SCM_MAX_FD).
+pub(crate) const FDS_MAX: usize = 253;
+/// Room for a control message with so many.
+type LargeControl = [u64; 16 + FDS_MAX / 2];
+
+/// Sends one packet with any number of descriptors up to [`FDS_MAX`], without blocking and without SIGPIPE.
+pub(crate) fn send_with(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let numbers: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+    let control = [ControlMessage::ScmRights(&numbers)];
+    let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+    let parts = [io::IoSlice::new(bytes)];
+    retry(|| Ok(sendmsg::<()>(socket.as_raw_fd(), &parts, &control, flags, None)?)).map(drop)
+}
+
+/// As [`receive`], with any number of descriptors.
+///
+/// # Errors
+///
+/// EMFILE if there is no room for all of them: the packet can then be received later.
+pub(crate) fn receive_with(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let mut attached = Vec::new();
+    let mut control: LargeControl = [0; 16 + FDS_MAX / 2];
+    let (length, truncated) = peek(socket, buffer, &mut control, FDS_MAX, |fd| attached.push(fd))?;
+    if truncated && length <= buffer.len() {
+        drop(attached);
+        return Err(io::Error::from_raw_os_error(libc::EMFILE));
+    }
+    take(socket)?;
+    Ok((length, attached))
+}
+
+/// Takes the packet that was looked at, and with it its own hold on the descriptors.
+fn take(socket: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: no buffer, so nothing is written.
     let taken = || unsafe {
         libc::syscall(
             libc::SYS_recvfrom,
@@ -76,27 +120,33 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<R
             0,
         )
     };
-    retry(|| check(taken()))?;
-    Ok(received)
+    retry(|| check(taken())).map(drop)
 }
 
-fn peek(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received> {
+/// Looks at the next packet, whose descriptors would be lost if there were no room for them: its length,
+/// and whether something was cut. `control` has room for the header and `most` descriptors.
+fn peek(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    control: &mut [u64],
+    most: usize,
+    mut each: impl FnMut(OwnedFd),
+) -> io::Result<(usize, bool)> {
     let mut vector = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
-    let mut control = Control([0; 64]);
     // SAFETY: msghdr is plain data for which all zeroes is a valid value.
     let mut message: libc::msghdr = unsafe { mem::zeroed() };
     message.msg_iov = &mut vector;
     message.msg_iovlen = 1;
-    message.msg_control = control.0.as_mut_ptr().cast();
-    // CMSG_LEN, not CMSG_SPACE, whose padding is room for a second descriptor that nobody would own.
+    message.msg_control = control.as_mut_ptr().cast();
+    // CMSG_LEN, not CMSG_SPACE, whose padding may be room for one more that nobody would own.
     // SAFETY: CMSG_LEN only computes.
-    message.msg_controllen = unsafe { libc::CMSG_LEN(size_of::<RawFd>() as u32) } as usize;
-    let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC | libc::MSG_PEEK;
+    message.msg_controllen = unsafe { libc::CMSG_LEN((most * size_of::<RawFd>()) as u32) } as usize;
+    assert!(message.msg_controllen <= size_of_val(control), "too little room for descriptors");
+    let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC | libc::MSG_PEEK | libc::MSG_TRUNC;
     // SAFETY: the message points to the buffer and to control, both writable and alive until after
     // the call, with their true lengths.
     let length =
         retry(|| check(unsafe { libc::recvmsg(socket.as_raw_fd(), &mut message, flags) } as libc::c_long))?;
-    let mut attached = None;
     // SAFETY: the kernel has set msg_controllen to what it wrote, and CMSG_FIRSTHDR gives a header
     // within that or null.
     let header = unsafe { libc::CMSG_FIRSTHDR(&message) };
@@ -104,21 +154,21 @@ fn peek(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received> {
         // SAFETY: not null, so within control, which is aligned for it.
         let (level, kind, length) =
             unsafe { ((*header).cmsg_level, (*header).cmsg_type, (*header).cmsg_len) };
-        // SAFETY: CMSG_LEN only computes.
-        let whole = length == unsafe { libc::CMSG_LEN(size_of::<RawFd>() as u32) } as usize;
-        if level == libc::SOL_SOCKET && kind == libc::SCM_RIGHTS && whole {
-            // SAFETY: the message has one descriptor, which the kernel has just made for us.
-            attached = Some(unsafe {
-                OwnedFd::from_raw_fd(libc::CMSG_DATA(header).cast::<RawFd>().read_unaligned())
-            });
+        if level == libc::SOL_SOCKET && kind == libc::SCM_RIGHTS {
+            // SAFETY: CMSG_LEN only computes.
+            let payload = length.saturating_sub(unsafe { libc::CMSG_LEN(0) } as usize);
+            for index in 0..payload / size_of::<RawFd>() {
+                // SAFETY: the message has so many descriptors, by the kernel's own count, all of which
+                // it has just made for us.
+                each(unsafe {
+                    let place = libc::CMSG_DATA(header).cast::<RawFd>().add(index);
+                    OwnedFd::from_raw_fd(place.read_unaligned())
+                });
+            }
         }
     }
-    if message.msg_flags & libc::MSG_CTRUNC != 0 && attached.is_none() {
-        // No room for a descriptor, as this will say; else it is one that may not be passed.
-        socket.try_clone_to_owned()?;
-    }
     let truncated = message.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0;
-    Ok(Received { length: length as usize, truncated, attached })
+    Ok((length as usize, truncated))
 }
 
 /// Whether the other end, by which nobody sends anything, is gone.

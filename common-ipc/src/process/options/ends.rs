@@ -3,29 +3,42 @@
 use std::sync::Arc;
 
 use super::{LaunchOptions, Stdio};
+use crate::link::control;
 use crate::ownership::descriptors::PrivateFd;
 use crate::ownership::generation::WrongProcess;
+use crate::ownership::give::How;
 
-/// They are this process's, and those that are given are claimed: no other start gives them as well.
+/// They are this process's, and those that move are claimed: no other start gives them as well.
 /// Dropping it, after a start that failed, makes them what they were.
 pub(crate) struct Ends {
-    given: Vec<Arc<PrivateFd>>,
-    streams: Vec<Arc<PrivateFd>>,
+    moved: Vec<Arc<PrivateFd>>,
+    /// Those of `moved` whose other ends are to know whose they are.
+    noticed: Vec<Arc<PrivateFd>>,
+    /// What both have afterwards.
+    shared: Vec<Arc<PrivateFd>>,
 }
 
 impl Ends {
     pub(crate) fn claim(options: &LaunchOptions) -> Result<Ends, WrongProcess> {
-        let mut ends = Ends { given: Vec::new(), streams: Vec::new() };
-        for end in &options.given {
+        let mut ends = Ends { moved: Vec::new(), noticed: Vec::new(), shared: Vec::new() };
+        for given in &options.given {
             // Dropped since: there is nobody in the child who could use it.
-            let Some(end) = end.upgrade() else { continue };
-            end.claim()?;
-            ends.given.push(end);
+            let Some(fd) = given.fd.upgrade() else { continue };
+            if given.how == How::Shared {
+                fd.get()?;
+                ends.shared.push(fd);
+                continue;
+            }
+            fd.claim()?;
+            if given.how == How::MovedWithNotice {
+                ends.noticed.push(Arc::clone(&fd));
+            }
+            ends.moved.push(fd);
         }
         for end in options.stream_pipes() {
-            if !ends.given.iter().any(|given| Arc::ptr_eq(given, end)) {
+            if !ends.moved.iter().any(|moved| Arc::ptr_eq(moved, end)) {
                 end.get()?;
-                ends.streams.push(Arc::clone(end));
+                ends.shared.push(Arc::clone(end));
             }
         }
         Ok(ends)
@@ -34,12 +47,17 @@ impl Ends {
     /// All of them.
     #[inline]
     pub(crate) fn for_child(&self) -> [&[Arc<PrivateFd>]; 2] {
-        [&self.given, &self.streams]
+        [&self.moved, &self.shared]
     }
 
-    /// In the parent, once the child has them.
-    pub(crate) fn give_away(mut self) {
-        for end in std::mem::take(&mut self.given) {
+    /// In the parent, once the child has them. `child` is asked for its pidfd, unless it was collected.
+    pub(crate) fn give_away(mut self, child: impl FnOnce() -> Option<Arc<PrivateFd>>) {
+        if !self.noticed.is_empty() {
+            if let Some(child) = child() {
+                self.noticed.iter().for_each(|end| control::tell_owner(end, &child));
+            }
+        }
+        for end in std::mem::take(&mut self.moved) {
             end.give_away();
         }
     }
@@ -47,14 +65,15 @@ impl Ends {
 
 impl Drop for Ends {
     fn drop(&mut self) {
-        self.given.iter().for_each(|end| end.unclaim());
+        self.moved.iter().for_each(|end| end.unclaim());
     }
 }
 
 impl LaunchOptions {
     /// In the child, once they are its standard streams: the pipes that it doesn't need twice.
     pub(crate) fn drop_stream_pipes(&self) {
-        let given = |end: &Arc<PrivateFd>| self.given.iter().any(|given| given.as_ptr() == Arc::as_ptr(end));
+        let given =
+            |end: &Arc<PrivateFd>| self.given.iter().any(|given| given.fd.as_ptr() == Arc::as_ptr(end));
         self.stream_pipes().filter(|end| !given(end)).for_each(|end| end.give_away());
     }
 

@@ -7,7 +7,6 @@ mod values;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
-use std::sync::Weak;
 use std::time::Duration;
 
 pub(crate) use ends::Ends;
@@ -15,8 +14,7 @@ pub use prepare::OptionError;
 pub(crate) use prepare::{Identity, Prepared};
 pub use values::{ParentDeath, ProcessGroup, Resource, Sigint, Stdio};
 
-use crate::ownership::descriptors::PrivateFd;
-use crate::ownership::give::{Give, Giver};
+use crate::ownership::give::{Give, Given, Giver};
 use crate::process::fork_rule::ForkRule;
 
 /// How a child is set up before its body runs. The same for every kind of child in this family of
@@ -71,7 +69,7 @@ pub struct LaunchOptions {
     pub(crate) no_new_privs: bool,
     pub(crate) ready_timeout: Option<Duration>,
     pub(crate) max_output: Option<usize>,
-    pub(crate) given: Vec<Weak<PrivateFd>>,
+    pub(crate) given: Vec<Given>,
     pub(crate) fork_rule: Option<ForkRule>,
 }
 
@@ -241,14 +239,16 @@ impl LaunchOptions {
         self
     }
 
-    /// Gives an end of a connection or of a pipe to the child: there, and no longer here, it can be
-    /// used by the closure that captured it, or by the object that holds it.
+    /// Gives something to the child that has descriptors of the library's: there it can be used by the
+    /// closure that captured it, or by the object that holds it. Descriptors that aren't given to a
+    /// child don't exist in it: their use there is [`WrongProcess`](crate::process::WrongProcess).
     ///
-    /// Library descriptors that aren't given to a child don't exist in it: their use there is
-    /// [`WrongProcess`](crate::process::WrongProcess). The end moves at the first successful
-    /// start; a second start with the same options is
-    /// [`StartError::GivenTwice`](crate::process::StartError::GivenTwice). The options don't keep it
-    /// open: in the child the last handle that is dropped closes it.
+    /// An end of a connection or of a pipe moves: at the first successful start it becomes the child's,
+    /// and is of no more use here; a second start with the same options is
+    /// [`StartError::GivenTwice`](crate::process::StartError::GivenTwice). What processes share - queues,
+    /// events, semaphores, memory - both have afterwards, and any number of children can be given it.
+    ///
+    /// The options keep nothing open: in the child the last handle that is dropped closes it.
     pub fn give(mut self, end: &impl Give) -> Self {
         end.list(&mut Giver(&mut self.given));
         self
