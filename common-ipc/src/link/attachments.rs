@@ -12,12 +12,13 @@ use crate::link::bytes::Bytes;
 use crate::ownership::descriptors::PrivateFd;
 use crate::ownership::give::How;
 
-/// So many descriptors a message may carry: what the kernel takes at once (SCM_MAX_FD).
-pub(crate) const FDS_MAX: usize = 253;
+/// So many descriptors a message may carry: what the kernel takes at once.
+pub(crate) use crate::sys::socket::FDS_MAX;
 /// So many byte strings travel beside a message; more go into its bytes.
 pub(crate) const BUFFERS_MAX: usize = 64;
 
-/// What an encoded message takes along.
+/// What an encoded message takes along, if anything: most take nothing, and none of their ways is longer
+/// for what others need.
 #[derive(Debug, Default)]
 pub(crate) struct Outgoing {
     pub(crate) fds: Vec<(Arc<PrivateFd>, How)>,
@@ -29,18 +30,6 @@ pub(crate) struct Outgoing {
 pub(crate) struct Incoming {
     pub(crate) fds: Vec<Option<PrivateFd>>,
     pub(crate) buffers: Vec<Option<Bytes>>,
-}
-
-impl Outgoing {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.fds.is_empty() && self.buffers.is_empty()
-    }
-}
-
-impl Incoming {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.fds.is_empty() && self.buffers.is_empty()
-    }
 }
 
 /// Cheap to ask: most messages take nothing along.
@@ -60,33 +49,32 @@ thread_local! {
 /// Runs `encode`, which doesn't panic, and returns what its values want to take along. A value's `Serialize`
 /// may itself send a message: each has a list of its own.
 #[inline]
-pub(crate) fn collect<R>(encode: impl FnOnce() -> R) -> (R, Outgoing) {
+pub(crate) fn collect<R>(encode: impl FnOnce() -> R) -> (R, Option<Box<Outgoing>>) {
     let before = COLLECTING.replace(Collecting::Nothing);
     if before == Collecting::Something {
         return collect_within(encode);
     }
     let result = encode();
-    let outgoing = match COLLECTING.replace(before) {
-        Collecting::Something => OUTGOING.take(),
-        _ => Outgoing::default(),
-    };
-    (result, outgoing)
+    let collected = COLLECTING.replace(before) == Collecting::Something;
+    (result, collected.then(take_outgoing))
 }
 
 #[cold]
-fn collect_within<R>(encode: impl FnOnce() -> R) -> (R, Outgoing) {
+fn take_outgoing() -> Box<Outgoing> {
+    Box::new(OUTGOING.take())
+}
+
+#[cold]
+fn collect_within<R>(encode: impl FnOnce() -> R) -> (R, Option<Box<Outgoing>>) {
     let outer = OUTGOING.take();
     let result = encode();
-    COLLECTING.set(Collecting::Something);
-    (result, OUTGOING.replace(outer))
+    let collected = COLLECTING.replace(Collecting::Something) == Collecting::Something;
+    let inner = OUTGOING.replace(outer);
+    (result, collected.then(|| Box::new(inner)))
 }
 
 /// Runs `decode`, which doesn't panic, with what came along; whatever it doesn't take is dropped.
-#[inline]
 pub(crate) fn offer<R>(incoming: Incoming, decode: impl FnOnce() -> R) -> R {
-    if incoming.is_empty() {
-        return decode();
-    }
     let outer = INCOMING.replace(incoming);
     let result = decode();
     drop(INCOMING.replace(outer));

@@ -11,6 +11,10 @@ use serde::de::DeserializeOwned;
 use crate::link::attachments::{self, Incoming, Outgoing};
 use crate::link::guard::Guarded;
 
+/// Integers have the size of their types: encoding and decoding them costs next to nothing.
+const CONFIG: bincode::config::Configuration<bincode::config::LittleEndian, bincode::config::Fixint> =
+    bincode::config::standard().with_fixed_int_encoding();
+
 const NOT_SELF_DESCRIBING: &str = "untagged or internally tagged enums, flatten and \
     skip_serializing_if don't work with a format that isn't self-describing";
 
@@ -51,8 +55,7 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, EncodeError> 
 
 fn encode_onto<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) -> Result<(), EncodeError> {
     let failed = |message: String| EncodeError { type_name: std::any::type_name::<T>(), message };
-    let config = bincode::config::standard();
-    match caught(|| bincode::serde::encode_into_writer(value, Onto(bytes), config)) {
+    match caught(|| bincode::serde::encode_into_writer(value, Onto(bytes), CONFIG)) {
         Some(Ok(())) => Ok(()),
         Some(Err(error)) => Err(failed(error.to_string())),
         None => Err(failed("its Serialize panicked".to_owned())),
@@ -99,11 +102,11 @@ fn check_readable<T: DeserializeOwned>(bytes: &[u8]) -> Result<(), EncodeError> 
 pub(crate) fn encode_message<T: Serialize + DeserializeOwned>(
     message: &T,
     bytes: &mut Vec<u8>,
-) -> Result<Outgoing, EncodeError> {
+) -> Result<Option<Box<Outgoing>>, EncodeError> {
     let start = bytes.len();
     let (encoded, outgoing) = attachments::collect(|| encode_onto(message, bytes));
     encoded?;
-    if cfg!(debug_assertions) && outgoing.is_empty() {
+    if cfg!(debug_assertions) && outgoing.is_none() {
         check_readable::<T>(&bytes[start..])?;
     }
     Ok(outgoing)
@@ -113,9 +116,12 @@ pub(crate) fn encode_message<T: Serialize + DeserializeOwned>(
 #[inline]
 pub(crate) fn decode_message<T: DeserializeOwned>(
     bytes: &[u8],
-    incoming: Incoming,
+    incoming: Option<Incoming>,
 ) -> Result<T, DecodeError> {
-    attachments::offer(incoming, || decode(bytes))
+    match incoming {
+        None => decode(bytes),
+        Some(incoming) => attachments::offer(incoming, || decode(bytes)),
+    }
 }
 
 /// Reads a value from exactly these bytes.
@@ -147,7 +153,7 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
 fn read_guarded<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), bincode::error::DecodeError> {
     let elements_left = Guarded::<()>::budget(bytes);
     let seed = Guarded::new(std::marker::PhantomData::<T>, &elements_left);
-    bincode::serde::seed_decode_from_slice(seed, bytes, bincode::config::standard())
+    bincode::serde::seed_decode_from_slice(seed, bytes, CONFIG)
 }
 
 /// Runs code of the value's type. A panic in it is an error; so that its payload can't panic again,

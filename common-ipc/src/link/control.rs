@@ -1,32 +1,43 @@
 //! What the two ends of a connection say to each other beside their messages, over a socket pair.
 //!
+//! - *Ring*: look into the shared memory.
 //! - *Owner*, with a pidfd: the process that the end belongs to now. Its death is the end's, also while
 //!   a copy of the socket is left in some other process.
 //! - *Moving*: the end is on its way to another process. The death of the one that it left means nothing.
 //! - *Descriptors*, with a number: they belong to the frame that has this number, and come before it.
 //!
-//! The end of the stream is the end of the connection. Packets are input from another process: unknown
-//! ones are ignored and their descriptors closed, and so many are taken in at a time, and kept.
+//! The end of the stream is the end of the connection. A socket, and not an eventfd, rings the bell: whether an
+//! eventfd blocks is for whoever has a copy of it to change, at any time; a packet is sent and received
+//! without blocking, whatever the other side did.
+//!
+//! Packets are input from another process: unknown ones are ignored and their descriptors closed, so many are
+//! taken in at a time, and so many descriptors are kept.
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::Arc;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{AddressFamily, Shutdown, SockFlag, SockType, shutdown, socketpair};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, recv, send, shutdown, socketpair,
+};
 
+use crate::link::attachments::FDS_MAX;
+use crate::link::error::LinkError;
 use crate::ownership::descriptors::{PrivateFd, above_stderr, registry};
 use crate::sys;
 
+const RING: u8 = 0;
 const OWNER: u8 = 1;
 const MOVING: u8 = 2;
 const DESCRIPTORS: u8 = 3;
 
 /// So many packets are taken in at a time: a flood of them mustn't hold up who listens.
 const PACKETS_AT_ONCE: usize = 64;
-/// While so many descriptors, or sets of them, wait for their frames, no more are taken in.
-const WAITING_MAX: usize = 253;
+/// So many descriptors, or sets of them, wait for their frames. Each comes right before its frame, so that an
+/// honest side has a few there at the most.
+const WAITING_MAX: usize = 2 * FDS_MAX;
 
 /// A pair of control sockets. Neither blocks.
 pub(crate) fn pair() -> io::Result<(PrivateFd, PrivateFd)> {
@@ -34,11 +45,25 @@ pub(crate) fn pair() -> io::Result<(PrivateFd, PrivateFd)> {
     PrivateFd::pair(|| Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?))
 }
 
+/// Rings the other end's bell. It fails when the other end is gone, or has so much to hear that it listens.
+#[inline]
+pub(crate) fn ring(socket: BorrowedFd<'_>) {
+    let _ = send(socket.as_raw_fd(), &[RING], MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL);
+}
+
 /// Tells the other end whose this one is. Nothing can be done about a failure: without it the other end
 /// still sees the socket close.
 pub(crate) fn tell_owner(socket: &PrivateFd, owner: &PrivateFd) {
     if let (Some(socket), Some(pidfd)) = (socket.at_home(), owner.at_home()) {
         let _ = sys::socket::send(socket, [&[OWNER], &[]], Some(pidfd));
+    }
+}
+
+/// Tells the other end that this one belongs to this process. Without a descriptor to spare it still
+/// sees the socket close.
+pub(crate) fn tell_owner_is_here(socket: &PrivateFd) {
+    if let Ok(pidfd) = own_pidfd() {
+        tell_owner(socket, &pidfd);
     }
 }
 
@@ -62,7 +87,6 @@ pub(crate) fn send_descriptors(
 
 /// Ends the connection, whoever else has a copy of the socket.
 pub(crate) fn close(socket: BorrowedFd<'_>) {
-    use std::os::fd::AsRawFd;
     // It may have been closed by the other side before.
     let _ = shutdown(socket.as_raw_fd(), Shutdown::Both);
 }
@@ -72,43 +96,59 @@ pub(crate) fn close(socket: BorrowedFd<'_>) {
 pub(crate) struct Peer {
     /// Its pidfd.
     pub(crate) owner: Option<Arc<PrivateFd>>,
-    gone: bool,
-    /// Packets wait that can't be taken in now.
-    clogged: bool,
+    /// The other end is gone for good. Everything that it sent is in the ring by then.
+    pub(crate) gone: bool,
     waiting: VecDeque<(u32, Vec<PrivateFd>)>,
 }
 
 impl Peer {
-    /// Whether the other end is gone for good. Everything that it sent is in the ring by then.
-    pub(crate) fn is_gone(&mut self, socket: BorrowedFd<'_>) -> io::Result<bool> {
-        if !self.gone {
-            self.listen(socket)?;
-        }
-        if let (false, Some(owner)) = (self.gone, &self.owner) {
-            if is_readable(owner.get().map_err(io::Error::other)?)? {
-                // Before it died it may have said that the end has left it.
-                self.listen(socket)?;
-                if let Some(owner) = &self.owner {
-                    self.gone |= is_readable(owner.get().map_err(io::Error::other)?)?;
-                }
+    /// Takes in what the other end has said, and looks whether its process lives. Only whoever receives does
+    /// that: it takes the ring of the bell away from anybody else who waits for it.
+    ///
+    /// # Errors
+    ///
+    /// More descriptors than any honest end sends; no room for descriptors, which isn't the end of them.
+    pub(crate) fn listen(&mut self, socket: BorrowedFd<'_>) -> Result<(), LinkError> {
+        for _ in 0..PACKETS_AT_ONCE {
+            if self.gone || !self.take_packet(socket)? {
+                break;
             }
         }
-        Ok(self.gone)
+        if let (false, Some(owner)) = (self.gone, &self.owner) {
+            // In this order: before it died it may have said that the end has left it.
+            self.gone = is_readable(owner.get()?)?;
+        }
+        Ok(())
     }
 
-    /// What a wait for news of the other end polls on the control socket. Its end is reported in any case.
-    pub(crate) fn interest(&self) -> PollFlags {
-        if self.clogged { PollFlags::empty() } else { PollFlags::POLLIN }
+    /// For those who don't receive: whether the socket is closed, and whether the process behind it has ended,
+    /// which may mean nothing if the end has left that.
+    pub(crate) fn look(&mut self, socket: BorrowedFd<'_>) -> Result<(bool, bool), LinkError> {
+        // One that was said to another process, of which this one is a copy.
+        self.owner = self.owner.take().filter(|owner| owner.get().is_ok());
+        let owner = self.owner.as_ref().and_then(|owner| owner.get().ok());
+        let mut fds = [
+            PollFd::new(socket, PollFlags::empty()),
+            PollFd::new(owner.unwrap_or(socket), PollFlags::POLLIN),
+        ];
+        sys::retry(|| Ok(poll(&mut fds, PollTimeout::ZERO)?))?;
+        let [closed, ended] = [0, 1].map(|index: usize| fds[index].any().unwrap_or(true));
+        self.gone |= closed;
+        Ok((self.gone, ended && owner.is_some()))
     }
 
     /// The descriptors of the frame with this number, of which there are `count`. `None`: they aren't
     /// there, nor will they come.
+    ///
+    /// # Errors
+    ///
+    /// As for [`listen`](Peer::listen).
     pub(crate) fn descriptors(
         &mut self,
         socket: BorrowedFd<'_>,
         number: u32,
         count: usize,
-    ) -> io::Result<Option<Vec<PrivateFd>>> {
+    ) -> Result<Option<Vec<PrivateFd>>, LinkError> {
         loop {
             while let Some((known, fds)) = self.waiting.pop_front() {
                 if known == number {
@@ -116,64 +156,38 @@ impl Peer {
                 }
                 // Of a frame whose sender gave it up.
             }
-            match self.take_packet(socket) {
-                Ok(true) => {}
-                Ok(false) => return Ok(None),
-                Err(error) => return Err(error),
+            if self.gone || !self.take_packet(socket)? {
+                return Ok(None);
             }
         }
-    }
-
-    fn listen(&mut self, socket: BorrowedFd<'_>) -> io::Result<()> {
-        self.clogged = false;
-        for _ in 0..PACKETS_AT_ONCE {
-            let descriptors: usize = self.waiting.iter().map(|(_, fds)| fds.len().max(1)).sum();
-            if descriptors >= WAITING_MAX {
-                self.clogged = true;
-                return self.look_for_the_end(socket);
-            }
-            match self.take_packet(socket) {
-                Ok(true) => {}
-                Ok(false) => return Ok(()),
-                // No room for descriptors: whoever wants them is told, not whoever asks for a death.
-                Err(error) if is_out_of_descriptors(&error) => {
-                    self.clogged = true;
-                    return self.look_for_the_end(socket);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    /// Behind packets that can't be taken in now.
-    fn look_for_the_end(&mut self, socket: BorrowedFd<'_>) -> io::Result<()> {
-        let mut fds = [PollFd::new(socket, PollFlags::empty())];
-        poll(&mut fds, PollTimeout::ZERO)?;
-        self.gone |= fds[0].any().unwrap_or(false);
-        Ok(())
     }
 
     /// Takes in one packet; false if there is none.
-    fn take_packet(&mut self, socket: BorrowedFd<'_>) -> io::Result<bool> {
+    fn take_packet(&mut self, socket: BorrowedFd<'_>) -> Result<bool, LinkError> {
         let mut packet = [0; 8];
+        let quickly = MsgFlags::MSG_DONTWAIT;
+        // A ring has no descriptors, for which room would have to be made.
+        let length = match recv(socket.as_raw_fd(), &mut packet, quickly | MsgFlags::MSG_PEEK) {
+            Ok(1) if packet[0] == RING => {
+                return Ok(sys::retry(|| Ok(recv(socket.as_raw_fd(), &mut packet, quickly)?)).is_ok());
+            }
+            Ok(length) => length,
+            Err(nix::Error::EAGAIN) => return Ok(false),
+            Err(nix::Error::EINTR) => return Ok(true),
+            Err(nix::Error::ECONNRESET) => 0,
+            Err(errno) => return Err(errno.into()),
+        };
+        if length == 0 {
+            self.gone = true;
+            return Ok(false);
+        }
         let (length, fds) = {
             let mut registry = registry();
-            match sys::socket::receive_with(socket, &mut packet) {
-                Ok((length, fds)) => {
-                    let fds = fds.into_iter().map(|fd| Ok(registry.list(above_stderr(fd)?)));
-                    (length, fds.collect::<io::Result<Vec<_>>>()?)
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => (0, Vec::new()),
-                Err(error) => return Err(error),
-            }
+            let (length, fds) = sys::socket::receive_with(socket, &mut packet)?;
+            let fds = fds.into_iter().map(|fd| Ok(registry.list(above_stderr(fd)?)));
+            (length, fds.collect::<io::Result<Vec<_>>>()?)
         };
         match (length, packet[0], fds) {
-            (0, ..) => {
-                self.gone = true;
-                return Ok(false);
-            }
             (1, OWNER, fds) => {
                 let owner = fds.into_iter().next().filter(|fd| {
                     // Anything else would never be readable, or always.
@@ -185,6 +199,10 @@ impl Peer {
             (5, DESCRIPTORS, fds) => {
                 let number = u32::from_le_bytes([packet[1], packet[2], packet[3], packet[4]]);
                 self.waiting.push_back((number, fds));
+                let waiting: usize = self.waiting.iter().map(|(_, fds)| fds.len().max(1)).sum();
+                if waiting > WAITING_MAX {
+                    return Err(LinkError::Garbled("descriptors that belong to no message"));
+                }
             }
             _ => {}
         }
@@ -194,16 +212,11 @@ impl Peer {
 
 fn is_readable(fd: BorrowedFd<'_>) -> io::Result<bool> {
     let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
-    poll(&mut fds, PollTimeout::ZERO)?;
+    sys::retry(|| Ok(poll(&mut fds, PollTimeout::ZERO)?))?;
     Ok(fds[0].any().unwrap_or(false))
 }
 
-fn is_out_of_descriptors(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
-}
-
-/// A descriptor of this process itself, to tell the other ends whose this one is.
-pub(crate) fn own_pidfd() -> io::Result<PrivateFd> {
+fn own_pidfd() -> io::Result<PrivateFd> {
     PrivateFd::new(|| sys::pidfd::open(std::process::id() as i32))
 }
 
@@ -225,16 +238,18 @@ mod tests {
         let (one, other) = pair().unwrap();
         let mut peer = Peer::default();
         tell_owner(&other, &PrivateFd::new(|| Ok(null().into())).unwrap());
-        assert!(!peer.is_gone(fd(&one)).unwrap());
-        assert!(peer.owner.is_none());
-        tell_owner(&other, &own_pidfd().unwrap());
-        assert!(!peer.is_gone(fd(&one)).unwrap());
-        assert!(peer.owner.is_some());
+        peer.listen(fd(&one)).unwrap();
+        assert!(peer.owner.is_none() && !peer.gone);
+        tell_owner_is_here(&other);
+        peer.listen(fd(&one)).unwrap();
+        assert!(peer.owner.is_some() && !peer.gone);
         tell_moving(&other).unwrap();
-        assert!(!peer.is_gone(fd(&one)).unwrap());
-        assert!(peer.owner.is_none());
+        peer.listen(fd(&one)).unwrap();
+        assert!(peer.owner.is_none() && !peer.gone);
         close(fd(&other));
-        assert!(peer.is_gone(fd(&one)).unwrap());
+        assert_eq!(Peer::default().look(fd(&one)).unwrap(), (true, false));
+        peer.listen(fd(&one)).unwrap();
+        assert!(peer.gone);
     }
 
     #[test]
@@ -244,6 +259,7 @@ mod tests {
         let null = null();
         for number in 1..=3 {
             send_descriptors(fd(&other), number, &vec![null.as_fd(); number as usize]).unwrap();
+            ring(fd(&other));
         }
         assert_eq!(peer.descriptors(fd(&one), 2, 2).unwrap().unwrap().len(), 2);
         // Not as many as the frame says, and none at all.
@@ -252,19 +268,15 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_is_left_in_the_socket() {
+    fn a_flood_of_descriptors_is_an_error() {
         let (one, other) = pair().unwrap();
         let mut peer = Peer::default();
         let null = null();
-        let many = vec![null.as_fd(); 200];
+        let many = vec![null.as_fd(); FDS_MAX];
         for number in 0..3 {
             send_descriptors(fd(&other), number, &many).unwrap();
         }
-        assert!(!peer.is_gone(fd(&one)).unwrap());
-        assert!(peer.clogged && peer.waiting.len() == 2);
-        drop(other);
-        assert!(peer.is_gone(fd(&one)).unwrap());
-        assert_eq!(peer.descriptors(fd(&one), 2, 200).unwrap().unwrap().len(), 200);
+        assert!(matches!(peer.listen(fd(&one)), Err(LinkError::Garbled(_))));
     }
 
     #[test]
@@ -274,7 +286,7 @@ mod tests {
         for packet in [&[9u8][..], &[OWNER, 1], &[0; 3], &[7; 5000]] {
             sys::socket::send(fd(&other), [packet, &[]], None).unwrap();
         }
-        assert!(!peer.is_gone(fd(&one)).unwrap());
-        assert!(peer.waiting.is_empty() && peer.owner.is_none());
+        peer.listen(fd(&one)).unwrap();
+        assert!(!peer.gone && peer.waiting.is_empty() && peer.owner.is_none());
     }
 }

@@ -1,23 +1,25 @@
-//! Frames: a byte stream cut into messages.
+//! Frames: what a message is on its way through a ring.
 //!
-//! A frame is its payload's length in four bytes, the least significant first, then the payload.
-//! The length is believed only up to a cap, and memory is taken as bytes arrive, so a peer that
-//! announces much and sends little costs little.
+//! A short message that takes nothing along is one chunk: its bytes, nothing else. Any other frame begins
+//! with a table that says what belongs to it, so that the receiver knows how much is to come, and whether it
+//! may, before it takes memory for it: the encoded message, then each byte string beside it, cut into chunks
+//! anywhere. Memory is taken as bytes arrive, so a peer that announces much and sends little costs little.
 
-/// The longest payload unless a link is told otherwise: 64 MiB.
+use crate::link::attachments::{BUFFERS_MAX, FDS_MAX};
+use crate::link::bytes::Bytes;
+use crate::link::ring::{Chunk, Consumer, END, Garbled, Mem};
+
+/// The longest frame unless a link is told otherwise: 64 MiB.
 pub const DEFAULT_MAX_FRAME: usize = 64 << 20;
 
-/// How many bytes the header has.
-pub const HEADER: usize = 4;
+/// So much memory is taken for a part of a frame before any byte of it has arrived, at the most.
+const AHEAD: usize = 1 << 20;
 
-/// So much is reserved ahead of what has arrived, at the most.
-const STEP: usize = 64 << 10;
-
-/// A frame that can't be.
+/// A message that is too long.
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a frame of {length} bytes, where at most {max} are allowed")]
 pub struct FrameTooLarge {
-    /// The length it has, or says it has.
+    /// The length it has, or says it has, in bytes.
     pub length: usize,
     /// The cap.
     pub max: usize,
@@ -25,160 +27,176 @@ pub struct FrameTooLarge {
 
 crate::error::debug_is_display!(FrameTooLarge);
 
-/// The header of a payload of `length` bytes.
-///
-/// # Errors
-///
-/// A length above `max`, or above what four bytes can say.
-pub fn header(length: usize, max: usize) -> Result<[u8; HEADER], FrameTooLarge> {
-    match u32::try_from(length) {
-        Ok(short) if length <= max => Ok(short.to_le_bytes()),
-        _ => Err(FrameTooLarge { length, max }),
+/// Why a frame isn't one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unframed {
+    TooLarge(FrameTooLarge),
+    Garbled(Garbled),
+}
+
+impl From<Garbled> for Unframed {
+    fn from(garbled: Garbled) -> Unframed {
+        Unframed::Garbled(garbled)
     }
 }
 
-/// Puts one frame after the other together from bytes that arrive in pieces of any size.
-///
-/// ```
-/// use common_ipc::link::frame::{Assembler, header};
-///
-/// let mut assembler = Assembler::new(1024);
-/// for byte in header(2, 1024)?.into_iter().chain(*b"hi") {
-///     assembler.space()[0] = byte;
-///     assembler.filled(1)?;
-/// }
-/// assert_eq!(assembler.take(), Some(b"hi".to_vec()));
-/// # Ok::<(), common_ipc::link::frame::FrameTooLarge>(())
-/// ```
+/// What a frame consists of.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Table {
+    /// The descriptors sent beside the ring have the same number, if there are any.
+    pub(crate) number: u32,
+    pub(crate) descriptors: usize,
+    /// How long the encoded message is.
+    pub(crate) head: usize,
+    /// How long each byte string beside it is.
+    pub(crate) buffers: Vec<usize>,
+}
+
+impl Table {
+    /// The bytes of a table without buffers; each of those has four more.
+    const FIXED: usize = 12;
+
+    /// How long it and all that belongs to it is.
+    pub(crate) fn frame_length(&self) -> usize {
+        self.buffers.iter().fold(self.head, |sum, length| sum.saturating_add(*length))
+    }
+
+    /// Writes it. All lengths are below the cap of four bytes, and the numbers within their bounds.
+    pub(crate) fn write(&self, to: &mut Vec<u8>) {
+        to.extend(self.number.to_le_bytes());
+        to.extend((self.head as u32).to_le_bytes());
+        to.extend((self.descriptors as u16).to_le_bytes());
+        to.extend((self.buffers.len() as u16).to_le_bytes());
+        for length in &self.buffers {
+            to.extend((*length as u32).to_le_bytes());
+        }
+    }
+
+    /// Reads it from the beginning of a frame's first chunk.
+    fn take<M: Mem>(mem: M, consumer: &Consumer, chunk: &mut Chunk, max: usize) -> Result<Table, Unframed> {
+        let mut bytes = Vec::with_capacity(Table::FIXED + 4 * BUFFERS_MAX);
+        consumer.take(mem, chunk, Table::FIXED, &mut bytes);
+        let short = |at: usize| Some(usize::from(u16::from_le_bytes([*bytes.get(at)?, *bytes.get(at + 1)?])));
+        let (Some(descriptors), Some(buffers)) = (short(8), short(10)) else {
+            return Err(Garbled("a frame's table is cut").into());
+        };
+        if descriptors > FDS_MAX || buffers > BUFFERS_MAX {
+            return Err(Garbled("a frame's table has too many entries").into());
+        }
+        if consumer.take(mem, chunk, 4 * buffers, &mut bytes) < 4 * buffers {
+            return Err(Garbled("a frame's table is cut").into());
+        }
+        let mut words = bytes.chunks_exact(4).map(|word| {
+            // Always four: chunks_exact sees to it.
+            word.try_into().map_or(0, u32::from_le_bytes)
+        });
+        let (number, head) = (words.next().unwrap_or(0), words.next().unwrap_or(0) as usize);
+        let buffers = words.skip(1).map(|length| length as usize).collect();
+        let table = Table { number, descriptors, head, buffers };
+        let length = table.frame_length();
+        if length > max {
+            return Err(Unframed::TooLarge(FrameTooLarge { length, max }));
+        }
+        Ok(table)
+    }
+}
+
+/// A whole frame.
+#[derive(Debug, PartialEq, Eq, Default)]
+pub(crate) struct Frame {
+    pub(crate) head: Vec<u8>,
+    pub(crate) beside: Option<Box<Beside>>,
+}
+
+/// What came along with a message's bytes.
+#[derive(Debug, PartialEq, Eq, Default)]
+pub(crate) struct Beside {
+    pub(crate) buffers: Vec<Bytes>,
+    pub(crate) number: u32,
+    /// How many descriptors are to be had under that number.
+    pub(crate) descriptors: usize,
+}
+
+/// A frame that has begun.
 #[derive(Debug)]
-pub struct Assembler {
-    max: usize,
-    header: [u8; HEADER],
-    header_filled: usize,
-    payload: Vec<u8>,
-    payload_filled: usize,
+pub(crate) struct Assembly {
+    table: Table,
+    head: Vec<u8>,
+    buffers: Vec<Vec<u8>>,
+    arrived: usize,
 }
 
-impl Assembler {
-    /// For payloads of up to `max` bytes.
-    #[must_use]
-    pub fn new(max: usize) -> Assembler {
-        Assembler { max, header: [0; HEADER], header_filled: 0, payload: Vec::new(), payload_filled: 0 }
+impl Assembly {
+    /// Begins with a frame's first chunk, one with a table.
+    pub(crate) fn begin<M: Mem>(
+        mem: M,
+        consumer: &Consumer,
+        chunk: &mut Chunk,
+        max: usize,
+    ) -> Result<Assembly, Unframed> {
+        let table = Table::take(mem, consumer, chunk, max)?;
+        Ok(Assembly { table, head: Vec::new(), buffers: Vec::new(), arrived: 0 })
     }
 
-    fn length(&self) -> Option<usize> {
-        (self.header_filled == HEADER).then(|| u32::from_le_bytes(self.header) as usize)
+    /// How many bytes of it have arrived.
+    pub(crate) fn arrived(&self) -> usize {
+        self.arrived
     }
 
-    /// Where the next bytes go. It never reaches into a frame after the current one, and is empty
-    /// only when the current one is complete.
-    pub fn space(&mut self) -> &mut [u8] {
-        let Some(length) = self.length() else { return &mut self.header[self.header_filled..] };
-        if self.payload_filled == self.payload.len() {
-            let more = (length - self.payload_filled).min(STEP.max(self.payload_filled));
-            self.payload.resize(self.payload_filled + more, 0);
+    /// Takes in what is left of a chunk; gives the frame if that was its end.
+    pub(crate) fn add<M: Mem>(
+        &mut self,
+        mem: M,
+        consumer: &Consumer,
+        chunk: &mut Chunk,
+    ) -> Result<Option<Frame>, Garbled> {
+        let Assembly { table, head, buffers, arrived } = &mut *self;
+        while chunk.left() > 0 {
+            let (part, length) =
+                next_part(table, head, buffers).ok_or(Garbled("a frame longer than its table says"))?;
+            let missing = length - part.len();
+            if part.capacity() == part.len() {
+                // What has arrived pays for twice as much.
+                part.reserve_exact(missing.min(part.len().max(AHEAD)));
+            }
+            let most = missing.min(part.capacity() - part.len());
+            *arrived += consumer.take(mem, chunk, most, part);
         }
-        &mut self.payload[self.payload_filled..]
-    }
-
-    /// Says that so many bytes were put at the start of [`space`](Assembler::space).
-    ///
-    /// # Errors
-    ///
-    /// They complete a header that announces more than the cap. The stream is of no use after that.
-    ///
-    /// # Panics
-    ///
-    /// If there wasn't that much space.
-    pub fn filled(&mut self, count: usize) -> Result<(), FrameTooLarge> {
-        if self.length().is_some() {
-            assert!(
-                count <= self.payload.len() - self.payload_filled,
-                "more was filled than there was space"
-            );
-            self.payload_filled += count;
-            return Ok(());
+        if chunk.flags & END == 0 {
+            return Ok(None);
         }
-        assert!(count <= HEADER - self.header_filled, "more was filled than there was space");
-        self.header_filled += count;
-        match self.length() {
-            Some(length) if length > self.max => Err(FrameTooLarge { length, max: self.max }),
-            _ => Ok(()),
+        if self.arrived != self.table.frame_length() {
+            return Err(Garbled("a frame shorter than its table says"));
         }
+        self.buffers.resize_with(self.table.buffers.len(), Vec::new);
+        let beside = (!self.buffers.is_empty() || self.table.descriptors > 0).then(|| {
+            let buffers = std::mem::take(&mut self.buffers);
+            Box::new(Beside {
+                buffers: buffers.into_iter().map(Bytes::from).collect(),
+                number: self.table.number,
+                descriptors: self.table.descriptors,
+            })
+        });
+        Ok(Some(Frame { head: std::mem::take(&mut self.head), beside }))
     }
+}
 
-    /// Whether a frame has begun and isn't complete.
-    #[must_use]
-    pub fn is_midway(&self) -> bool {
-        self.header_filled > 0
+/// The part of a frame that isn't complete, and how long it is to be.
+fn next_part<'a>(
+    table: &Table,
+    head: &'a mut Vec<u8>,
+    buffers: &'a mut Vec<Vec<u8>>,
+) -> Option<(&'a mut Vec<u8>, usize)> {
+    if head.len() < table.head {
+        return Some((head, table.head));
     }
-
-    /// The payload, once it is complete; the next frame begins.
-    pub fn take(&mut self) -> Option<Vec<u8>> {
-        if self.length()? != self.payload_filled {
+    let is_complete = |(buffer, length): (&Vec<u8>, &usize)| buffer.len() == *length;
+    while buffers.iter().zip(&table.buffers).next_back().is_none_or(is_complete) {
+        if buffers.len() == table.buffers.len() {
             return None;
         }
-        self.header_filled = 0;
-        self.payload_filled = 0;
-        Some(std::mem::take(&mut self.payload))
+        buffers.push(Vec::new());
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    /// Feeds a stream in pieces of the given sizes and collects the frames.
-    fn feed(stream: &[u8], pieces: &[usize], max: usize) -> Result<Vec<Vec<u8>>, FrameTooLarge> {
-        let mut assembler = Assembler::new(max);
-        let (mut frames, mut rest, mut turn) = (Vec::new(), stream, 0);
-        while !rest.is_empty() {
-            let piece = pieces[turn % pieces.len()].max(1);
-            turn += 1;
-            let space = assembler.space();
-            let count = piece.min(space.len()).min(rest.len());
-            space[..count].copy_from_slice(&rest[..count]);
-            rest = &rest[count..];
-            assembler.filled(count)?;
-            frames.extend(assembler.take());
-        }
-        Ok(frames)
-    }
-
-    proptest! {
-        #[test]
-        fn frames_come_back_however_they_are_cut(
-            frames in prop::collection::vec(any::<Vec<u8>>(), 0..8),
-            pieces in prop::collection::vec(1usize..300, 1..8),
-        ) {
-            let mut stream = Vec::new();
-            for frame in &frames {
-                stream.extend(header(frame.len(), 1 << 20).unwrap());
-                stream.extend(frame);
-            }
-            prop_assert_eq!(feed(&stream, &pieces, 1 << 20).unwrap(), frames);
-        }
-
-        #[test]
-        fn garbage_never_takes_more_than_has_arrived(bytes in any::<Vec<u8>>()) {
-            let mut assembler = Assembler::new(usize::MAX);
-            for byte in bytes {
-                assembler.space()[0] = byte;
-                if assembler.filled(1).is_err() { break }
-                assembler.take();
-                prop_assert!(assembler.payload.len() <= assembler.payload_filled + STEP.max(assembler.payload_filled));
-            }
-        }
-    }
-
-    #[test]
-    fn the_cap_holds_on_both_sides() {
-        assert!(header(10, 10).is_ok());
-        assert_eq!(header(11, 10), Err(FrameTooLarge { length: 11, max: 10 }));
-        assert_eq!(
-            feed(&u32::MAX.to_le_bytes(), &[4], 10),
-            Err(FrameTooLarge { length: u32::MAX as usize, max: 10 })
-        );
-    }
+    let length = table.buffers[buffers.len() - 1];
+    Some((buffers.last_mut()?, length))
 }

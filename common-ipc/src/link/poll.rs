@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::time::TimeSpec;
+use parking_lot::{Mutex, MutexGuard};
 
 /// A point in time, or never.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +27,15 @@ impl Deadline {
     /// What is left: `None` for never.
     pub(crate) fn left(self) -> Option<Duration> {
         self.0.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// Locks a mutex, if it comes free before.
+    #[inline]
+    pub(crate) fn lock<T>(self, mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+        mutex.try_lock().or_else(|| match self.0 {
+            None => Some(mutex.lock()),
+            Some(deadline) => mutex.try_lock_until(deadline),
+        })
     }
 
     pub(crate) fn has_passed(self) -> bool {

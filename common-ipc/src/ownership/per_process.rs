@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::ownership::generation::Generation;
 
-/// A static of which every process has its own.
-pub(crate) struct PerProcess<T: 'static> {
+/// A value of which every process has its own.
+#[derive(Debug)]
+pub(crate) struct PerProcess<T> {
     /// Whose `value` is; 0 before the first use.
     home: AtomicU64,
     value: T,
@@ -27,7 +28,7 @@ impl<T> PerProcess<T> {
     }
 
     /// This process's value.
-    pub(crate) fn own(&'static self) -> &'static T {
+    pub(crate) fn own(&self) -> &T {
         let here = Generation::current().number();
         let mut place = self;
         loop {

@@ -1,4 +1,4 @@
-//! The reaper's epoll: descriptors watched once each.
+//! Epoll: descriptors watched once each, for the reaper, or for good, for whoever polls a connection.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -20,7 +20,16 @@ pub(crate) fn create() -> io::Result<OwnedFd> {
 /// Has one `wait` return `token` when `fd` is readable; only one, since a forked copy of the
 /// descriptor may keep the registration alive after it was closed here.
 pub(crate) fn watch_once(epoll: BorrowedFd<'_>, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
-    let mut event = libc::epoll_event { events: (libc::EPOLLIN | libc::EPOLLONESHOT) as u32, u64: token };
+    add(epoll, fd, libc::EPOLLIN | libc::EPOLLONESHOT, token)
+}
+
+/// Has every `wait` return `token` while `fd` is readable, and makes `epoll` itself readable.
+pub(crate) fn watch(epoll: BorrowedFd<'_>, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
+    add(epoll, fd, libc::EPOLLIN, token)
+}
+
+fn add(epoll: BorrowedFd<'_>, fd: BorrowedFd<'_>, events: libc::c_int, token: u64) -> io::Result<()> {
+    let mut event = libc::epoll_event { events: events as u32, u64: token };
     // SAFETY: event is valid for the call; the kernel copies it.
     let added =
         unsafe { libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, fd.as_raw_fd(), &mut event) };

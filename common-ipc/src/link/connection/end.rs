@@ -1,0 +1,238 @@
+//! One end: its descriptors, its place in the shared memory, and whose it is.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::socket::{SockType, getsockopt, sockopt};
+use once_cell::sync::OnceCell;
+use parking_lot::Mutex;
+
+use crate::link::connection::receiving::Receiving;
+use crate::link::connection::sending::Sending;
+use crate::link::control::{self, Peer};
+use crate::link::error::LinkError;
+use crate::link::ring::{self, Consumer, Lane, Producer};
+use crate::ownership::descriptors::PrivateFd;
+use crate::ownership::generation::WrongProcess;
+use crate::ownership::harmless;
+use crate::ownership::per_process::PerProcess;
+use crate::sys;
+use crate::sys::mapping::{PrivateMapping, View, is_sealed_memfd};
+
+/// What the clones of an end share.
+#[derive(Debug)]
+pub(crate) struct End {
+    pub(super) wires: Wires,
+    /// Where it is mapped, and by what it is polled, in the process that it belongs to.
+    here: PerProcess<Here>,
+    /// Locked by whoever sends.
+    pub(super) sending: Mutex<Sending>,
+    /// Locked by whoever receives, also while that one sleeps.
+    pub(super) receiving: Mutex<Receiving>,
+    /// Locked for moments, within either of the others.
+    pub(super) peer: Mutex<Peer>,
+}
+
+/// What an end consists of as far as the kernel is concerned.
+#[derive(Debug)]
+pub(super) struct Wires {
+    /// Belongs to one process, and makes the end belong to it.
+    pub(super) control: Arc<PrivateFd>,
+    pub(super) memory: Arc<PrivateFd>,
+    /// Sends on lane 0 or 1, and receives on the other one.
+    pub(super) side: usize,
+    /// Bytes of a lane.
+    pub(super) capacity: u32,
+    pub(super) max_frame: usize,
+}
+
+#[derive(Debug, Default)]
+struct Here {
+    mapping: OnceCell<PrivateMapping>,
+    pollable: OnceCell<Pollable>,
+}
+
+/// What whoever polls an end needs.
+#[derive(Debug)]
+pub(super) struct Pollable {
+    epoll: PrivateFd,
+    /// An eventfd by which this side reminds those who poll of what they left behind.
+    reminder: PrivateFd,
+    reminded: AtomicBool,
+}
+
+impl Pollable {
+    /// Makes it readable. It is so already when this fails.
+    pub(super) fn remind(&self) {
+        self.reminded.store(true, Ordering::Relaxed);
+        if let Ok(reminder) = self.reminder.get() {
+            let _ = nix::unistd::write(reminder, &1u64.to_ne_bytes());
+        }
+    }
+
+    /// Nothing is left behind.
+    pub(super) fn quieten(&self) {
+        if !self.reminded.swap(false, Ordering::Relaxed) {
+            return;
+        }
+        if let Ok(reminder) = self.reminder.get() {
+            let _ = nix::unistd::read(reminder, &mut [0; 8]);
+        }
+    }
+}
+
+/// What an epoll's events are about doesn't matter: whoever polls looks at everything.
+const ANY: u64 = 0;
+
+impl Wires {
+    /// Those of both ends of a new connection.
+    pub(super) fn pair(capacity: u32, max_frame: usize) -> io::Result<(Wires, Wires)> {
+        let size = ring::memory(capacity);
+        let memory = Arc::new(PrivateFd::new(|| sys::mapping::create_memfd("connection", size))?);
+        let (control, far_control) = control::pair()?;
+        let wires = |control, side| Wires {
+            control: Arc::new(control),
+            memory: Arc::clone(&memory),
+            side,
+            capacity,
+            max_frame,
+        };
+        Ok((wires(control, 0), wires(far_control, 1)))
+    }
+
+    /// Of descriptors that came from another process: whether they are of the kinds that they should be.
+    pub(super) fn are_what_they_should(&self) -> bool {
+        let memory = self.memory.get();
+        let control = self.control.get();
+        memory.is_ok_and(|memory| is_sealed_memfd(memory, ring::memory(self.capacity)))
+            && control.is_ok_and(|control| {
+                getsockopt(&control, sockopt::SockType).is_ok_and(|kind| kind == SockType::SeqPacket)
+            })
+    }
+
+    pub(super) fn sending_lane(&self) -> Lane {
+        Lane::new(self.side, self.capacity)
+    }
+
+    pub(super) fn receiving_lane(&self) -> Lane {
+        Lane::new(1 - self.side, self.capacity)
+    }
+}
+
+impl End {
+    pub(super) fn new(wires: Wires) -> End {
+        let producer = Producer::new(wires.sending_lane());
+        let consumer = Consumer::new(wires.receiving_lane());
+        End::resume(wires, producer, consumer)
+    }
+
+    /// An end that another process has used before.
+    pub(super) fn resume(wires: Wires, producer: Producer, consumer: Consumer) -> End {
+        End {
+            wires,
+            here: PerProcess::new(Here::default(), Here::default),
+            sending: Mutex::new(Sending::new(producer)),
+            receiving: Mutex::new(Receiving::new(consumer)),
+            peer: Mutex::new(Peer::default()),
+        }
+    }
+
+    /// The shared memory, if the end belongs to this process.
+    #[inline]
+    pub(super) fn view(&self) -> Result<View<'_>, LinkError> {
+        self.wires.control.get()?;
+        let mapping = self.here.own().mapping.get_or_try_init(|| self.settle())?;
+        Ok(mapping.view().ok_or(WrongProcess)?)
+    }
+
+    #[cold]
+    fn settle(&self) -> Result<PrivateMapping, LinkError> {
+        let mapping = PrivateMapping::new(self.wires.memory.get()?, ring::memory(self.wires.capacity))?;
+        control::tell_owner_is_here(&self.wires.control);
+        Ok(mapping)
+    }
+
+    /// What there is if somebody polls this end: then it says at any time whether there is something.
+    pub(super) fn polled(&self) -> Option<&Pollable> {
+        self.here.own().pollable.get()
+    }
+
+    /// A descriptor that is readable when there is something to receive or the other end is gone.
+    pub(super) fn pollable(&self) -> BorrowedFd<'_> {
+        if self.wires.control.get().is_err() {
+            return self.wires.control.expose();
+        }
+        match self.here.own().pollable.get_or_try_init(|| self.make_pollable()) {
+            Ok(pollable) => pollable.epoll.expose(),
+            // No descriptors left. Whoever polls finds it readable, and is told why by what follows.
+            Err(_) => harmless::always_ready().unwrap_or_else(|_| self.wires.control.expose()),
+        }
+    }
+
+    #[cold]
+    fn make_pollable(&self) -> Result<Pollable, LinkError> {
+        let view = self.view()?;
+        let epoll = PrivateFd::new(sys::epoll::create)?;
+        let reminder = PrivateFd::new(|| {
+            let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+            Ok(EventFd::from_value_and_flags(1, flags)?.into())
+        })?;
+        sys::epoll::watch(epoll.get()?, reminder.get()?, ANY)?;
+        sys::epoll::watch(epoll.get()?, self.wires.control.get()?, ANY)?;
+        if let Some(owner) = &self.peer.lock().owner {
+            sys::epoll::watch(epoll.get()?, owner.get()?, ANY)?;
+        }
+        // From now on the other side is to ring whenever it finds this one without anything. It begins
+        // with a reminder: something may be there already.
+        Consumer::new(self.wires.receiving_lane()).wait_for_chunks(view);
+        Ok(Pollable { epoll, reminder, reminded: AtomicBool::new(true) })
+    }
+
+    /// Takes in what the other end has said beside its messages, and says whether it is gone for good. Only
+    /// for whoever receives.
+    pub(super) fn listen(&self) -> Result<bool, LinkError> {
+        let mut peer = self.peer.lock();
+        let before = peer.owner.clone();
+        let heard = peer.listen(self.wires.control.get()?);
+        let same = before.as_ref().map(Arc::as_ptr) == peer.owner.as_ref().map(Arc::as_ptr);
+        if let (Some(pollable), false) = (self.polled(), same) {
+            let epoll = pollable.epoll.get()?;
+            if let Some(Ok(before)) = before.as_ref().map(|before| before.get()) {
+                sys::epoll::forget(epoll, before);
+            }
+            if let Some(owner) = &peer.owner {
+                sys::epoll::watch(epoll, owner.get()?, ANY)?;
+            }
+        }
+        heard?;
+        Ok(peer.gone)
+    }
+
+    /// As [`listen`](End::listen), for whoever sends.
+    pub(super) fn is_peer_gone(&self) -> Result<bool, LinkError> {
+        let (gone, ended) = self.peer.lock().look(self.wires.control.get()?)?;
+        if gone || !ended {
+            return Ok(gone);
+        }
+        // Whoever receives finds out what that means.
+        match self.receiving.try_lock() {
+            Some(_receiving) => self.listen(),
+            None => Ok(false),
+        }
+    }
+}
+
+/// The last of its clones says that nobody will read any more, and closes the control socket for all who
+/// may have copies of it.
+impl Drop for End {
+    fn drop(&mut self) {
+        let Ok(control) = self.wires.control.get() else { return };
+        if let Some(view) = self.here.own().mapping.get().and_then(PrivateMapping::view) {
+            self.receiving.get_mut().leave(view);
+        }
+        control::close(control);
+    }
+}

@@ -1,0 +1,332 @@
+//! Receiving: from the chunks of a frame to a value.
+
+use std::collections::VecDeque;
+
+use nix::poll::{PollFd, PollFlags};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::link::attachments::Incoming;
+use crate::link::codec;
+use crate::link::connection::end::End;
+use crate::link::connection::scratch;
+use crate::link::control;
+use crate::link::error::LinkError;
+use crate::link::frame::{Assembly, Beside, Frame, Unframed};
+use crate::link::poll::{Deadline, wait_until};
+use crate::link::ring::{
+    ABORT, Chunk, Consumer, END, Garbled, LISTENS_FOR_ROOM, SLEEPS_FOR_ROOM, START, TABLE,
+};
+use crate::link::spin::Spinner;
+use crate::sys::futex;
+use crate::sys::mapping::View;
+
+/// What only the one who receives has.
+#[derive(Debug)]
+pub(crate) struct Receiving {
+    consumer: Consumer,
+    /// A frame that hasn't arrived whole.
+    partial: Option<Assembly>,
+    /// Frames that were taken in by somebody who waited for room to send.
+    inbox: VecDeque<Frame>,
+    spinner: Spinner,
+    broken: Option<String>,
+    /// The other side has said something that wasn't taken in.
+    news: bool,
+}
+
+impl Receiving {
+    pub(super) fn new(consumer: Consumer) -> Receiving {
+        Receiving {
+            consumer,
+            partial: None,
+            inbox: VecDeque::new(),
+            spinner: Spinner::default(),
+            broken: None,
+            news: false,
+        }
+    }
+
+    /// Tells the other side that nobody will receive any more.
+    pub(super) fn leave(&self, view: View<'_>) {
+        self.consumer.leave(view);
+        futex::wake_all(view.word(self.consumer.room_word()));
+    }
+
+    /// The ring's reader, if nothing that it has read is left here.
+    pub(super) fn bare_consumer(&self) -> Option<&Consumer> {
+        (self.partial.is_none() && self.inbox.is_empty() && self.broken.is_none()).then_some(&self.consumer)
+    }
+
+    /// The next frame, its message's bytes appended to `head`, as far as it is there.
+    #[inline]
+    fn next(&mut self, end: &End, view: View<'_>, head: &mut Vec<u8>) -> Result<Option<Came>, LinkError> {
+        if let Some(why) = &self.broken {
+            return Err(LinkError::Broken(why.clone()));
+        }
+        if let Some(frame) = self.inbox.pop_front() {
+            *head = frame.head;
+            return Ok(Some(frame.beside));
+        }
+        self.next_from_ring(end, view, head)
+    }
+
+    #[inline]
+    fn next_from_ring(
+        &mut self,
+        end: &End,
+        view: View<'_>,
+        head: &mut Vec<u8>,
+    ) -> Result<Option<Came>, LinkError> {
+        // However fast the other side writes what is no whole frame, the caller looks at the time.
+        let mut budget = 2 * end.wires.capacity as usize;
+        while let Some(mut chunk) = self.consumer.peek(view)? {
+            let length = chunk.left();
+            let frame = match (chunk.flags, &mut self.partial) {
+                (flags, None) if flags == START | END => {
+                    if length > end.wires.max_frame {
+                        return Err(Garbled("a frame longer than allowed").into());
+                    }
+                    self.consumer.take(view, &mut chunk, length, head);
+                    Some(None)
+                }
+                (_, partial) => {
+                    let frame = assemble(view, &self.consumer, &mut chunk, partial, end.wires.max_frame)?;
+                    frame.map(|frame| {
+                        *head = frame.head;
+                        frame.beside
+                    })
+                }
+            };
+            if self.consumer.finish(chunk) {
+                self.publish(end, view)?;
+            }
+            if frame.is_some() {
+                return Ok(frame);
+            }
+            budget = budget.saturating_sub(length + 8);
+            if budget == 0 {
+                break;
+            }
+        }
+        self.publish(end, view)?;
+        Ok(None)
+    }
+
+    /// Lets the other side have the room of what was received, and wakes it if it waits for that.
+    fn publish(&mut self, end: &End, view: View<'_>) -> Result<(), LinkError> {
+        let how = self.consumer.publish(view);
+        if how & SLEEPS_FOR_ROOM != 0 {
+            futex::wake_all(view.word(self.consumer.room_word()));
+        }
+        if how & LISTENS_FOR_ROOM != 0 {
+            control::ring(end.wires.control.get()?);
+        }
+        Ok(())
+    }
+
+    /// Remembers an error after which the place in the stream, or the peer's good sense, is lost.
+    fn fail(&mut self, error: LinkError) -> LinkError {
+        if matches!(
+            error,
+            LinkError::Truncated | LinkError::TooLarge(_) | LinkError::Decode(_) | LinkError::Garbled(_)
+        ) {
+            self.broken = Some(error.to_string());
+            self.partial = None;
+        }
+        error
+    }
+}
+
+/// A frame came, its bytes are elsewhere, and this is what came along with it, if anything.
+type Came = Option<Box<Beside>>;
+
+/// A chunk of a frame that isn't one chunk.
+fn assemble(
+    view: View<'_>,
+    consumer: &Consumer,
+    chunk: &mut Chunk,
+    partial: &mut Option<Assembly>,
+    max: usize,
+) -> Result<Option<Frame>, Unframed> {
+    if chunk.flags & ABORT != 0 {
+        return match partial.take() {
+            Some(_) => Ok(None),
+            None => Err(Garbled("the end of a frame that hasn't begun").into()),
+        };
+    }
+    let assembly = match (partial.as_mut(), chunk.flags & START != 0) {
+        (None, true) if chunk.flags & TABLE != 0 => {
+            partial.insert(Assembly::begin(view, consumer, chunk, max)?)
+        }
+        (Some(assembly), false) => assembly,
+        (Some(_), true) => return Err(Garbled("a frame within a frame").into()),
+        (None, _) => return Err(Garbled("a frame without a beginning").into()),
+    };
+    let frame = assembly.add(view, consumer, chunk)?;
+    if frame.is_some() {
+        *partial = None;
+    }
+    Ok(frame)
+}
+
+impl End {
+    /// Receives a message. `None`: there was none before the deadline.
+    pub(super) fn recv<T>(&self, deadline: Deadline) -> Result<Option<T>, LinkError>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        let view = self.view()?;
+        scratch::with(|head| {
+            let Some(mut receiving) = deadline.lock(&self.receiving) else { return Ok(None) };
+            let beside = loop {
+                match receiving.next(self, view, head) {
+                    Ok(Some(beside)) => break beside,
+                    Ok(None) => {}
+                    Err(error) => return Err(receiving.fail(error)),
+                }
+                match self.wait_for_more(view, &mut receiving, deadline) {
+                    Ok(true) => {}
+                    Ok(false) => return Ok(None),
+                    Err(error) => return Err(receiving.fail(error)),
+                }
+            };
+            let incoming = match beside.map(|beside| self.gather(&mut receiving, head, *beside)) {
+                None => None,
+                Some(gathered) => Some(gathered?),
+            };
+            // What follows is code of the message's type: it may take a while, or call anything.
+            drop(receiving);
+            codec::decode_message(head, incoming)
+                .map(Some)
+                .map_err(|error| self.receiving.lock().fail(error.into()))
+        })
+    }
+
+    /// Adds its descriptors to what came with a message.
+    #[cold]
+    fn gather(
+        &self,
+        receiving: &mut Receiving,
+        head: &mut Vec<u8>,
+        beside: Beside,
+    ) -> Result<Incoming, LinkError> {
+        let mut fds = Vec::new();
+        if beside.descriptors > 0 {
+            let control = self.wires.control.get()?;
+            match self.peer.lock().descriptors(control, beside.number, beside.descriptors) {
+                Ok(Some(came)) => fds = came,
+                Ok(None) => return Err(receiving.fail(Garbled("a frame's descriptors didn't come").into())),
+                Err(LinkError::Io(error)) => {
+                    // No room for them: the message can be received when there is.
+                    let head = std::mem::take(head);
+                    receiving.inbox.push_front(Frame { head, beside: Some(Box::new(beside)) });
+                    self.remind_of(receiving);
+                    return Err(LinkError::Io(error));
+                }
+                Err(error) => return Err(receiving.fail(error)),
+            }
+        }
+        let buffers = beside.buffers.into_iter().map(Some).collect();
+        Ok(Incoming { fds: fds.into_iter().map(Some).collect(), buffers })
+    }
+
+    /// Waits until there may be more in the ring; false if the deadline passes before.
+    fn wait_for_more(
+        &self,
+        view: View<'_>,
+        receiving: &mut Receiving,
+        deadline: Deadline,
+    ) -> Result<bool, LinkError> {
+        let Receiving { consumer, spinner, .. } = receiving;
+        if !deadline.has_passed() && spinner.spin(|| !consumer.is_empty(view)) {
+            return Ok(true);
+        }
+        let control = self.wires.control.get()?;
+        loop {
+            // The bell is silenced only here, where nothing is left to be received, and from here on the
+            // other side rings it again. In this order: silence, ask to be rung, look.
+            let polled = self.polled();
+            let mut gone = false;
+            if receiving.news || polled.is_some_and(|_| receiving.consumer.was_rung(view)) {
+                receiving.news = false;
+                gone = self.listen()?;
+            }
+            polled.inspect(|polled| polled.quieten());
+            receiving.consumer.wait_for_chunks(view);
+            if !receiving.consumer.is_empty(view) {
+                return Ok(self.found_some(view, receiving));
+            }
+            if gone {
+                let midway = receiving.partial.is_some();
+                return Err(if midway { LinkError::Truncated } else { LinkError::Closed });
+            }
+            let owner = self.peer.lock().owner.clone();
+            let owner = owner.as_ref().and_then(|owner| owner.get().ok());
+            let mut fds = [
+                PollFd::new(control, PollFlags::POLLIN),
+                PollFd::new(owner.unwrap_or(control), PollFlags::POLLIN),
+            ];
+            if wait_until(&mut fds, deadline)? {
+                receiving.news = true;
+                if !receiving.consumer.is_empty(view) {
+                    return Ok(self.found_some(view, receiving));
+                }
+            } else {
+                if polled.is_none() {
+                    receiving.consumer.stop_waiting(view);
+                }
+                return Ok(false);
+            }
+        }
+    }
+
+    fn found_some(&self, view: View<'_>, receiving: &Receiving) -> bool {
+        match self.polled() {
+            None => receiving.consumer.stop_waiting(view),
+            // Should more than one frame be there, the next one who polls is to find it.
+            Some(polled) => polled.remind(),
+        }
+        true
+    }
+
+    fn remind_of(&self, receiving: &Receiving) {
+        if let (Some(polled), false) = (self.polled(), receiving.inbox.is_empty()) {
+            polled.remind();
+        }
+    }
+
+    /// By somebody who waits for room to send: takes in what the other side sends, as far as nobody is
+    /// receiving, up to as many bytes as one frame may have. What is wrong with it is told to whoever
+    /// receives it.
+    pub(super) fn take_in(&self, view: View<'_>) {
+        let Some(mut receiving) = self.receiving.try_lock() else { return };
+        let receiving = &mut *receiving;
+        loop {
+            let held: usize = receiving.inbox.iter().map(Frame::length).sum();
+            let arriving = receiving.partial.as_ref().map_or(0, Assembly::arrived);
+            if receiving.broken.is_some() || held + arriving >= self.wires.max_frame {
+                break;
+            }
+            let mut head = Vec::new();
+            match receiving.next_from_ring(self, view, &mut head) {
+                Ok(Some(beside)) => receiving.inbox.push_back(Frame { head, beside }),
+                Ok(None) => break,
+                Err(error) => {
+                    receiving.fail(error);
+                    break;
+                }
+            }
+        }
+        self.remind_of(receiving);
+    }
+}
+
+impl Frame {
+    fn length(&self) -> usize {
+        // What it takes even without a byte.
+        const OVERHEAD: usize = 64;
+        let buffers = self.beside.as_ref().map_or(&[][..], |beside| &beside.buffers);
+        buffers.iter().fold(OVERHEAD + self.head.len(), |sum, buffer| sum + buffer.len())
+    }
+}

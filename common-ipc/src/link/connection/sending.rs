@@ -1,0 +1,381 @@
+//! Sending: from a value to the chunks of a frame.
+
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags};
+use nix::time::{ClockId, clock_gettime};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::link::attachments::Outgoing;
+use crate::link::codec;
+use crate::link::connection::end::End;
+use crate::link::connection::scratch;
+use crate::link::control;
+use crate::link::error::LinkError;
+use crate::link::frame::{FrameTooLarge, Table};
+use crate::link::poll::{Deadline, wait_until};
+use crate::link::ring::{ABORT, END, LISTENS_FOR_ROOM, Producer, SLEEPS_FOR_ROOM, START, TABLE};
+use crate::link::spin::Spinner;
+use crate::ownership::descriptors::PrivateFd;
+use crate::ownership::give::How;
+use crate::sys::futex;
+use crate::sys::mapping::View;
+
+/// Who waits for room looks so often whether there is some, and whether the other end is still there.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// Who sends without waiting does so once in this time, in nanoseconds.
+const LOOK_WHILE_SENDING: i64 = 10_000_000;
+
+/// How long to wait for room.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Patience {
+    /// Not at all: [`LinkError::Full`].
+    None,
+    /// Not at all, and the bell is to ring when there is room.
+    Listen,
+    /// [`LinkError::TimedOut`] afterwards.
+    Until(Deadline),
+}
+
+/// What only the one who sends has.
+#[derive(Debug)]
+pub(crate) struct Sending {
+    pub(super) producer: Producer,
+    spinner: Spinner,
+    broken: Option<&'static str>,
+    /// A frame was given up half-way, and the other end doesn't know yet.
+    abort_due: bool,
+    /// The number of the last frame with descriptors.
+    number: u32,
+    /// When the other end was last seen alive.
+    looked: i64,
+}
+
+impl Sending {
+    pub(super) fn new(producer: Producer) -> Sending {
+        Sending {
+            producer,
+            spinner: Spinner::default(),
+            broken: None,
+            abort_due: false,
+            number: 0,
+            looked: i64::MIN,
+        }
+    }
+
+    /// Whether a frame is cut that the other end waits for the rest of.
+    pub(super) fn is_midway(&self) -> bool {
+        self.abort_due
+    }
+}
+
+impl End {
+    /// Sends a message. It is encoded whole before anything else happens.
+    pub(super) fn send<T>(&self, message: &T, patience: Patience) -> Result<(), LinkError>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        scratch::with(|bytes| {
+            let Some(outgoing) = codec::encode_message(message, bytes)? else {
+                return self.send_encoded(bytes, None, patience);
+            };
+            let moving = Moving::claim(&outgoing)?;
+            self.send_encoded(bytes, Some(&outgoing), patience)?;
+            moving.done();
+            Ok(())
+        })
+    }
+
+    #[inline]
+    fn send_encoded(
+        &self,
+        head: &[u8],
+        outgoing: Option<&Outgoing>,
+        patience: Patience,
+    ) -> Result<(), LinkError> {
+        let buffers = outgoing.map_or(&[][..], |outgoing| &outgoing.buffers);
+        let length = buffers.iter().fold(head.len(), |sum, buffer| sum + buffer.len());
+        if length > self.wires.max_frame {
+            return Err(FrameTooLarge { length, max: self.wires.max_frame }.into());
+        }
+        let view = self.view()?;
+        let mut sending = match patience {
+            // Whoever sends now may be waiting for room.
+            Patience::None | Patience::Listen => self.sending.try_lock().ok_or(LinkError::Full)?,
+            Patience::Until(deadline) => deadline.lock(&self.sending).ok_or(LinkError::TimedOut)?,
+        };
+        let sending = &mut *sending;
+        if let Some(why) = sending.broken {
+            return Err(LinkError::Broken(why.to_owned()));
+        }
+        let sent = self.send_frame(view, sending, head, outgoing, patience);
+        if let Err(LinkError::Garbled(why)) = sent {
+            sending.broken = Some(why);
+        }
+        sent
+    }
+
+    #[inline]
+    fn send_frame(
+        &self,
+        view: View<'_>,
+        sending: &mut Sending,
+        head: &[u8],
+        outgoing: Option<&Outgoing>,
+        patience: Patience,
+    ) -> Result<(), LinkError> {
+        self.look_for_the_reader(view, sending)?;
+        if sending.abort_due {
+            self.make_room(view, sending, 0, patience)?;
+            self.commit(view, &mut sending.producer, ABORT)?;
+            sending.abort_due = false;
+        }
+        let one_chunk = (self.wires.capacity / 4) as usize;
+        if outgoing.is_none() && head.len() <= one_chunk {
+            if sending.producer.known_room() < Some(head.len() as u32) {
+                self.make_room(view, sending, head.len(), patience)?;
+            }
+            sending.producer.put(view, head);
+            return self.commit(view, &mut sending.producer, START | END);
+        }
+        self.send_in_parts(view, sending, head, outgoing, patience)
+    }
+
+    fn send_in_parts(
+        &self,
+        view: View<'_>,
+        sending: &mut Sending,
+        head: &[u8],
+        outgoing: Option<&Outgoing>,
+        patience: Patience,
+    ) -> Result<(), LinkError> {
+        let (fds, buffers) = outgoing.map_or((&[][..], &[][..]), |all| (&all.fds, &all.buffers));
+        let table = Table {
+            number: sending.number.wrapping_add(1),
+            descriptors: fds.len(),
+            head: head.len(),
+            buffers: buffers.iter().map(|buffer| buffer.len()).collect(),
+        };
+        let mut first = Vec::new();
+        table.write(&mut first);
+        let total = first.len() + table.frame_length();
+        let capacity = self.wires.capacity as usize;
+        if !matches!(patience, Patience::Until(_)) {
+            // All at once, or not at all.
+            let most = capacity - 8;
+            if total > most {
+                return Err(FrameTooLarge { length: total, max: most }.into());
+            }
+            self.make_room(view, sending, total, patience)?;
+        }
+        if !fds.is_empty() {
+            self.send_descriptors(table.number, fds, patience)?;
+            sending.number = table.number;
+        }
+
+        let mut rest = [first.as_slice(), head].into_iter().chain(buffers.iter().map(|bytes| &**bytes));
+        let mut part = rest.next().unwrap_or_default();
+        let (mut left, mut flags) = (total, START | TABLE);
+        while left > 0 {
+            // In quarters of the ring: the other side reads one while this one writes the next.
+            let wanted = left.min(capacity / 4);
+            if let Err(error) = self.make_room(view, sending, wanted, patience) {
+                if left < total {
+                    sending.abort_due = true;
+                    if self.make_room(view, sending, 0, Patience::None).is_ok() {
+                        self.commit(view, &mut sending.producer, ABORT)?;
+                        sending.abort_due = false;
+                    }
+                }
+                return Err(error);
+            }
+            let mut put = 0;
+            while put < wanted {
+                if part.is_empty() {
+                    part = rest.next().unwrap_or_default();
+                    continue;
+                }
+                let (now, later) = part.split_at(part.len().min(wanted - put));
+                sending.producer.put(view, now);
+                put += now.len();
+                part = later;
+            }
+            left -= wanted;
+            if left == 0 {
+                flags |= END;
+            }
+            self.commit(view, &mut sending.producer, flags)?;
+            flags = 0;
+        }
+        Ok(())
+    }
+
+    /// Publishes a chunk and wakes whoever sleeps for it.
+    #[inline]
+    fn commit(&self, view: View<'_>, producer: &mut Producer, flags: u32) -> Result<(), LinkError> {
+        producer.commit(view, flags);
+        if producer.must_ring(view) {
+            control::ring(self.wires.control.get()?);
+        }
+        Ok(())
+    }
+
+    /// An error if the other end is gone. It says so itself when it is dropped; for its death the kernel is
+    /// asked, but only so often, since that takes longer than sending.
+    #[inline]
+    fn look_for_the_reader(&self, view: View<'_>, sending: &mut Sending) -> Result<(), LinkError> {
+        if sending.producer.reader_left(view) {
+            return Err(LinkError::Closed);
+        }
+        let now = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE)?;
+        let now = now.tv_sec() * 1_000_000_000 + now.tv_nsec();
+        if now.wrapping_sub(sending.looked) < LOOK_WHILE_SENDING && sending.looked != i64::MIN {
+            return Ok(());
+        }
+        sending.looked = now;
+        if self.is_peer_gone()? { Err(LinkError::Closed) } else { Ok(()) }
+    }
+
+    /// Waits until a chunk of so many bytes has room.
+    fn make_room(
+        &self,
+        view: View<'_>,
+        sending: &mut Sending,
+        bytes: usize,
+        patience: Patience,
+    ) -> Result<(), LinkError> {
+        // At most what a ring has.
+        let needed = Some(bytes as u32);
+        let Sending { producer, spinner, .. } = sending;
+        if producer.room(view)? >= needed {
+            return Ok(());
+        }
+        let deadline = match patience {
+            Patience::None => return Err(LinkError::Full),
+            Patience::Listen => {
+                producer.wait_for_room(view, LISTENS_FOR_ROOM, bytes as u32);
+                // It may have come before that was seen.
+                if producer.room(view)? >= needed {
+                    return Ok(());
+                }
+                self.take_in(view);
+                return Err(LinkError::Full);
+            }
+            Patience::Until(deadline) => deadline,
+        };
+        // What the other side sends meanwhile is taken in: it may itself be waiting for room, and read
+        // nothing before it has that.
+        self.take_in(view);
+        let mut garbled = None;
+        let spun = spinner.spin(|| match producer.room(view) {
+            Ok(room) => room >= needed,
+            Err(error) => {
+                garbled = Some(error);
+                true
+            }
+        });
+        if let Some(error) = garbled {
+            return Err(error.into());
+        }
+        if spun {
+            return Ok(());
+        }
+        let word = view.word(producer.room_word());
+        loop {
+            self.take_in(view);
+            producer.wait_for_room(view, SLEEPS_FOR_ROOM, bytes as u32);
+            if producer.room(view)? >= needed {
+                return Ok(());
+            }
+            if producer.reader_left(view) {
+                return Err(LinkError::Closed);
+            }
+            if deadline.has_passed() {
+                return Err(LinkError::TimedOut);
+            }
+            let waits = word.load(Ordering::Relaxed);
+            if waits & SLEEPS_FOR_ROOM == 0 {
+                // The reader took it back just now.
+                continue;
+            }
+            let slice = deadline.left().map_or(LOOK_AGAIN, |left| left.min(LOOK_AGAIN));
+            futex::wait(word, waits, Some(slice))?;
+            if word.load(Ordering::Relaxed) == waits && self.is_peer_gone()? {
+                return Err(LinkError::Closed);
+            }
+        }
+    }
+
+    fn send_descriptors(
+        &self,
+        number: u32,
+        fds: &[(Arc<PrivateFd>, How)],
+        patience: Patience,
+    ) -> Result<(), LinkError> {
+        let control = self.wires.control.get()?;
+        // What moves was claimed, so it is had as what it is at home.
+        let fds: Vec<BorrowedFd<'_>> = fds.iter().filter_map(|(fd, _)| fd.at_home()).collect();
+        loop {
+            let Err(error) = control::send_descriptors(control, number, &fds) else { return Ok(()) };
+            match (error.raw_os_error(), patience) {
+                (Some(libc::EPIPE | libc::ECONNRESET), _) => return Err(LinkError::Closed),
+                (Some(libc::EAGAIN), Patience::Until(deadline)) => {
+                    let mut fds = [PollFd::new(control, PollFlags::POLLOUT)];
+                    if !wait_until(&mut fds, deadline)? {
+                        return Err(LinkError::TimedOut);
+                    }
+                }
+                (Some(libc::EAGAIN), _) => return Err(LinkError::Full),
+                _ => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// Ends that are on their way to another process: if the message isn't sent they stay what they were.
+struct Moving<'a>(&'a Outgoing);
+
+impl Moving<'_> {
+    fn claim(outgoing: &Outgoing) -> Result<Moving<'_>, LinkError> {
+        let moved = |(_, how): &&(Arc<PrivateFd>, How)| *how != How::Shared;
+        for (index, (fd, _)) in outgoing.fds.iter().enumerate().filter(|(_, entry)| moved(entry)) {
+            if let Err(error) = fd.claim() {
+                outgoing.fds[..index].iter().filter(moved).for_each(|(fd, _)| fd.unclaim());
+                return Err(error.into());
+            }
+        }
+        for (fd, how) in &outgoing.fds {
+            if *how == How::MovedWithNotice {
+                // It fails when the other end is gone, which whoever gets this one finds out.
+                let _ = control::tell_moving(fd);
+            }
+        }
+        Ok(Moving(outgoing))
+    }
+
+    fn done(self) {
+        for (fd, how) in &self.0.fds {
+            if *how != How::Shared {
+                fd.give_away();
+            }
+        }
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Moving<'_> {
+    fn drop(&mut self) {
+        for (fd, how) in &self.0.fds {
+            if *how != How::Shared {
+                fd.unclaim();
+            }
+            if *how == How::MovedWithNotice {
+                control::tell_owner_is_here(fd);
+            }
+        }
+    }
+}
