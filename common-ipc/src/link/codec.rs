@@ -209,13 +209,12 @@ mod tests {
 
     #[test]
     fn a_hostile_length_allocates_nothing() {
-        // A string of 2^60 bytes, says the length (253 announces eight bytes of it).
-        let mut bytes = vec![1, 253];
+        // A string of 2^60 bytes, says the length.
+        let mut bytes = vec![1, 0, 0, 0];
         bytes.extend((1u64 << 60).to_le_bytes());
         bytes.extend(b"short");
         assert!(decode::<Message>(&bytes).unwrap_err().message.contains("UnexpectedEnd"));
-        bytes.remove(0);
-        assert!(decode::<Vec<String>>(&bytes).unwrap_err().message.contains("UnexpectedEnd"));
+        assert!(decode::<Vec<String>>(&bytes[4..]).unwrap_err().message.contains("UnexpectedEnd"));
     }
 
     #[test]
@@ -226,8 +225,7 @@ mod tests {
             #[serde(skip)]
             room: Option<[u64; 32]>,
         }
-        let mut bytes = vec![253];
-        bytes.extend((1u64 << 60).to_le_bytes());
+        let bytes = (1u64 << 60).to_le_bytes();
         let errors = [
             decode::<Vec<()>>(&bytes).unwrap_err(),
             decode::<Vec<Large>>(&bytes).unwrap_err(),
@@ -248,7 +246,7 @@ mod tests {
             Leaf,
             Node(Box<Tree>),
         }
-        let error = decode::<Tree>(&[1; 1 << 20]).unwrap_err();
+        let error = decode::<Tree>(&[1, 0, 0, 0].repeat(1 << 18)).unwrap_err();
         assert!(error.message.contains("levels deep"), "{error}");
         let mut deep = Tree::Leaf;
         for _ in 1..LEVELS_MAX {

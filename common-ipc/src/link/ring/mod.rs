@@ -5,8 +5,6 @@ mod mem;
 mod producer;
 
 #[cfg(test)]
-mod hostile;
-#[cfg(test)]
 mod models;
 
 pub(crate) use consumer::{Chunk, Consumer};

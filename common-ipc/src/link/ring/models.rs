@@ -1,1 +1,186 @@
+//! The protocol on memory that shows every value which the memory model allows, in every order.
+//!
+//! Each model is run through all schedules of its threads up to a number of preemptions. What they are to
+//! find: a chunk whose bytes aren't there yet, a header where there is none, and a sleeper that nobody wakes,
+//! which is a deadlock that the model checker reports.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use loom::sync::atomic::{AtomicU32, fence};
+use loom::sync::{Condvar, Mutex};
+use loom::thread;
+
+use super::{Consumer, END, Lane, Mem, Producer, SLEEPS_FOR_ROOM, START};
+
+/// As small as a ring can be: room for two chunks of four bytes.
+const CAPACITY: u32 = 32;
+const LANE: Lane = Lane { words: 0, data: 512, capacity: CAPACITY };
+
+/// The lane's words, then its data.
+struct Memory(Vec<AtomicU32>);
+
+impl Memory {
+    fn new() -> Memory {
+        Memory((0..4 + CAPACITY / 4).map(|_| AtomicU32::new(0)).collect())
+    }
+
+    fn word(&self, at: usize) -> &AtomicU32 {
+        let place = match at {
+            0 => 0,
+            128 => 1,
+            256 => 2,
+            260 => 3,
+            data => 4 + (data - LANE.data) / 4,
+        };
+        &self.0[place]
+    }
+}
+
+impl Mem for &Memory {
+    fn load(self, at: usize, order: Ordering) -> u32 {
+        self.word(at).load(order)
+    }
+
+    fn store(self, at: usize, value: u32, order: Ordering) {
+        self.word(at).store(value, order);
+    }
+
+    fn swap(self, at: usize, value: u32) -> u32 {
+        self.word(at).swap(value, Ordering::AcqRel)
+    }
+
+    fn fetch_or(self, at: usize, bits: u32) -> u32 {
+        self.word(at).fetch_or(bits, Ordering::AcqRel)
+    }
+
+    fn fence(self) {
+        fence(Ordering::SeqCst);
+    }
+
+    // Whole words only, as the models send them.
+    fn write(self, at: usize, bytes: &[u8]) {
+        for (index, word) in bytes.chunks_exact(4).enumerate() {
+            self.store(at + index * 4, u32::from_ne_bytes(word.try_into().unwrap()), Ordering::Relaxed);
+        }
+    }
+
+    fn append_to(self, at: usize, len: usize, to: &mut Vec<u8>) {
+        for index in 0..len / 4 {
+            to.extend(self.load(at + index * 4, Ordering::Relaxed).to_ne_bytes());
+        }
+    }
+}
+
+/// A bell, or a place to sleep, of the kernel's: a ring is never lost.
+#[derive(Default)]
+struct Bell {
+    rung: Mutex<bool>,
+    ears: Condvar,
+}
+
+impl Bell {
+    fn ring(&self) {
+        *self.rung.lock().unwrap() = true;
+        self.ears.notify_one();
+    }
+
+    fn wait(&self) {
+        let mut rung = self.rung.lock().unwrap();
+        while !*rung {
+            rung = self.ears.wait(rung).unwrap();
+        }
+        *rung = false;
+    }
+}
+
+#[derive(Default)]
+struct Bells {
+    reader: Bell,
+    writer: Bell,
+}
+
+fn send(mem: &Memory, producer: &mut Producer, bells: &Bells, word: u32) {
+    while producer.room(mem).unwrap() < Some(4) {
+        producer.wait_for_room(mem, SLEEPS_FOR_ROOM, 4);
+        if producer.room(mem).unwrap() >= Some(4) {
+            break;
+        }
+        bells.writer.wait();
+    }
+    producer.put(mem, &word.to_ne_bytes());
+    producer.commit(mem, START | END);
+    if producer.must_ring(mem) {
+        bells.reader.ring();
+    }
+}
+
+fn publish(mem: &Memory, consumer: &mut Consumer, bells: &Bells) {
+    if consumer.publish(mem) & SLEEPS_FOR_ROOM != 0 {
+        bells.writer.ring();
+    }
+}
+
+fn recv(mem: &Memory, consumer: &mut Consumer, bells: &Bells) -> u32 {
+    loop {
+        if let Some(mut chunk) = consumer.peek(mem).unwrap() {
+            assert_eq!((chunk.flags, chunk.left()), (START | END, 4));
+            let mut bytes = Vec::new();
+            consumer.take(mem, &mut chunk, 4, &mut bytes);
+            if consumer.finish(chunk) {
+                publish(mem, consumer, bells);
+            }
+            return u32::from_ne_bytes(bytes.try_into().unwrap());
+        }
+        publish(mem, consumer, bells);
+        consumer.wait_for_chunks(mem);
+        if consumer.is_empty(mem) {
+            bells.reader.wait();
+        } else {
+            consumer.stop_waiting(mem);
+        }
+    }
+}
+
+fn model(preemptions: usize, body: fn()) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.check(body);
+}
+
+#[test]
+fn loom_a_chunk_is_whole_and_wakes_the_reader() {
+    model(3, || {
+        let (memory, bells) = (Arc::new(Memory::new()), Arc::new(Bells::default()));
+        let writer = {
+            let (memory, bells) = (Arc::clone(&memory), Arc::clone(&bells));
+            thread::spawn(move || {
+                let mut producer = Producer::new(LANE);
+                send(&memory, &mut producer, &bells, 11);
+                send(&memory, &mut producer, &bells, 22);
+            })
+        };
+        let mut consumer = Consumer::new(LANE);
+        assert_eq!(recv(&memory, &mut consumer, &bells), 11);
+        assert_eq!(recv(&memory, &mut consumer, &bells), 22);
+        writer.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_a_full_ring_wakes_the_writer() {
+    model(2, || {
+        let (memory, bells) = (Arc::new(Memory::new()), Arc::new(Bells::default()));
+        let writer = {
+            let (memory, bells) = (Arc::clone(&memory), Arc::clone(&bells));
+            thread::spawn(move || {
+                let mut producer = Producer::new(LANE);
+                // More than once around.
+                (1..=6).for_each(|number| send(&memory, &mut producer, &bells, number * 11));
+            })
+        };
+        let mut consumer = Consumer::new(LANE);
+        (1..=6).for_each(|number| assert_eq!(recv(&memory, &mut consumer, &bells), number * 11));
+        writer.join().unwrap();
+    });
+}

@@ -58,7 +58,8 @@ impl Producer {
     pub(crate) fn room<M: Mem>(&mut self, mem: M) -> Result<Option<u32>, Garbled> {
         // Acquire: what the reader read there was read before it is written over.
         let consumed = mem.load(self.lane.consumed(), Ordering::Acquire);
-        if consumed.wrapping_sub(self.consumed) > self.written.wrapping_sub(self.consumed) {
+        let beyond = consumed.wrapping_sub(self.consumed) > self.written.wrapping_sub(self.consumed);
+        if beyond || consumed % HEADER != 0 {
             return Err(Garbled("the reader's position can't be"));
         }
         self.consumed = consumed;

@@ -1,0 +1,75 @@
+//! Ends and descriptors as parts of messages.
+
+use super::*;
+
+type Inner = Connection<String, String>;
+
+#[test]
+fn an_end_moves_with_all_that_was_sent_through_it() {
+    let (outer, far_outer) = Connection::<(u8, Inner), ()>::pair().unwrap();
+    let (here, there) = Inner::pair().unwrap();
+    // Used on both sides before it moves, with a message on its way in each direction.
+    here.send(&"first".to_owned()).unwrap();
+    assert_eq!(there.recv().unwrap(), "first");
+    there.send(&"second".to_owned()).unwrap();
+    here.send(&"third".to_owned()).unwrap();
+    outer.send(&(7, there.clone())).unwrap();
+    assert!(matches!(there.recv(), Err(LinkError::WrongProcess(_))));
+    drop(there);
+    let (seven, moved) = far_outer.recv().unwrap();
+    assert_eq!(seven, 7);
+    assert_eq!(moved.recv().unwrap(), "third");
+    assert_eq!(here.recv().unwrap(), "second");
+    for round in 0..100_000 {
+        let text = if round % 1000 == 0 { "x".repeat(3000) } else { round.to_string() };
+        moved.send(&text).unwrap();
+        assert_eq!(here.recv().unwrap(), text);
+    }
+    drop(moved);
+    assert!(matches!(here.recv(), Err(LinkError::Closed)));
+}
+
+#[test]
+fn an_end_that_could_not_be_sent_stays() {
+    let (outer, far_outer) = Connection::<Inner, ()>::pair_with(1 << 20, 4096).unwrap();
+    let (here, there) = Inner::pair().unwrap();
+    // Full: the next one finds no room.
+    while outer.try_send(&Inner::pair().unwrap().0).is_ok() {}
+    assert!(matches!(outer.send_timeout(&there, Duration::from_millis(5)), Err(LinkError::TimedOut)));
+    here.send(&"still there".to_owned()).unwrap();
+    assert_eq!(there.recv().unwrap(), "still there");
+    while let Ok(Some(_)) = far_outer.try_recv() {}
+    outer.send(&there).unwrap();
+    assert!(there.send(&String::new()).is_err());
+    drop(far_outer);
+    assert!(matches!(here.recv(), Err(LinkError::Closed)), "the message with it was never received");
+}
+
+#[test]
+fn an_end_is_in_one_message_once_and_not_in_its_own() {
+    let (outer, _far) = Connection::<Vec<Inner>, ()>::pair().unwrap();
+    let (here, there) = Inner::pair().unwrap();
+    let error = outer.send(&vec![there.clone(), there.clone()]).unwrap_err();
+    assert!(error.to_string().contains("twice"), "{error}");
+    here.send(&"x".to_owned()).unwrap();
+    assert_eq!(there.recv().unwrap(), "x");
+}
+
+#[test]
+fn what_has_descriptors_goes_through_connections_only() {
+    let error = codec::encode(&Inner::pair().unwrap().0).unwrap_err();
+    assert!(error.to_string().contains("only a Connection or a Queue"), "{error}");
+}
+
+#[test]
+fn hundreds_of_ends_are_too_many_for_one_message() {
+    let (outer, far) = Connection::<Vec<Inner>, ()>::pair().unwrap();
+    let ends: Vec<_> = (0..130).map(|_| Inner::pair().unwrap()).collect();
+    let there: Vec<_> = ends.iter().map(|(_, there)| there.clone()).collect();
+    let error = outer.send(&there).unwrap_err();
+    assert!(error.to_string().contains("253"), "{error}");
+    outer.send(&there[..100].to_vec()).unwrap();
+    let moved = far.recv().unwrap();
+    moved[99].send(&"hello".to_owned()).unwrap();
+    assert_eq!(ends[99].0.recv().unwrap(), "hello");
+}
