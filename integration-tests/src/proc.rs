@@ -66,7 +66,13 @@ pub fn descriptors(pid: i32) -> Vec<(i32, PathBuf)> {
 /// The resident memory of this process, in KiB.
 #[must_use]
 pub fn resident_kib() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    resident_kib_of(std::process::id() as i32)
+}
+
+/// The resident memory of a process, in KiB; 0 if there is none.
+#[must_use]
+pub fn resident_kib_of(pid: i32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }

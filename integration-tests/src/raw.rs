@@ -84,6 +84,43 @@ pub fn c_exit(code: i32) -> ! {
     unsafe { libc::exit(code) }
 }
 
+/// Ends this process without any clearing up.
+pub fn exit_at_once() {
+    // SAFETY: _exit never returns.
+    unsafe { libc::_exit(0) };
+}
+
+/// Writes pseudo-random words all over this process's mappings of the memfd with this name, again and again,
+/// as a hostile process may.
+///
+/// # Panics
+///
+/// If there is no such mapping.
+pub fn scribble(name: &str, seed: u64, time: Duration) {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let mapping = maps.lines().find(|line| line.contains(&format!("memfd:{name}")));
+    let range = mapping.and_then(|line| line.split(' ').next()?.split_once('-'));
+    let number = |text: &str| usize::from_str_radix(text, 16).unwrap_or(0);
+    let Some((start, end)) = range.map(|(start, end)| (number(start), number(end))) else {
+        panic!("no mapping of {name}:\n{maps}");
+    };
+    let mut state = seed;
+    let mut random = || {
+        // Knuth's linear congruential generator: any other would do.
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize
+    };
+    let begin = std::time::Instant::now();
+    while begin.elapsed() < time {
+        // The words of the protocol more often than the data, and now and then one that might be right.
+        let length = if random() % 2 == 0 { 2048 } else { end - start };
+        let at = start + random() % (length / 4) * 4;
+        let value = if random() % 2 == 0 { random() } else { 0x3000_0000 | random() % 4096 } as u32;
+        // SAFETY: within the mapping that this process has, aligned. That others share it is the point.
+        unsafe { (at as *mut u32).write_volatile(value) };
+    }
+}
+
 /// Forks without the library; the child runs `body` and leaves by `_exit` with its code.
 ///
 /// # Panics

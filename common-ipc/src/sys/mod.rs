@@ -18,6 +18,8 @@ pub(crate) mod mapping;
 pub(crate) mod parent_death;
 pub(crate) mod pidfd;
 pub(crate) mod priority;
+#[cfg(test)]
+pub(crate) mod raced;
 pub(crate) mod signals;
 pub(crate) mod socket;
 pub(crate) mod threads;

@@ -34,6 +34,8 @@ pub(crate) struct End {
     pub(super) receiving: Mutex<Receiving>,
     /// Locked for moments, within either of the others.
     pub(super) peer: Mutex<Peer>,
+    /// The other end was found to be gone.
+    pub(super) over: AtomicBool,
 }
 
 /// What an end consists of as far as the kernel is concerned.
@@ -137,6 +139,7 @@ impl End {
             sending: Mutex::new(Sending::new(producer)),
             receiving: Mutex::new(Receiving::new(consumer)),
             peer: Mutex::new(Peer::default()),
+            over: AtomicBool::new(false),
         }
     }
 
@@ -208,6 +211,9 @@ impl End {
             }
         }
         heard?;
+        if peer.gone {
+            self.over.store(true, Ordering::Relaxed);
+        }
         Ok(peer.gone)
     }
 

@@ -228,7 +228,7 @@ impl End {
     /// asked, but only so often, since that takes longer than sending.
     #[inline]
     fn look_for_the_reader(&self, view: View<'_>, sending: &mut Sending) -> Result<(), LinkError> {
-        if sending.producer.reader_left(view) {
+        if sending.producer.reader_left(view) || self.over.load(Ordering::Relaxed) {
             return Err(LinkError::Closed);
         }
         let now = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE)?;

@@ -21,6 +21,7 @@ mod collecting;
 mod death;
 mod fork_rule;
 mod inheritance;
+mod link;
 mod many;
 mod nested;
 mod offspring_tasks;
@@ -37,7 +38,7 @@ enum Outcome {
 
 type Scenario = (&'static str, fn() -> Outcome);
 
-const TABLES: [&[Scenario]; 12] = [
+const TABLES: [&[Scenario]; 13] = [
     bad_input::ALL,
     beside_threads::ALL,
     callbacks::ALL,
@@ -45,6 +46,7 @@ const TABLES: [&[Scenario]; 12] = [
     death::ALL,
     fork_rule::ALL,
     inheritance::ALL,
+    link::ALL,
     many::ALL,
     nested::ALL,
     offspring_tasks::ALL,

@@ -108,8 +108,12 @@ fn try_send_sends_all_or_nothing() {
     assert!(matches!(one.try_send(&"y".repeat(3000)), Err(LinkError::Full)));
     assert_eq!(other.recv().unwrap().len(), 3000);
     assert!(other.try_recv().unwrap().is_none());
-    one.try_send(&"y".repeat(3000)).unwrap();
-    assert_eq!(other.recv().unwrap().len(), 3000);
+    one.try_send(&"y".repeat(100)).unwrap();
+    assert_eq!(other.recv().unwrap().len(), 100);
+    // Whoever finds the ring empty says so: all of it can be had.
+    assert!(other.try_recv().unwrap().is_none());
+    one.try_send(&"z".repeat(4000)).unwrap();
+    assert_eq!(other.recv().unwrap().len(), 4000);
 }
 
 #[test]
