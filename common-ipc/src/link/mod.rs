@@ -14,6 +14,8 @@ mod ring;
 mod spin;
 
 pub use bytes::Bytes;
+#[cfg(feature = "tokio")]
+pub use connection::AsyncConnection;
 pub use connection::{Connection, Receiver, Sender};
 pub use error::LinkError;
 pub use frame::{DEFAULT_MAX_FRAME, FrameTooLarge};

@@ -42,6 +42,15 @@ impl Deadline {
         self.left() == Some(Duration::ZERO)
     }
 
+    /// This, or so long from now if that is earlier.
+    pub(crate) fn or_after(self, timeout: Duration) -> Deadline {
+        let early = Deadline::after(timeout);
+        match (self.0, early.0) {
+            (Some(late), Some(early)) => Deadline(Some(late.min(early))),
+            _ => early,
+        }
+    }
+
     /// Sleeps for `pause`, or for what is left, and says whether it hasn't passed.
     pub(crate) fn pause(self, pause: Duration) -> bool {
         std::thread::sleep(self.left().map_or(pause, |left| left.min(pause)));

@@ -20,6 +20,8 @@ pub(crate) mod pidfd;
 pub(crate) mod priority;
 #[cfg(test)]
 pub(crate) mod raced;
+#[cfg(feature = "tokio")]
+pub(crate) mod readiness;
 pub(crate) mod signals;
 pub(crate) mod socket;
 pub(crate) mod threads;

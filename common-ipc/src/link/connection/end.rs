@@ -36,6 +36,8 @@ pub(crate) struct End {
     pub(super) peer: Mutex<Peer>,
     /// The other end was found to be gone.
     pub(super) over: AtomicBool,
+    /// Somebody who doesn't wait found another one receiving, and is to be reminded when that one is done.
+    pub(super) missed: AtomicBool,
 }
 
 /// What an end consists of as far as the kernel is concerned.
@@ -140,6 +142,7 @@ impl End {
             receiving: Mutex::new(Receiving::new(consumer)),
             peer: Mutex::new(Peer::default()),
             over: AtomicBool::new(false),
+            missed: AtomicBool::new(false),
         }
     }
 
@@ -173,6 +176,14 @@ impl End {
             // No descriptors left. Whoever polls finds it readable, and is told why by what follows.
             Err(_) => harmless::always_ready().unwrap_or_else(|_| self.wires.control.expose()),
         }
+    }
+
+    /// The same, not for a user's eyes.
+    #[cfg(feature = "tokio")]
+    pub(super) fn epoll(&self) -> Result<BorrowedFd<'_>, LinkError> {
+        self.wires.control.get()?;
+        let pollable = self.here.own().pollable.get_or_try_init(|| self.make_pollable())?;
+        Ok(pollable.epoll.get()?)
     }
 
     #[cold]

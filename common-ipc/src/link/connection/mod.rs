@@ -1,5 +1,7 @@
 //! Typed messages both ways between two processes.
 
+#[cfg(feature = "tokio")]
+mod asynchronous;
 mod end;
 mod halves;
 mod receiving;
@@ -19,6 +21,8 @@ use std::{fmt, io, iter};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+#[cfg(feature = "tokio")]
+pub use asynchronous::AsyncConnection;
 pub use halves::{Receiver, Sender};
 
 use crate::link::connection::end::{End, Wires};

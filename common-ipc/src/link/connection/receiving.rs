@@ -1,8 +1,10 @@
 //! Receiving: from the chunks of a frame to a value.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{Ordering, fence};
 
 use nix::poll::{PollFd, PollFlags};
+use parking_lot::MutexGuard;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -10,13 +12,10 @@ use crate::link::attachments::Incoming;
 use crate::link::codec;
 use crate::link::connection::end::End;
 use crate::link::connection::scratch;
-use crate::link::control;
 use crate::link::error::LinkError;
 use crate::link::frame::{Assembly, Beside, Frame, Unframed};
 use crate::link::poll::{Deadline, wait_until};
-use crate::link::ring::{
-    ABORT, Chunk, Consumer, END, Garbled, LISTENS_FOR_ROOM, SLEEPS_FOR_ROOM, START, TABLE,
-};
+use crate::link::ring::{ABORT, Chunk, Consumer, END, Garbled, START, TABLE};
 use crate::link::spin::Spinner;
 use crate::sys::futex;
 use crate::sys::mapping::View;
@@ -99,7 +98,7 @@ impl Receiving {
                 }
             };
             if self.consumer.finish(chunk) {
-                self.publish(end, view)?;
+                self.publish(view);
             }
             if frame.is_some() {
                 return Ok(frame);
@@ -109,20 +108,15 @@ impl Receiving {
                 break;
             }
         }
-        self.publish(end, view)?;
+        self.publish(view);
         Ok(None)
     }
 
     /// Lets the other side have the room of what was received, and wakes it if it waits for that.
-    fn publish(&mut self, end: &End, view: View<'_>) -> Result<(), LinkError> {
-        let how = self.consumer.publish(view);
-        if how & SLEEPS_FOR_ROOM != 0 {
+    fn publish(&mut self, view: View<'_>) {
+        if self.consumer.publish(view) {
             futex::wake_all(view.word(self.consumer.room_word()));
         }
-        if how & LISTENS_FOR_ROOM != 0 {
-            control::ring(end.wires.control.get()?);
-        }
-        Ok(())
     }
 
     /// Remembers an error after which the place in the stream, or the peer's good sense, is lost.
@@ -178,29 +172,62 @@ impl End {
     {
         let view = self.view()?;
         scratch::with(|head| {
-            let Some(mut receiving) = deadline.lock(&self.receiving) else { return Ok(None) };
-            let beside = loop {
-                match receiving.next(self, view, head) {
-                    Ok(Some(beside)) => break beside,
-                    Ok(None) => {}
-                    Err(error) => return Err(receiving.fail(error)),
-                }
-                match self.wait_for_more(view, &mut receiving, deadline) {
-                    Ok(true) => {}
-                    Ok(false) => return Ok(None),
-                    Err(error) => return Err(receiving.fail(error)),
-                }
-            };
-            let incoming = match beside.map(|beside| self.gather(&mut receiving, head, *beside)) {
-                None => None,
-                Some(gathered) => Some(gathered?),
-            };
+            let Some(mut receiving) = self.lock_receiving(deadline) else { return Ok(None) };
+            let received = self.recv_locked(view, &mut receiving, head, deadline);
             // What follows is code of the message's type: it may take a while, or call anything.
             drop(receiving);
+            self.remind_who_missed();
+            let Some(incoming) = received? else { return Ok(None) };
             codec::decode_message(head, incoming)
                 .map(Some)
                 .map_err(|error| self.receiving.lock().fail(error.into()))
         })
+    }
+
+    /// The next message's bytes, in `head`, and what came with it.
+    #[inline]
+    fn recv_locked(
+        &self,
+        view: View<'_>,
+        receiving: &mut Receiving,
+        head: &mut Vec<u8>,
+        deadline: Deadline,
+    ) -> Result<Option<Option<Incoming>>, LinkError> {
+        loop {
+            match receiving.next(self, view, head) {
+                Ok(Some(None)) => return Ok(Some(None)),
+                Ok(Some(Some(beside))) => return self.gather(receiving, head, *beside).map(Some).map(Some),
+                Ok(None) => {}
+                Err(error) => return Err(receiving.fail(error)),
+            }
+            match self.wait_for_more(view, receiving, deadline) {
+                Ok(true) => {}
+                Ok(false) => return Ok(None),
+                Err(error) => return Err(receiving.fail(error)),
+            }
+        }
+    }
+
+    #[inline]
+    fn lock_receiving(&self, deadline: Deadline) -> Option<MutexGuard<'_, Receiving>> {
+        let receiving = deadline.lock(&self.receiving);
+        if receiving.is_some() || self.polled().is_none() {
+            return receiving;
+        }
+        // Whoever polls has to be told again, should the one who receives leave something.
+        self.missed.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        self.receiving.try_lock()
+    }
+
+    /// After receiving: the other half of what `lock_receiving` begins, with its fence.
+    #[inline]
+    fn remind_who_missed(&self) {
+        let Some(polled) = self.polled() else { return };
+        fence(Ordering::SeqCst);
+        if self.missed.load(Ordering::Relaxed) && self.missed.swap(false, Ordering::Relaxed) {
+            polled.remind();
+        }
     }
 
     /// Adds its descriptors to what came with a message.

@@ -2,6 +2,8 @@
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
+#[cfg(feature = "tokio")]
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -18,7 +20,7 @@ use crate::link::control;
 use crate::link::error::LinkError;
 use crate::link::frame::{FrameTooLarge, Table};
 use crate::link::poll::{Deadline, wait_until};
-use crate::link::ring::{ABORT, END, LISTENS_FOR_ROOM, Producer, SLEEPS_FOR_ROOM, START, TABLE};
+use crate::link::ring::{ABORT, END, Producer, START, TABLE};
 use crate::link::spin::Spinner;
 use crate::ownership::descriptors::PrivateFd;
 use crate::ownership::give::How;
@@ -32,13 +34,25 @@ const LOOK_WHILE_SENDING: i64 = 10_000_000;
 
 /// How long to wait for room.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Patience {
+pub(crate) enum Patience<'a> {
     /// Not at all: [`LinkError::Full`].
     None,
-    /// Not at all, and the bell is to ring when there is room.
-    Listen,
     /// [`LinkError::TimedOut`] afterwards.
     Until(Deadline),
+    /// [`LinkError::TimedOut`] once this is set.
+    #[cfg(feature = "tokio")]
+    Unless(&'a AtomicBool),
+}
+
+impl Patience<'_> {
+    /// Whether whoever waits has given up.
+    fn is_over(&self) -> bool {
+        match self {
+            #[cfg(feature = "tokio")]
+            Patience::Unless(given_up) => given_up.load(Ordering::Relaxed),
+            _ => false,
+        }
+    }
 }
 
 /// What only the one who sends has.
@@ -75,7 +89,7 @@ impl Sending {
 
 impl End {
     /// Sends a message. It is encoded whole before anything else happens.
-    pub(super) fn send<T>(&self, message: &T, patience: Patience) -> Result<(), LinkError>
+    pub(super) fn send<T>(&self, message: &T, patience: Patience<'_>) -> Result<(), LinkError>
     where
         T: Serialize + DeserializeOwned,
     {
@@ -83,19 +97,29 @@ impl End {
             let Some(outgoing) = codec::encode_message(message, bytes)? else {
                 return self.send_encoded(bytes, None, patience);
             };
-            let moving = Moving::claim(&outgoing)?;
-            self.send_encoded(bytes, Some(&outgoing), patience)?;
-            moving.done();
-            Ok(())
+            self.send_with(bytes, &outgoing, patience)
         })
     }
 
+    /// Sends an encoded message with what it takes along.
+    pub(super) fn send_with(
+        &self,
+        head: &[u8],
+        outgoing: &Outgoing,
+        patience: Patience<'_>,
+    ) -> Result<(), LinkError> {
+        let moving = Moving::claim(outgoing)?;
+        self.send_encoded(head, Some(outgoing), patience)?;
+        moving.done();
+        Ok(())
+    }
+
     #[inline]
-    fn send_encoded(
+    pub(super) fn send_encoded(
         &self,
         head: &[u8],
         outgoing: Option<&Outgoing>,
-        patience: Patience,
+        patience: Patience<'_>,
     ) -> Result<(), LinkError> {
         let buffers = outgoing.map_or(&[][..], |outgoing| &outgoing.buffers);
         let length = buffers.iter().fold(head.len(), |sum, buffer| sum + buffer.len());
@@ -105,7 +129,9 @@ impl End {
         let view = self.view()?;
         let mut sending = match patience {
             // Whoever sends now may be waiting for room.
-            Patience::None | Patience::Listen => self.sending.try_lock().ok_or(LinkError::Full)?,
+            Patience::None => self.sending.try_lock().ok_or(LinkError::Full)?,
+            #[cfg(feature = "tokio")]
+            Patience::Unless(_) => self.sending.lock(),
             Patience::Until(deadline) => deadline.lock(&self.sending).ok_or(LinkError::TimedOut)?,
         };
         let sending = &mut *sending;
@@ -126,7 +152,7 @@ impl End {
         sending: &mut Sending,
         head: &[u8],
         outgoing: Option<&Outgoing>,
-        patience: Patience,
+        patience: Patience<'_>,
     ) -> Result<(), LinkError> {
         self.look_for_the_reader(view, sending)?;
         if sending.abort_due {
@@ -151,7 +177,7 @@ impl End {
         sending: &mut Sending,
         head: &[u8],
         outgoing: Option<&Outgoing>,
-        patience: Patience,
+        patience: Patience<'_>,
     ) -> Result<(), LinkError> {
         let (fds, buffers) = outgoing.map_or((&[][..], &[][..]), |all| (&all.fds, &all.buffers));
         let table = Table {
@@ -164,7 +190,7 @@ impl End {
         table.write(&mut first);
         let total = first.len() + table.frame_length();
         let capacity = self.wires.capacity as usize;
-        if !matches!(patience, Patience::Until(_)) {
+        if matches!(patience, Patience::None) {
             // All at once, or not at all.
             let most = capacity - 8;
             if total > most {
@@ -246,7 +272,7 @@ impl End {
         view: View<'_>,
         sending: &mut Sending,
         bytes: usize,
-        patience: Patience,
+        patience: Patience<'_>,
     ) -> Result<(), LinkError> {
         // At most what a ring has.
         let needed = Some(bytes as u32);
@@ -256,16 +282,9 @@ impl End {
         }
         let deadline = match patience {
             Patience::None => return Err(LinkError::Full),
-            Patience::Listen => {
-                producer.wait_for_room(view, LISTENS_FOR_ROOM, bytes as u32);
-                // It may have come before that was seen.
-                if producer.room(view)? >= needed {
-                    return Ok(());
-                }
-                self.take_in(view);
-                return Err(LinkError::Full);
-            }
             Patience::Until(deadline) => deadline,
+            #[cfg(feature = "tokio")]
+            Patience::Unless(_) => Deadline::NEVER,
         };
         // What the other side sends meanwhile is taken in: it may itself be waiting for room, and read
         // nothing before it has that.
@@ -287,18 +306,18 @@ impl End {
         let word = view.word(producer.room_word());
         loop {
             self.take_in(view);
-            producer.wait_for_room(view, SLEEPS_FOR_ROOM, bytes as u32);
+            producer.wait_for_room(view, bytes as u32);
             if producer.room(view)? >= needed {
                 return Ok(());
             }
             if producer.reader_left(view) {
                 return Err(LinkError::Closed);
             }
-            if deadline.has_passed() {
+            if deadline.has_passed() || patience.is_over() {
                 return Err(LinkError::TimedOut);
             }
             let waits = word.load(Ordering::Relaxed);
-            if waits & SLEEPS_FOR_ROOM == 0 {
+            if waits == 0 {
                 // The reader took it back just now.
                 continue;
             }
@@ -314,7 +333,7 @@ impl End {
         &self,
         number: u32,
         fds: &[(Arc<PrivateFd>, How)],
-        patience: Patience,
+        patience: Patience<'_>,
     ) -> Result<(), LinkError> {
         let control = self.wires.control.get()?;
         // What moves was claimed, so it is had as what it is at home.
@@ -323,13 +342,22 @@ impl End {
             let Err(error) = control::send_descriptors(control, number, &fds) else { return Ok(()) };
             match (error.raw_os_error(), patience) {
                 (Some(libc::EPIPE | libc::ECONNRESET), _) => return Err(LinkError::Closed),
-                (Some(libc::EAGAIN), Patience::Until(deadline)) => {
+                (Some(libc::EAGAIN), Patience::None) => return Err(LinkError::Full),
+                (Some(libc::EAGAIN), _) => {
+                    let deadline = match patience {
+                        Patience::Until(deadline) => deadline,
+                        _ => Deadline::NEVER,
+                    };
                     let mut fds = [PollFd::new(control, PollFlags::POLLOUT)];
-                    if !wait_until(&mut fds, deadline)? {
-                        return Err(LinkError::TimedOut);
+                    if !wait_until(&mut fds, deadline.or_after(LOOK_AGAIN))? {
+                        if deadline.has_passed() || patience.is_over() {
+                            return Err(LinkError::TimedOut);
+                        }
+                        if self.is_peer_gone()? {
+                            return Err(LinkError::Closed);
+                        }
                     }
                 }
-                (Some(libc::EAGAIN), _) => return Err(LinkError::Full),
                 _ => return Err(error.into()),
             }
         }

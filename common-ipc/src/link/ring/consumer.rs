@@ -107,12 +107,12 @@ impl Consumer {
         self.read.wrapping_sub(self.published) >= self.lane.capacity / 8
     }
 
-    /// Gives the room of all chunks that were read back to the writer, and says how that waits for room, if
-    /// there is as much as it waits for. Says so once. Also to be called when the ring was found empty, before
+    /// Gives the room of all chunks that were read back to the writer, and says whether that sleeps, has what it
+    /// sleeps for, and is to be woken. Says so once. Also to be called when the ring was found empty, before
     /// waiting: the writer may be waiting for what was kept back.
-    pub(crate) fn publish<M: Mem>(&mut self, mem: M) -> u32 {
+    pub(crate) fn publish<M: Mem>(&mut self, mem: M) -> bool {
         if self.published == self.read {
-            return 0;
+            return false;
         }
         self.published = self.read;
         // Release: all of it was read before the writer may write there again.
@@ -121,11 +121,11 @@ impl Consumer {
         mem.fence();
         let waits = self.lane.writer_waits();
         if mem.load(waits, Ordering::Acquire) == 0 {
-            return 0;
+            return false;
         }
         let wanted = mem.load(self.lane.writer_wants(), Ordering::Relaxed);
         // Positions are at most a ring apart, whatever a dishonest writer says.
-        if self.read.wrapping_sub(wanted) > self.lane.capacity { 0 } else { mem.swap(waits, 0) }
+        self.read.wrapping_sub(wanted) <= self.lane.capacity && mem.swap(waits, 0) != 0
     }
 
     /// Where the word is that the writer may sleep on.

@@ -13,8 +13,6 @@ pub(crate) trait Mem: Copy {
     fn store(self, at: usize, value: u32, order: Ordering);
     /// With acquire and release.
     fn swap(self, at: usize, value: u32) -> u32;
-    /// With acquire and release.
-    fn fetch_or(self, at: usize, bits: u32) -> u32;
     /// Of sequential consistency.
     fn fence(self);
     fn write(self, at: usize, bytes: &[u8]);
@@ -35,11 +33,6 @@ impl Mem for View<'_> {
     #[inline]
     fn swap(self, at: usize, value: u32) -> u32 {
         self.word(at).swap(value, Ordering::AcqRel)
-    }
-
-    #[inline]
-    fn fetch_or(self, at: usize, bits: u32) -> u32 {
-        self.word(at).fetch_or(bits, Ordering::AcqRel)
     }
 
     #[inline]
@@ -83,10 +76,6 @@ pub(super) mod tests {
 
         fn swap(self, at: usize, value: u32) -> u32 {
             self.0[at / 4].swap(value, Ordering::AcqRel)
-        }
-
-        fn fetch_or(self, at: usize, bits: u32) -> u32 {
-            self.0[at / 4].fetch_or(bits, Ordering::AcqRel)
         }
 
         fn fence(self) {

@@ -31,11 +31,6 @@ pub(crate) const ABORT: u32 = 1 << 31;
 /// The part of a header that says how long the chunk is.
 const LENGTH: u32 = START - 1;
 
-/// Somebody sleeps on the word itself until there is room.
-pub(crate) const SLEEPS_FOR_ROOM: u32 = 1;
-/// Somebody waits for its bell to be rung when there is room.
-pub(crate) const LISTENS_FOR_ROOM: u32 = 2;
-
 /// How large the memory is that holds two lanes of `capacity` bytes each.
 pub(crate) fn memory(capacity: u32) -> usize {
     DATA + 2 * capacity as usize
@@ -73,7 +68,8 @@ impl Lane {
         self.words + 128
     }
 
-    /// The writer writes what it waits for room by; the reader takes that back, and wakes it.
+    /// The writer writes 1 before it sleeps, on this very word, for want of room; the reader takes that back, and
+    /// wakes it.
     fn writer_waits(self) -> usize {
         self.words + 256
     }

@@ -11,7 +11,7 @@ use loom::sync::atomic::{AtomicU32, fence};
 use loom::sync::{Condvar, Mutex};
 use loom::thread;
 
-use super::{Consumer, END, Lane, Mem, Producer, SLEEPS_FOR_ROOM, START};
+use super::{Consumer, END, Lane, Mem, Producer, START};
 use crate::sys::raced::Raced;
 
 /// As small as a ring can be: room for two chunks of four bytes.
@@ -56,10 +56,6 @@ impl Mem for &Memory {
 
     fn swap(self, at: usize, value: u32) -> u32 {
         self.word(at).swap(value, Ordering::AcqRel)
-    }
-
-    fn fetch_or(self, at: usize, bits: u32) -> u32 {
-        self.word(at).fetch_or(bits, Ordering::AcqRel)
     }
 
     fn fence(self) {
@@ -114,7 +110,7 @@ struct Bells {
 fn send(mem: &Memory, producer: &mut Producer, bells: &Bells, word: u32, words: usize) {
     let length = 4 * words as u32;
     while producer.room(mem).unwrap() < Some(length) {
-        producer.wait_for_room(mem, SLEEPS_FOR_ROOM, length);
+        producer.wait_for_room(mem, length);
         if producer.room(mem).unwrap() >= Some(length) {
             break;
         }
@@ -128,7 +124,7 @@ fn send(mem: &Memory, producer: &mut Producer, bells: &Bells, word: u32, words: 
 }
 
 fn publish(mem: &Memory, consumer: &mut Consumer, bells: &Bells) {
-    if consumer.publish(mem) & SLEEPS_FOR_ROOM != 0 {
+    if consumer.publish(mem) {
         bells.writer.ring();
     }
 }

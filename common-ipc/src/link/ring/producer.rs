@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{Garbled, HEADER, Lane, Mem, SLEEPS_FOR_ROOM};
+use super::{Garbled, HEADER, Lane, Mem};
 
 /// Writes chunks. Its position is its own: nothing that the reader does moves it.
 #[derive(Debug)]
@@ -104,19 +104,15 @@ impl Producer {
         mem.load(self.lane.reader_left(), Ordering::Relaxed) != 0
     }
 
-    /// Asks to be woken when there is room: who sleeps, when half of the ring is empty, since waking it for each
-    /// message that is read would cost more than reading it; so it looks again by itself after a while. Who
-    /// listens, when there is room for a chunk of `bytes`. Look again afterwards, before sleeping.
-    pub(crate) fn wait_for_room<M: Mem>(&self, mem: M, how: u32, bytes: u32) {
-        let exactly = Lane::footprint(bytes) + HEADER;
-        let free = match how {
-            SLEEPS_FOR_ROOM => exactly.max(self.lane.capacity / 2),
-            _ => exactly,
-        };
+    /// Asks to be woken when half of the ring is empty, and a chunk of `bytes` has room: being woken for each
+    /// message that is read would cost more than reading it. Look again afterwards, before sleeping, and, since
+    /// the reader may stop before that, after a while.
+    pub(crate) fn wait_for_room<M: Mem>(&self, mem: M, bytes: u32) {
+        let free = (Lane::footprint(bytes) + HEADER).max(self.lane.capacity / 2);
         let wanted = self.written.wrapping_add(free).wrapping_sub(self.lane.capacity);
         mem.store(self.lane.writer_wants(), wanted, Ordering::Relaxed);
-        // Release, as part of it: whoever sees that somebody waits sees for what.
-        mem.fetch_or(self.lane.writer_waits(), how);
+        // Release: whoever sees that somebody waits sees for what.
+        mem.store(self.lane.writer_waits(), 1, Ordering::Release);
         mem.fence();
     }
 

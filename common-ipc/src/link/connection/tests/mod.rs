@@ -1,5 +1,7 @@
 //! What a connection does, between threads; what it does between processes is for the integration tests.
 
+#[cfg(feature = "tokio")]
+mod asynchronous;
 mod hostile;
 mod polling;
 mod room;

@@ -1,0 +1,212 @@
+//! An end in a program that uses tokio.
+
+use std::fmt;
+use std::io;
+use std::marker::PhantomData;
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::io::unix::AsyncFd;
+use tokio::runtime::Handle;
+
+use crate::link::attachments::Outgoing;
+use crate::link::codec;
+use crate::link::connection::Connection;
+use crate::link::connection::end::End;
+use crate::link::connection::sending::Patience;
+use crate::link::error::LinkError;
+use crate::link::poll::Deadline;
+use crate::ownership::descriptors::PrivateFd;
+use crate::ownership::give::{Give, Giver, private};
+use crate::sys;
+use crate::sys::readiness::Number;
+
+/// A [`Connection`] whose calls don't block the thread: for tasks of a tokio runtime.
+///
+/// Clones, and the connection that it was made from, share one end. Any number of tasks and threads may send
+/// and receive at once.
+///
+/// ```
+/// use common_ipc::link::Connection;
+/// use common_ipc::process::{Launch, LaunchOptions};
+///
+/// // Processes are started before the runtime, whose threads are in the way of a fork.
+/// let (here, there) = Connection::<u32, u32>::pair()?;
+/// let child = Launch::new(&LaunchOptions::new().give(&there)).start(move || {
+///     there.iter().flatten().for_each(|number| there.send(&(number * 2)).unwrap());
+/// })?;
+/// let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+/// let answer = runtime.block_on(async {
+///     let here = here.into_async()?;
+///     here.send(&21).await?;
+///     here.recv().await
+/// })?;
+/// assert_eq!(answer, 42);
+/// child.output::<()>()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct AsyncConnection<Out, In> {
+    shared: Arc<Shared>,
+    types: PhantomData<fn(Out) -> In>,
+}
+
+struct Shared {
+    /// Dropped before the descriptor that it watches.
+    readable: AsyncFd<Number>,
+    /// A copy of the end's epoll: a runtime takes each number only once.
+    _watched: PrivateFd,
+    end: Arc<End>,
+    /// One task at a time occupies a thread with waiting for room.
+    in_line: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl<Out, In> Connection<Out, In> {
+    /// This end, for tasks of the current tokio runtime. It is pollable from then on (see the implementation
+    /// of [`AsFd`]).
+    ///
+    /// # Errors
+    ///
+    /// Outside of a runtime, or in one without I/O (`enable_io`); no descriptors left; an end of
+    /// another process.
+    pub fn into_async(self) -> io::Result<AsyncConnection<Out, In>> {
+        Handle::try_current().map_err(io::Error::other)?;
+        let epoll = self.end.epoll().map_err(io::Error::other)?;
+        let watched = PrivateFd::new(|| sys::descriptors::duplicate_above(epoll, 2))?;
+        let number = watched.get().map_err(io::Error::other)?.as_raw_fd();
+        let readable = std::panic::catch_unwind(|| sys::readiness::watch(number))
+            .map_err(|_| io::Error::other("the tokio runtime has no I/O: build it with enable_io"))??;
+        let shared = Shared { readable, _watched: watched, end: self.end, in_line: Arc::default() };
+        Ok(AsyncConnection { shared: Arc::new(shared), types: PhantomData })
+    }
+}
+
+impl<Out, In> AsyncConnection<Out, In>
+where
+    Out: Serialize + DeserializeOwned,
+    In: Serialize + DeserializeOwned,
+{
+    /// Sends a message, waiting for room as long as it takes.
+    ///
+    /// It is encoded when this is called, and sent at once if there is room for all of it. Else a thread of
+    /// the runtime's for blocking work waits for room. If the future is dropped meanwhile, the message is given up
+    /// within 20 ms: it arrives whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Connection::send`].
+    pub async fn send(&self, message: &Out) -> Result<(), LinkError> {
+        let mut bytes = Vec::new();
+        let outgoing = codec::encode_message(message, &mut bytes)?;
+        let parcel = Parcel { end: Arc::clone(&self.shared.end), bytes, outgoing };
+        if self.shared.in_line.try_lock().is_ok() {
+            match parcel.send(Patience::None) {
+                // What never has room at once may still be sent bit by bit.
+                Err(LinkError::Full) => {}
+                Err(LinkError::TooLarge(error)) if error.length <= self.shared.end.wires.max_frame => {}
+                sent => return sent,
+            }
+        }
+        let turn = Arc::clone(&self.shared.in_line).lock_owned().await;
+        let given_up = GiveUp(Arc::new(AtomicBool::new(false)));
+        let flag = Arc::clone(&given_up.0);
+        let sending = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            parcel.send(Patience::Unless(&flag))
+        });
+        // It fails if the runtime shuts down, or if a type's drop panics.
+        sending.await.map_err(io::Error::other)?
+    }
+
+    /// Receives a message, waiting for it as long as it takes. If the future is dropped, none is lost.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Connection::recv`].
+    pub async fn recv(&self) -> Result<In, LinkError> {
+        loop {
+            if let Some(message) = self.try_recv()? {
+                return Ok(message);
+            }
+            let mut guard = self.shared.readable.readable().await?;
+            match self.try_recv()? {
+                Some(message) => return Ok(message),
+                None => guard.clear_ready(),
+            }
+        }
+    }
+
+    /// As [`Connection::try_recv`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn try_recv(&self) -> Result<Option<In>, LinkError> {
+        self.shared.end.recv(Deadline::after(Duration::ZERO))
+    }
+
+    /// As [`Connection::try_send`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn try_send(&self, message: &Out) -> Result<(), LinkError> {
+        self.shared.end.send(message, Patience::None)
+    }
+}
+
+/// An encoded message on its way to a thread that may wait.
+struct Parcel {
+    end: Arc<End>,
+    bytes: Vec<u8>,
+    outgoing: Option<Box<Outgoing>>,
+}
+
+impl Parcel {
+    fn send(&self, patience: Patience<'_>) -> Result<(), LinkError> {
+        match &self.outgoing {
+            None => self.end.send_encoded(&self.bytes, None, patience),
+            Some(outgoing) => self.end.send_with(&self.bytes, outgoing, patience),
+        }
+    }
+}
+
+/// Tells whoever waits on behalf of a future that this was dropped.
+struct GiveUp(Arc<AtomicBool>);
+
+impl Drop for GiveUp {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl<Out, In> Clone for AsyncConnection<Out, In> {
+    fn clone(&self) -> Self {
+        AsyncConnection { shared: Arc::clone(&self.shared), types: PhantomData }
+    }
+}
+
+impl<Out, In> fmt::Debug for AsyncConnection<Out, In> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsyncConnection")
+            .field("control", &self.shared.end.wires.control)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<Out, In> AsFd for AsyncConnection<Out, In> {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.shared.end.pollable()
+    }
+}
+
+impl<Out, In> private::Sealed for AsyncConnection<Out, In> {}
+
+impl<Out, In> Give for AsyncConnection<Out, In> {
+    fn list(&self, giver: &mut Giver<'_>) {
+        self.shared.end.list(giver);
+    }
+}
