@@ -52,3 +52,5 @@ pub mod sync;
 mod sys;
 
 pub use error::RemoteError;
+#[cfg(fuzzing)]
+pub use link::connection::fuzzing;

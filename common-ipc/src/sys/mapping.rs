@@ -113,9 +113,8 @@ impl PrivateMapping {
     pub(crate) fn new(memfd: BorrowedFd<'_>, len: usize) -> io::Result<PrivateMapping> {
         let mapping = Mapping::new(memfd, len)?;
         // SAFETY: the range is the mapping just made.
-        super::check(
-            unsafe { libc::madvise(mapping.start.as_ptr().cast(), len, libc::MADV_DONTFORK) }.into(),
-        )?;
+        let kept = unsafe { libc::madvise(mapping.start.as_ptr().cast(), len, libc::MADV_DONTFORK) };
+        super::check(kept.into())?;
         Ok(PrivateMapping { mapping: std::mem::ManuallyDrop::new(mapping), home: generation::current() })
     }
 

@@ -3,6 +3,8 @@
 #[cfg(feature = "tokio")]
 mod asynchronous;
 mod end;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod halves;
 mod receiving;
 mod scratch;

@@ -2,9 +2,7 @@
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-#[cfg(feature = "tokio")]
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags};
@@ -40,7 +38,7 @@ pub(crate) enum Patience<'a> {
     /// [`LinkError::TimedOut`] afterwards.
     Until(Deadline),
     /// [`LinkError::TimedOut`] once this is set.
-    #[cfg(feature = "tokio")]
+    #[cfg_attr(not(feature = "tokio"), expect(dead_code, reason = "only futures are given up"))]
     Unless(&'a AtomicBool),
 }
 
@@ -48,7 +46,6 @@ impl Patience<'_> {
     /// Whether whoever waits has given up.
     fn is_over(&self) -> bool {
         match self {
-            #[cfg(feature = "tokio")]
             Patience::Unless(given_up) => given_up.load(Ordering::Relaxed),
             _ => false,
         }
@@ -130,7 +127,6 @@ impl End {
         let mut sending = match patience {
             // Whoever sends now may be waiting for room.
             Patience::None => self.sending.try_lock().ok_or(LinkError::Full)?,
-            #[cfg(feature = "tokio")]
             Patience::Unless(_) => self.sending.lock(),
             Patience::Until(deadline) => deadline.lock(&self.sending).ok_or(LinkError::TimedOut)?,
         };
@@ -283,7 +279,6 @@ impl End {
         let deadline = match patience {
             Patience::None => return Err(LinkError::Full),
             Patience::Until(deadline) => deadline,
-            #[cfg(feature = "tokio")]
             Patience::Unless(_) => Deadline::NEVER,
         };
         // What the other side sends meanwhile is taken in: it may itself be waiting for room, and read
