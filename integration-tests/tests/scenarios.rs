@@ -85,6 +85,7 @@ play!(
     fault_43_a_peer_that_writes_anywhere_takes_no_memory,
     fault_44_interrupted_calls_go_on_and_keep_their_deadline,
     fault_44_interrupted_transfers_go_on_and_keep_their_deadline,
+    fault_45_callers_on_one_connection_get_their_own_replies,
     fault_50_a_slow_receiver_bounds_the_sender,
     fault_55_a_plain_user_cannot_become_another,
     fault_55_a_user_is_become_for_good,

@@ -2,6 +2,7 @@
 
 pub(crate) mod attachments;
 mod bytes;
+mod calls;
 pub mod codec;
 pub mod connection;
 pub(crate) mod control;
@@ -14,6 +15,7 @@ mod ring;
 mod spin;
 
 pub use bytes::Bytes;
+pub use calls::{Caller, Responder, Server, calls};
 #[cfg(feature = "tokio")]
 pub use connection::AsyncConnection;
 pub use connection::{Connection, Receiver, Sender};

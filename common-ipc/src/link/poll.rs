@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::time::TimeSpec;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 /// A point in time, or never.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +36,14 @@ impl Deadline {
             None => Some(mutex.lock()),
             Some(deadline) => mutex.try_lock_until(deadline),
         })
+    }
+
+    /// Sleeps until it is woken, until this, or for no reason at all.
+    pub(crate) fn sleep_on<T>(self, bed: &Condvar, guard: &mut MutexGuard<'_, T>) {
+        match self.0 {
+            None => bed.wait(guard),
+            Some(deadline) => drop(bed.wait_until(guard, deadline)),
+        }
     }
 
     pub(crate) fn has_passed(self) -> bool {

@@ -33,6 +33,7 @@ use crate::link::error::LinkError;
 use crate::link::frame::DEFAULT_MAX_FRAME;
 use crate::link::poll::Deadline;
 use crate::link::ring;
+use crate::ownership::generation::WrongProcess;
 use crate::ownership::give::{Give, Giver, How, private};
 
 /// How many bytes may be on their way in each direction, unless a connection is told otherwise: 64 KiB.
@@ -158,7 +159,7 @@ where
     /// [`LinkError::Io`] if descriptors that the message has can't be sent, with nothing sent;
     /// [`LinkError::WrongProcess`].
     pub fn send(&self, message: &Out) -> Result<(), LinkError> {
-        self.end.send(message, Patience::Until(Deadline::NEVER))
+        self.send_until(message, Deadline::NEVER)
     }
 
     /// Sends a message if there is room for all of it.
@@ -179,7 +180,7 @@ where
     /// [`LinkError::TimedOut`]: the message isn't delivered, not in part either, and the connection goes
     /// on; else as for [`send`](Connection::send).
     pub fn send_timeout(&self, message: &Out, timeout: Duration) -> Result<(), LinkError> {
-        self.end.send(message, Patience::Until(Deadline::after(timeout)))
+        self.send_until(message, Deadline::after(timeout))
     }
 
     /// Receives a message, waiting for it as long as it takes.
@@ -201,7 +202,7 @@ where
     ///
     /// As for [`recv`](Connection::recv).
     pub fn try_recv(&self) -> Result<Option<In>, LinkError> {
-        self.end.recv(Deadline::after(Duration::ZERO))
+        self.recv_until(Deadline::after(Duration::ZERO))
     }
 
     /// Receives a message, waiting for up to `timeout`. `Ok(None)`: none came; one that had arrived
@@ -211,7 +212,7 @@ where
     ///
     /// As for [`recv`](Connection::recv).
     pub fn recv_timeout(&self, timeout: Duration) -> Result<Option<In>, LinkError> {
-        self.end.recv(Deadline::after(timeout))
+        self.recv_until(Deadline::after(timeout))
     }
 
     /// The messages that come, until the other end is closed; any other error is the last item.
@@ -244,6 +245,25 @@ where
     #[must_use]
     pub fn split(self) -> (Sender<Out>, Receiver<In>) {
         halves::split(self.end)
+    }
+}
+
+impl<Out, In> Connection<Out, In>
+where
+    Out: Serialize + DeserializeOwned,
+    In: Serialize + DeserializeOwned,
+{
+    pub(crate) fn send_until(&self, message: &Out, deadline: Deadline) -> Result<(), LinkError> {
+        self.end.send(message, Patience::Until(deadline))
+    }
+
+    pub(crate) fn recv_until(&self, deadline: Deadline) -> Result<Option<In>, LinkError> {
+        self.end.recv(deadline)
+    }
+
+    /// Whether the end belongs to this process.
+    pub(crate) fn check_home(&self) -> Result<(), WrongProcess> {
+        self.end.wires.control.get().map(drop)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use common_ipc::link::{Bytes, Connection, LinkError, safe_select};
+use common_ipc::link::{Bytes, Connection, LinkError, calls, safe_select};
 use common_ipc::process::{Child, Launch, LaunchOptions};
 use integration_tests::{proc, raw, stress_factor};
 use nix::sys::signal::{Signal, kill};
@@ -24,6 +24,7 @@ scenarios!(
     fault_42_threads_that_send_at_once_do_not_mix,
     fault_43_a_peer_that_writes_anywhere_takes_no_memory,
     fault_44_interrupted_transfers_go_on_and_keep_their_deadline,
+    fault_45_callers_on_one_connection_get_their_own_replies,
     fault_50_a_slow_receiver_bounds_the_sender,
     a_million_messages_arrive_in_order,
     an_end_given_after_use_goes_on_where_it_was,
@@ -425,6 +426,33 @@ fn fault_44_interrupted_transfers_go_on_and_keep_their_deadline() -> Outcome {
     here.send(&vec![1; 10].into()).unwrap();
     assert_eq!(here.recv().unwrap(), vec![1; 10].into());
     drop(here);
+    child.output::<()>().unwrap();
+    Passed
+}
+
+fn fault_45_callers_on_one_connection_get_their_own_replies() -> Outcome {
+    const EACH: u64 = 10_000;
+    let (caller, server) = calls::<(u64, u64), (u64, u64)>().unwrap();
+    let child = Launch::new(&LaunchOptions::new().give(&server)).start(move || {
+        // Answered by several at once, so in another order now and then.
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| server.clone().serve(|request| request).unwrap());
+            }
+        });
+    });
+    let child = child.unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let caller = &caller;
+            scope.spawn(move || {
+                for number in 0..EACH {
+                    assert_eq!(caller.call((thread, number)).unwrap(), (thread, number));
+                }
+            });
+        }
+    });
+    drop(caller);
     child.output::<()>().unwrap();
     Passed
 }
