@@ -200,3 +200,85 @@ fn next_part<'a>(
     let length = table.buffers[buffers.len() - 1];
     Some((buffers.last_mut()?, length))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::ring::plain::Plain;
+    use crate::link::ring::{Lane, Producer, START, TABLE, memory};
+    use proptest::prelude::*;
+
+    /// What a frame's chunks are put together to, cut wherever `cuts` says.
+    fn reassemble(table: &Table, body: &[u8], cuts: &[usize], max: usize) -> Result<Option<Frame>, Unframed> {
+        let lane = Lane::new(0, 4096);
+        let mem = &Plain::new(memory(4096));
+        let (mut producer, mut consumer) = (Producer::new(lane), Consumer::new(lane));
+        let mut first = Vec::new();
+        table.write(&mut first);
+        let (mut assembly, mut frame) = (None, None);
+        let mut rest = body;
+        let mut cuts = cuts.iter().cycle();
+        let mut flags = START | TABLE;
+        loop {
+            let (now, later) = rest.split_at(cuts.next().map_or(rest.len(), |cut| rest.len().min(*cut)));
+            rest = later;
+            producer.room(mem).unwrap();
+            producer.put(mem, &std::mem::take(&mut first));
+            producer.put(mem, now);
+            producer.commit(mem, if rest.is_empty() { flags | END } else { flags });
+            flags = 0;
+            let mut chunk = consumer.peek(mem)?.unwrap();
+            let assembly = match &mut assembly {
+                Some(assembly) => assembly,
+                None => assembly.insert(Assembly::begin(mem, &consumer, &mut chunk, max)?),
+            };
+            frame = assembly.add(mem, &consumer, &mut chunk)?.or(frame);
+            if consumer.finish(chunk) {
+                consumer.publish(mem);
+            }
+            if rest.is_empty() {
+                return Ok(frame);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn frames_come_back_however_they_are_cut(
+            head in 0usize..3000,
+            buffers in prop::collection::vec(0usize..3000, 0..4),
+            descriptors in 0usize..3,
+            cuts in prop::collection::vec(1usize..1000, 1..6),
+        ) {
+            let table = Table { number: 7, descriptors, head, buffers };
+            let body: Vec<u8> = (0..table.frame_length()).map(|n| (n * 13) as u8).collect();
+            let frame = reassemble(&table, &body, &cuts, 1 << 20).unwrap().unwrap();
+            let mut back = frame.head.clone();
+            if let Some(beside) = &frame.beside {
+                prop_assert_eq!((beside.number, beside.descriptors), (7, descriptors));
+                prop_assert_eq!(beside.buffers.len(), table.buffers.len());
+                beside.buffers.iter().for_each(|buffer| back.extend(&buffer[..]));
+            } else {
+                prop_assert!(table.buffers.is_empty() && descriptors == 0);
+            }
+            prop_assert_eq!(frame.head.len(), head);
+            prop_assert_eq!(back, body);
+        }
+    }
+
+    #[test]
+    fn the_cap_counts_everything() {
+        let table = Table { head: 60, buffers: vec![40], ..Table::default() };
+        assert!(reassemble(&table, &[0; 100], &[100], 100).unwrap().is_some());
+        let too_large = Err(Unframed::TooLarge(FrameTooLarge { length: 100, max: 99 }));
+        assert_eq!(reassemble(&table, &[0; 100], &[100], 99), too_large);
+    }
+
+    #[test]
+    fn what_the_table_says_must_be_what_comes() {
+        let table = Table { head: 60, buffers: vec![40], ..Table::default() };
+        for length in [0, 1, 59, 99, 101] {
+            assert!(matches!(reassemble(&table, &vec![0; length], &[50], 1000), Err(Unframed::Garbled(_))));
+        }
+    }
+}

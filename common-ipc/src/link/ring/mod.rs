@@ -6,6 +6,8 @@ mod producer;
 
 #[cfg(test)]
 mod models;
+#[cfg(test)]
+pub(crate) mod plain;
 
 pub(crate) use consumer::{Chunk, Consumer};
 pub(crate) use mem::Mem;
@@ -102,7 +104,7 @@ pub(crate) struct Garbled(pub(crate) &'static str);
 
 #[cfg(test)]
 mod tests {
-    use super::mem::tests::Plain;
+    use super::plain::Plain;
     use super::*;
     use proptest::prelude::*;
 
