@@ -5,7 +5,6 @@
 //! one; and when its own reply has come it passes the role on. So a lone caller has nothing in its way.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};

@@ -14,8 +14,9 @@ const BUDGET: Duration = Duration::from_micros(50);
 const SLOW: Duration = Duration::from_micros(50);
 /// Looks between two yields.
 const LOOKS: u32 = 6;
-/// After slow yields up to so many waits go to sleep at once, ...
-const SKIP_AFTER_SLOW: u32 = 1 << 14;
+/// After slow yields up to so many waits go to sleep at once: then a time slice now and then, a few milliseconds,
+/// is below a microsecond for each. ...
+const SKIP_AFTER_SLOW: u32 = 1 << 13;
 /// ... and so many after it was in vain.
 const SKIP_AFTER_MISS: u32 = 64;
 
@@ -41,7 +42,10 @@ impl Spinner {
         loop {
             for _ in 0..LOOKS {
                 if is_there() {
-                    self.skipped /= 2;
+                    // What was there before the first yield says nothing about yields.
+                    if last > begin {
+                        self.skipped -= self.skipped.div_ceil(8);
+                    }
                     return true;
                 }
                 std::hint::spin_loop();
