@@ -6,7 +6,8 @@
 //! - [`process`]: children, started by fork with a discipline that makes that safe, and waited for
 //!   in ways that never hang because a process died.
 //! - [`link`]: pipes, frames and typed connections between processes.
-//! - [`sync`]: an event that processes share.
+//! - [`memory`]: memory that processes share, as bytes, arrays and frozen arrays.
+//! - [`sync`]: events, semaphores and mutexes that processes share.
 //! - [`RemoteError`]: any error, carried from one process to another.
 //!
 //! ```
@@ -32,7 +33,8 @@
 //! | needed | without it |
 //! |---|---|
 //! | pidfd_open, pidfd_send_signal, waitid on a pidfd | `StartError::Os`, `ChildError::Os` |
-//! | memfd_create | outputs of more than 512 bytes are `JoinError::Undeliverable` |
+//! | memfd_create | outputs of more than 512 bytes are `JoinError::Undeliverable`; no shared memory (`MemoryError::Os`), nor what stands on it: events, semaphores, mutexes |
+//! | fallocate | no shared memory, as above |
 //! | unshare (to count threads) | the count in /proc |
 //! | /proc | the other one of the two; without both, `Refusal::ThreadsUnknown` once the program isn't allowed to assume one thread |
 //! | close_range | one close for each descriptor |
@@ -42,10 +44,11 @@
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 compile_error!("common-ipc works on Linux with glibc only: it stands on pidfd, memfd, futex and on_exit");
 
-// From the ground up: sys (all unsafe code), error, ownership, link, process, sync. Each room uses
+// From the ground up: sys (all unsafe code), error, ownership, link, memory, process, sync. Each room uses
 // those before it only.
 mod error;
 pub mod link;
+pub mod memory;
 mod ownership;
 pub mod process;
 pub mod sync;

@@ -9,6 +9,8 @@ pub(crate) mod control;
 mod error;
 mod frame;
 mod guard;
+#[cfg(test)]
+pub(crate) mod in_transit;
 pub mod pipe;
 pub mod poll;
 mod ring;
