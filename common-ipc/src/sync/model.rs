@@ -14,7 +14,8 @@ use crate::sync::words::{FutexWord, LongWord, Wake};
 /// Plays a model, with so many switches of a thread that could go on.
 pub(crate) fn explore(play: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(2);
+    // Set by LOOM_MAX_PREEMPTIONS; two is what every fault that was tried takes, and what a moment is enough for.
+    builder.preemption_bound.get_or_insert(2);
     builder.check(play);
 }
 

@@ -10,8 +10,9 @@
 //!    order: either the waiter sees the permit, or the releaser sees the flag.
 //! 3. The releaser that sees the flag clears it, counts `sequence` up and wakes one. Who had read
 //!    `sequence` before and isn't asleep yet doesn't fall asleep. Others may sleep on, with the flag cleared.
-//! 4. So whoever has slept sets the flag again when leaving, passes the fence, and looks: if a permit is free,
-//!    it wakes the next one as in step 3. A release that came meanwhile and saw no flag is made good by this.
+//! 4. So whoever was woken begins with step 1 again, the flag included, also where it then takes a permit; and
+//!    before it leaves it looks once more: if another permit is free, it wakes the next one as in step 3. A
+//!    release that came meanwhile and saw no flag is made good by this.
 //!
 //! One who is killed between 3 and 4 leaves the others asleep, with a permit free: until they look by
 //! themselves, which they do every 50 ms.
@@ -84,8 +85,6 @@ fn wait(table: &impl Table, asks: &Asks<'_>) -> io::Result<Option<Taken>> {
     }
     let slept = sleep(table, asks);
     // Step 4.
-    table.sleepers().store(1, Ordering::Relaxed);
-    fence(table);
     if (0..table.count()).any(|index| table.permit(index).load(Ordering::Relaxed) == FREE) {
         wake_one(table);
     }
@@ -94,23 +93,23 @@ fn wait(table: &impl Table, asks: &Asks<'_>) -> io::Result<Option<Taken>> {
 
 fn sleep(table: &impl Table, asks: &Asks<'_>) -> io::Result<Option<Taken>> {
     let mut in_vain = 0;
+    let mut look_for_dead = false;
     loop {
         // Step 1.
         let sequence = table.sequence().load(Ordering::Acquire);
         table.sleepers().store(1, Ordering::Relaxed);
         fence(table);
-        let taken = take_free(table, asks);
+        let mut taken = take_free(table, asks);
+        if taken.is_none() && look_for_dead {
+            taken = take_from_dead(table, asks);
+        }
         if taken.is_some() || asks.deadline.has_passed() {
             return Ok(taken);
         }
         let longest = asks.deadline.left().map_or(LOOK_AGAIN, |left| left.min(LOOK_AGAIN));
         let time_ran_out = table.sequence().sleep(sequence, longest)?;
         in_vain += 1;
-        if time_ran_out || in_vain % IN_VAIN == 0 {
-            if let Some(taken) = take_from_dead(table, asks) {
-                return Ok(Some(taken));
-            }
-        }
+        look_for_dead = time_ran_out || in_vain % IN_VAIN == 0;
     }
 }
 
