@@ -101,7 +101,7 @@ mod tests {
                 thread::spawn(move || must_wait(&word))
             });
             set(&*word);
-            waiters.map(|waiter| waiter.join().unwrap());
+            waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
         });
     }
 
@@ -136,7 +136,7 @@ mod tests {
             must_wait(&word);
             let seen = [data[0].steps(), data[1].steps()];
             assert!(seen.contains(&1), "{seen:?}");
-            setters.map(|setter| setter.join().unwrap());
+            setters.into_iter().for_each(|setter| setter.join().unwrap());
         });
     }
 }

@@ -19,6 +19,7 @@
 
 use std::io;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use crate::link::poll::Deadline;
 use crate::sync::spin::Spin;
@@ -26,7 +27,9 @@ use crate::sync::words::{FutexWord, LOOK_AGAIN, LongWord, Wake};
 
 /// A permit that nobody has.
 pub(crate) const FREE: u64 = 0;
-/// One that was woken in vain so often looks for the dead, too.
+/// To find out who is dead takes longer than to sleep a short wait out, so that comes after this ...
+const FIRST_LOOK: Duration = Duration::from_millis(1);
+/// ... and then every 50 ms; and one that was woken in vain so often looks as well.
 const IN_VAIN: u32 = 16;
 
 /// The words of a table of permits. How many permits there are is this process's own knowledge.
@@ -72,15 +75,17 @@ pub(crate) fn acquire(table: &impl Table, asks: &Asks<'_>) -> io::Result<Option<
 
 #[cold]
 fn wait(table: &impl Table, asks: &Asks<'_>) -> io::Result<Option<Taken>> {
+    if asks.deadline.has_passed() {
+        return Ok(take_from_dead(table, asks));
+    }
     let mut taken = None;
-    if let Some(spin) = asks.spin.filter(|_| !asks.deadline.has_passed()) {
+    if let Some(spin) = asks.spin {
         spin.until(asks.deadline, || {
             taken = take_free(table, asks);
             taken.is_some()
         });
     }
-    let taken = taken.or_else(|| take_from_dead(table, asks));
-    if taken.is_some() || asks.deadline.has_passed() {
+    if taken.is_some() {
         return Ok(taken);
     }
     let slept = sleep(table, asks);
@@ -93,6 +98,7 @@ fn wait(table: &impl Table, asks: &Asks<'_>) -> io::Result<Option<Taken>> {
 
 fn sleep(table: &impl Table, asks: &Asks<'_>) -> io::Result<Option<Taken>> {
     let mut in_vain = 0;
+    let mut longest = FIRST_LOOK;
     let mut look_for_dead = false;
     loop {
         // Step 1.
@@ -100,14 +106,16 @@ fn sleep(table: &impl Table, asks: &Asks<'_>) -> io::Result<Option<Taken>> {
         table.sleepers().store(1, Ordering::Relaxed);
         fence(table);
         let mut taken = take_free(table, asks);
-        if taken.is_none() && look_for_dead {
+        let is_over = asks.deadline.has_passed();
+        if taken.is_none() && (look_for_dead || is_over) {
             taken = take_from_dead(table, asks);
+            longest = LOOK_AGAIN;
         }
-        if taken.is_some() || asks.deadline.has_passed() {
+        if taken.is_some() || is_over {
             return Ok(taken);
         }
-        let longest = asks.deadline.left().map_or(LOOK_AGAIN, |left| left.min(LOOK_AGAIN));
-        let time_ran_out = table.sequence().sleep(sequence, longest)?;
+        let timeout = asks.deadline.left().map_or(longest, |left| left.min(longest));
+        let time_ran_out = table.sequence().sleep(sequence, timeout)?;
         in_vain += 1;
         look_for_dead = time_ran_out || in_vain % IN_VAIN == 0;
     }
@@ -197,6 +205,13 @@ mod tests {
                 data: Shared::new(),
             })
         }
+
+        /// Whose sleepers wake by themselves.
+        fn restless(owners: &[u64]) -> Arc<Model> {
+            let sleepers = Word::new(0);
+            let permits = owners.iter().map(|owner| AtomicU64::new(*owner)).collect();
+            Arc::new(Model { sleepers, sequence: Word::restless(0), permits, data: Shared::new() })
+        }
     }
 
     impl Table for Model {
@@ -263,7 +278,7 @@ mod tests {
                 thread::spawn(move || one_step(&model, owner))
             });
             release(&*model, 0, 3);
-            others.map(|other| other.join().unwrap());
+            others.into_iter().for_each(|other| other.join().unwrap());
             assert_eq!(model.data.steps(), 2);
         });
     }
@@ -288,7 +303,7 @@ mod tests {
     #[test]
     fn loom_what_the_dead_held_goes_to_one() {
         explore(|| {
-            let model = Model::new(&[DEAD]);
+            let model = Model::restless(&[DEAD]);
             let other = {
                 let model = Arc::clone(&model);
                 thread::spawn(move || {

@@ -390,6 +390,17 @@ mod tests {
     }
 
     #[test]
+    fn huge_pages_are_not_mapped() {
+        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING | MFdFlags::MFD_HUGETLB;
+        // Not every kernel has them.
+        let Ok(memfd) = memfd_create("huge", flags) else { return };
+        let len = nix::sys::stat::fstat(&memfd).unwrap().st_blksize as usize;
+        nix::unistd::ftruncate(&memfd, len as i64).unwrap();
+        fcntl(&memfd, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW)).unwrap();
+        assert!(!is_sealed_memfd(memfd.as_fd(), len));
+    }
+
+    #[test]
     fn frozen_memory_stays_as_it_is() {
         let memfd = create_memfd("test", 4096).unwrap();
         let mapping = Mapping::new(memfd.as_fd(), 4096).unwrap();
