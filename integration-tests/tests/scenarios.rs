@@ -85,6 +85,7 @@ play!(
     fault_36_a_value_is_whole_however_its_holder_dies,
     fault_36_one_of_many_is_told,
     fault_37_a_set_without_a_wake_is_found,
+    fault_37_a_stopped_waiter_keeps_nobody_asleep,
     fault_37_a_waiter_and_a_setter_die,
     fault_37_a_waiter_that_dies_after_it_was_chosen_keeps_nobody_asleep,
     fault_39_both_sides_send_eight_megabytes_at_once,

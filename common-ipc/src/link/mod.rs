@@ -14,7 +14,7 @@ pub(crate) mod in_transit;
 pub mod pipe;
 pub mod poll;
 mod ring;
-mod spin;
+pub(crate) mod spin;
 
 pub use bytes::Bytes;
 pub use calls::{Caller, Responder, Server, calls};

@@ -74,7 +74,13 @@ mod tests {
 
     #[test]
     fn what_cannot_be_counted_is_an_error() {
-        for shape in [&[usize::MAX, 2][..], &[usize::MAX], &[isize::MAX as usize], &[1 << 32, 1 << 31]] {
+        for shape in [
+            &[1 << 32, 1 << 32][..],
+            &[usize::MAX, 2],
+            &[usize::MAX],
+            &[isize::MAX as usize],
+            &[1 << 32, 1 << 31],
+        ] {
             assert!(matches!(Shape::new::<u16>(shape), Err(MemoryError::TooLarge)), "{shape:?}");
         }
         assert_eq!(Shape::new::<u8>(&[isize::MAX as usize]).unwrap().len(), isize::MAX as usize);

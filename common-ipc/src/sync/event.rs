@@ -68,7 +68,7 @@ impl Event {
     }
 
     fn from_segment(segment: Segment) -> Event {
-        Event { shared: Arc::new(Shared { segment, spin: Spin::new() }) }
+        Event { shared: Arc::new(Shared { segment, spin: Spin::default() }) }
     }
 
     #[inline]

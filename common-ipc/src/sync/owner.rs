@@ -151,7 +151,7 @@ mod tests {
         while !is_dead(owner) && begin.elapsed() < Duration::from_secs(20) {
             std::thread::sleep(Duration::from_millis(1));
         }
-        assert!(is_dead(owner));
+        assert!(is_dead(owner) && is_dead(pack(child.id(), 0)));
         child.wait().unwrap();
         assert!(is_dead(owner));
     }

@@ -59,7 +59,7 @@ impl SharedTable {
     }
 
     fn from_segment(segment: Segment, count: usize, namespaces: Namespaces) -> SharedTable {
-        SharedTable { segment, count, namespaces, last: AtomicUsize::new(0), spin: Spin::new() }
+        SharedTable { segment, count, namespaces, last: AtomicUsize::new(0), spin: Spin::default() }
     }
 
     /// How many nobody has at this moment.

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use common_ipc::process::{Child, Launch, LaunchOptions, Signal, WrongProcess};
 use common_ipc::sync::{Event, EventFd, EventFlag, LockError, Mutex, Semaphore};
 use integration_tests::{proc, raw, stress_factor};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
 
 use crate::Outcome::{self, Passed};
 use crate::children::{sleep_for_long, start};
@@ -19,6 +21,7 @@ scenarios!(
     fault_36_a_copy_of_a_permit_is_nothing,
     fault_36_a_child_that_exits_without_dropping_is_dead,
     fault_37_a_waiter_that_dies_after_it_was_chosen_keeps_nobody_asleep,
+    fault_37_a_stopped_waiter_keeps_nobody_asleep,
     fault_37_a_waiter_and_a_setter_die,
     fault_37_a_set_without_a_wake_is_found,
     semaphores_let_so_many_in,
@@ -225,31 +228,54 @@ fn fault_36_a_child_that_exits_without_dropping_is_dead() -> Outcome {
 }
 
 fn fault_37_a_waiter_that_dies_after_it_was_chosen_keeps_nobody_asleep() -> Outcome {
-    for _ in 0..3 * stress_factor() {
-        // One permit, two who sleep; the first one is chosen and never gets to run.
+    // All on one processor, and the one who is to die so unimportant that it doesn't run before it dies.
+    let mine = sched_getaffinity(Pid::from_raw(0)).unwrap();
+    let processor = (0..CpuSet::count()).find(|number| mine.is_set(*number).unwrap()).unwrap();
+    let mut one = CpuSet::new();
+    one.set(processor).unwrap();
+    sched_setaffinity(Pid::from_raw(0), &one).unwrap();
+    let unimportant = LaunchOptions::new().affinity([processor]).nice(19);
+    for _ in 0..10 * stress_factor() {
+        // One permit, two who sleep; as a rule the first one is chosen.
         let semaphore = Semaphore::new(1).unwrap();
         let held = semaphore.acquire().unwrap();
-        let first = start(|| drop(semaphore.acquire().unwrap()));
+        let first = Launch::new(&unimportant).start(|| drop(semaphore.acquire().unwrap())).unwrap();
         must_sleep(&first);
-        let second = start(|| semaphore.acquire().unwrap().previous_owner_died());
+        let second = start(|| drop(semaphore.acquire().unwrap()));
         must_sleep(&second);
-        first.signal(Signal::STOP).unwrap();
-        assert!(proc::eventually(|| proc::stat(first.id() as i32).unwrap().state == 'T'));
         drop(held);
         first.kill().unwrap();
-        // It died before it had anything.
-        assert!(!second.output_timeout::<bool>(PATIENCE).unwrap().unwrap());
+        assert!(second.output_timeout::<()>(PATIENCE).unwrap().is_some());
         first.wait().unwrap();
-
-        // The same with an event, and with the stopped one still there.
-        let event = Event::new().unwrap();
-        let waiters = [(), ()].map(|()| start(|| event.wait().unwrap()));
-        waiters.iter().for_each(must_sleep);
-        waiters[0].signal(Signal::STOP).unwrap();
-        event.set();
-        assert!(waiters[1].output_timeout::<()>(PATIENCE).unwrap().is_some());
-        end(&waiters[0]);
     }
+    Passed
+}
+
+fn fault_37_a_stopped_waiter_keeps_nobody_asleep() -> Outcome {
+    let semaphore = Semaphore::new(1).unwrap();
+    let held = semaphore.acquire().unwrap();
+    let event = Event::new().unwrap();
+    let waits = || {
+        drop(semaphore.acquire().unwrap());
+        event.wait().unwrap();
+    };
+    let children = [start(waits), start(waits), start(waits)];
+    children.iter().for_each(must_sleep);
+    let stop = |child: &Child| {
+        child.signal(Signal::STOP).unwrap();
+        assert!(proc::eventually(|| proc::stat(child.id() as i32).unwrap().state == 'T'));
+    };
+    // One before there is anything to be chosen for, one right after.
+    stop(&children[0]);
+    drop(held);
+    stop(&children[1]);
+    // That one may have the permit: then it is the dead one's.
+    end(&children[1]);
+    must_sleep(&children[2]);
+    event.set();
+    assert!(children[2].output_timeout::<()>(PATIENCE).unwrap().is_some());
+    assert!(children[0].is_alive().unwrap());
+    end(&children[0]);
     Passed
 }
 
