@@ -29,6 +29,7 @@ mod offspring_tasks;
 mod parent_death;
 mod programs;
 mod setup;
+mod sharing;
 mod sync;
 
 /// What became of a scenario that didn't panic.
@@ -40,7 +41,7 @@ enum Outcome {
 
 type Scenario = (&'static str, fn() -> Outcome);
 
-const TABLES: [&[Scenario]; 15] = [
+const TABLES: [&[Scenario]; 16] = [
     bad_input::ALL,
     beside_threads::ALL,
     callbacks::ALL,
@@ -55,6 +56,7 @@ const TABLES: [&[Scenario]; 15] = [
     offspring_tasks::ALL,
     parent_death::ALL,
     setup::ALL,
+    sharing::ALL,
     sync::ALL,
 ];
 
