@@ -19,7 +19,8 @@
 //! descriptor alone: it arrives as the same memory.
 //!
 //! Any process that has it may write to it at any time. So there is no `&[T]` of it, but get, set and copies,
-//! until it is frozen.
+//! until it is frozen. One that means harm can also take pages away from it, or send memory whose pages aren't
+//! there: they read as zeroes, and come when they are touched, at the cost of the machine's memory.
 
 mod array;
 mod available;

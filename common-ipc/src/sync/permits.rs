@@ -17,6 +17,7 @@
 //! One who is killed between 3 and 4 leaves the others asleep, with a permit free: until they look by
 //! themselves, which they do every 50 ms.
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -155,16 +156,16 @@ fn take_free(table: &impl Table, asks: &Asks<'_>) -> Option<Taken> {
 
 #[cold]
 fn take_from_dead(table: &impl Table, asks: &Asks<'_>) -> Option<Taken> {
-    // Neighbours often have the same owner; this process is alive.
-    let mut alive = asks.owner;
+    // Who was looked at once, as many permits as it may have. This process is alive.
+    let mut alive = HashSet::from([asks.owner]);
     (0..table.count()).find_map(|index| {
         let owner = table.permit(index).load(Ordering::Relaxed);
-        if owner == alive {
+        if alive.contains(&owner) {
             return None;
         }
         let from_dead = owner != FREE;
         if from_dead && !(asks.is_dead)(owner) {
-            alive = owner;
+            alive.insert(owner);
             return None;
         }
         take(table, index, owner, asks.owner).then_some(Taken { index, from_dead })

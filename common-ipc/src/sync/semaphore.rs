@@ -52,21 +52,18 @@ pub struct Semaphore {
     table: Arc<SharedTable>,
 }
 
+const HOW_MANY: &str = "a semaphore has from 1 to 65,536 permits";
+
 impl Semaphore {
     /// A semaphore with so many permits, all free. It takes a page of memory (for up to 509 permits) and one
     /// descriptor.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::InvalidInput`] for none, since nobody could ever add one;
+    /// [`io::ErrorKind::InvalidInput`] for none, since nobody could ever add one, and for more than 65,536;
     /// [`io::ErrorKind::OutOfMemory`], or whatever else [`MemoryError`](crate::memory::MemoryError) says.
     pub fn new(permits: usize) -> io::Result<Semaphore> {
-        let len = end_of(permits).filter(|_| permits > 0).ok_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "a semaphore has one permit at least, and no more than fit into memory",
-            )
-        })?;
+        let len = end_of(permits).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, HOW_MANY))?;
         Ok(Semaphore { table: Arc::new(SharedTable::new("semaphore", permits, len)?) })
     }
 
@@ -162,8 +159,7 @@ impl Serialize for Semaphore {
 impl<'de> Deserialize<'de> for Semaphore {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Semaphore, D::Error> {
         let (permits, place) = <(usize, u32)>::deserialize(deserializer)?;
-        let len = end_of(permits).filter(|_| permits > 0);
-        let len = len.ok_or_else(|| D::Error::custom("a semaphore with no or too many permits"))?;
+        let len = end_of(permits).ok_or_else(|| D::Error::custom(HOW_MANY))?;
         let table = SharedTable::receive(place, permits, len).map_err(D::Error::custom)?;
         Ok(Semaphore { table: Arc::new(table) })
     }
@@ -189,6 +185,8 @@ mod tests {
         let _three = semaphore.acquire_timeout(Duration::from_secs(20)).unwrap().unwrap();
         drop(two);
         assert_eq!(Semaphore::new(0).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(Semaphore::new(65_536).unwrap().available(), 65_536);
+        assert_eq!(Semaphore::new(65_537).unwrap_err().kind(), io::ErrorKind::InvalidInput);
         assert_eq!(Semaphore::new(usize::MAX).unwrap_err().kind(), io::ErrorKind::InvalidInput);
     }
 

@@ -28,12 +28,12 @@ pub(crate) struct SharedTable {
     spin: Spin,
 }
 
-/// Where the memory after so many permits begins; `None` if that can't be counted.
+/// As many as can be looked through in a moment: a peer says how many there are in what it sends.
+pub(crate) const PERMITS_MAX: usize = 1 << 16;
+
+/// Where the memory after so many permits begins; `None` if there can't be so many, or none.
 pub(crate) const fn end_of(count: usize) -> Option<usize> {
-    match count.checked_mul(8) {
-        Some(permits) => permits.checked_add(PERMITS),
-        None => None,
-    }
+    if count == 0 || count > PERMITS_MAX { None } else { Some(PERMITS + count * 8) }
 }
 
 impl SharedTable {
