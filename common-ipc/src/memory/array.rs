@@ -308,8 +308,9 @@ mod tests {
             let error = in_transit::<_, SharedArray<f64>>(&lie).unwrap_err();
             assert!(error.to_string().contains("shared memory"), "{error}");
         }
-        // A place at which nothing came, and one that was taken.
-        let error = crate::link::codec::decode::<SharedArray<u8>>(&[1, 1, 0]).unwrap_err();
+        // A place at which nothing came.
+        let bytes = crate::link::codec::encode(&(vec![1usize], 0u32)).unwrap();
+        let error = crate::link::codec::decode::<SharedArray<u8>>(&bytes).unwrap_err();
         assert!(error.to_string().contains("didn't come"), "{error}");
     }
 

@@ -46,8 +46,17 @@ pub(crate) fn behind(name: &str) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).open(format!("/proc/self/fd/{number}"))
 }
 
+/// What of a process is in /dev/shm: mapped, or open.
+fn in_dev_shm(pid: i32) -> Vec<String> {
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let mapped = maps.lines().map(ToOwned::to_owned);
+    let open = proc::descriptors(pid).into_iter().map(|(_, target)| target.to_string_lossy().into_owned());
+    mapped.chain(open).filter(|text| text.contains("/dev/shm")).collect()
+}
+
 fn fault_51_nothing_is_ever_in_dev_shm() -> Outcome {
     let before = shared_memory_files();
+    let mut new = BTreeSet::new();
     for point in 0..20 {
         let reached = Event::new().unwrap();
         let in_child = reached.clone();
@@ -83,11 +92,15 @@ fn fault_51_nothing_is_ever_in_dev_shm() -> Outcome {
         // The last points come when it has ended.
         let waits = reached.wait_or_death(&child, Some(Duration::from_secs(60))).unwrap();
         assert!(waits || child.try_wait().unwrap().is_some());
-        assert_eq!(shared_memory_files(), before, "at point {point}");
+        if waits {
+            assert_eq!(in_dev_shm(child.id() as i32), Vec::<String>::new(), "at point {point}");
+        }
         child.kill().unwrap();
         child.wait().unwrap();
-        assert_eq!(shared_memory_files(), before, "after a death at point {point}");
+        new.extend(shared_memory_files().difference(&before).cloned());
     }
+    // Other programs of this machine may have had some for a while; what is left behind stays.
+    assert!(proc::eventually(|| shared_memory_files().is_disjoint(&new)), "{new:?}");
     Passed
 }
 
