@@ -34,15 +34,15 @@ use crate::sys;
 ///
 /// ```
 /// use std::os::fd::AsFd;
-/// use common_ipc::link::{Connection, safe_select};
+/// use common_ipc::link::{pipe, safe_select};
 /// use common_ipc::process::{Launch, LaunchOptions};
 /// use common_ipc::sync::EventFd;
 ///
-/// let (event, (link, _far)) = (EventFd::new()?, Connection::<u8, u8>::pair()?);
+/// let (event, (reader, _writer)) = (EventFd::new()?, pipe()?);
 /// let in_child = event.clone();
 /// let options = LaunchOptions::new().give(&event);
 /// let child = Launch::new(&options).start(move || in_child.set().unwrap())?;
-/// assert_eq!(safe_select(&[link.as_fd(), event.as_fd()], None)?, [1]);
+/// assert_eq!(safe_select(&[reader.as_fd(), event.as_fd()], None)?, [1]);
 /// child.output::<()>()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
