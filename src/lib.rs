@@ -13,7 +13,7 @@
 //! | feature | module | what it is |
 //! |---|---|---|
 //! | `offspring` (default) | [`offspring`] | task objects that run in a subprocess, once or in a loop |
-//! | always | [`process`], [`link`], [`sync`] | the base: children, connections, events |
+//! | always | [`process`], [`link`], [`memory`], [`sync`] | the base: children, connections, shared memory, events and locks |
 //!
 //! The one promise at the centre: **no call ever hangs because a process died, and every error
 //! says why.**
@@ -21,7 +21,7 @@
 //! Start processes before threads: see the fork rule in [`common_ipc`](common_ipc#the-fork-rule).
 
 pub use common_ipc;
-pub use common_ipc::{RemoteError, link, process, sync};
+pub use common_ipc::{RemoteError, link, memory, process, sync};
 
 #[cfg(feature = "offspring")]
 pub use offspring;

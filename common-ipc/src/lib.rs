@@ -6,7 +6,8 @@
 //! - [`process`]: children, started by fork with a discipline that makes that safe, and waited for
 //!   in ways that never hang because a process died.
 //! - [`link`]: pipes, frames and typed connections between processes.
-//! - [`sync`]: an event that processes share.
+//! - [`memory`]: memory that processes share, as bytes, arrays and frozen arrays.
+//! - [`sync`]: events, semaphores and mutexes that processes share.
 //! - [`RemoteError`]: any error, carried from one process to another.
 //!
 //! ```
@@ -32,9 +33,13 @@
 //! | needed | without it |
 //! |---|---|
 //! | pidfd_open, pidfd_send_signal, waitid on a pidfd | `StartError::Os`, `ChildError::Os` |
-//! | memfd_create | outputs of more than 512 bytes are `JoinError::Undeliverable` |
+//! | memfd_create | outputs of more than 512 bytes are `JoinError::Undeliverable`; no shared memory (`MemoryError::Os`), nor what stands on it: events, semaphores, mutexes |
+//! | fallocate | no shared memory, as above |
 //! | unshare (to count threads) | the count in /proc |
 //! | /proc | the other one of the two; without both, `Refusal::ThreadsUnknown` once the program isn't allowed to assume one thread |
+//! | /proc/meminfo, the files of control groups | whether there is enough memory isn't asked before: the kernel has the last word |
+//! | /proc/self/ns, /proc/PID/stat | semaphores and mutexes are shared by capturing alone, and an owner is known by its id alone |
+//! | eventfd | no `EventFd`: its making is an error |
 //! | close_range | one close for each descriptor |
 //! | MADV_WIPEONFORK | the pid tells processes apart |
 //! | PIDFD_GET_INFO (6.15) | a status that somebody else collected is `ExitStatus::Unknown` |
@@ -42,10 +47,11 @@
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 compile_error!("common-ipc works on Linux with glibc only: it stands on pidfd, memfd, futex and on_exit");
 
-// From the ground up: sys (all unsafe code), error, ownership, link, process, sync. Each room uses
+// From the ground up: sys (all unsafe code), error, ownership, link, memory, process, sync. Each room uses
 // those before it only.
 mod error;
 pub mod link;
+pub mod memory;
 mod ownership;
 pub mod process;
 pub mod sync;

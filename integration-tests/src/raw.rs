@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "the doings of foreign code can't be had otherwise")]
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use common_ipc::process::{ForkRule, LaunchOptions, set_fork_rule};
@@ -177,4 +178,38 @@ pub fn processor_time() -> Duration {
     // SAFETY: time has room for the answer.
     unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// Two words that a process and its children share, to be posted and waited for with nothing but the kernel's
+/// futex: the limit of what an event can do that always sleeps.
+#[derive(Debug)]
+pub struct FutexPair(&'static [AtomicU32; 2]);
+
+impl Default for FutexPair {
+    fn default() -> Self {
+        let (flags, access) = (libc::MAP_SHARED | libc::MAP_ANONYMOUS, libc::PROT_READ | libc::PROT_WRITE);
+        // SAFETY: a new mapping, zeroed and never unmapped, of which nothing but these two atomics is used.
+        FutexPair(unsafe {
+            let page = libc::mmap(std::ptr::null_mut(), 4096, access, flags, -1, 0);
+            assert_ne!(page, libc::MAP_FAILED);
+            &*page.cast::<[AtomicU32; 2]>()
+        })
+    }
+}
+
+impl FutexPair {
+    /// Posts one of the two.
+    pub fn post(&self, which: usize) {
+        self.0[which].store(1, Ordering::Release);
+        // SAFETY: the address of an atomic that lives; the kernel only looks for who sleeps there.
+        unsafe { libc::syscall(libc::SYS_futex, self.0[which].as_ptr(), libc::FUTEX_WAKE, 1) };
+    }
+
+    /// Waits until it is posted, and takes that.
+    pub fn wait(&self, which: usize) {
+        while self.0[which].swap(0, Ordering::Acquire) == 0 {
+            // SAFETY: as above; no time-out.
+            unsafe { libc::syscall(libc::SYS_futex, self.0[which].as_ptr(), libc::FUTEX_WAIT, 0, 0) };
+        }
+    }
 }

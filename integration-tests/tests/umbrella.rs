@@ -2,8 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use multiprocess::link::Connection;
+use multiprocess::memory::{FrozenArray, MemoryError, SharedArray, SharedMemory};
 use multiprocess::process::Launch;
-use multiprocess::sync::Event;
+use multiprocess::sync::{
+    AcquireError, Event, EventFd, EventFlag, LockError, Mutex, MutexGuard, Permit, Semaphore,
+};
 use multiprocess::{
     Child, ChildError, ExitStatus, Handle, JoinError, LaunchOptions, LoopStep, PanicReport, ParentDeath,
     ProcessGroup, Refusal, RemoteError, Resource, Sigint, Signal, StartError, Stdio, StopStep, Stopped,
@@ -51,4 +54,9 @@ fn everything_is_there() {
     is_send_and_sync::<(ChildError, JoinError, StartError, RemoteError, LaunchOptions)>();
     is_send_and_sync::<(Connection<u8, u8>, Event, multiprocess::common_ipc::RemoteError)>();
     is_send_and_sync::<multiprocess::offspring::Handle<u8, Task>>();
+    is_send_and_sync::<(SharedMemory, SharedArray<u8>, FrozenArray<u8>, MemoryError)>();
+    is_send_and_sync::<(EventFd, Semaphore, Permit, AcquireError, Mutex<u8>, MutexGuard<u8>, LockError<u8>)>(
+    );
+    let flags: [&dyn EventFlag; 2] = [&Event::new().unwrap(), &EventFd::new().unwrap()];
+    flags.iter().for_each(|flag| flag.set().unwrap());
 }

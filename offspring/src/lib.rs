@@ -53,8 +53,9 @@
 //! # Talking to a task
 //!
 //! A task that should hear from its parent while it runs, or tell it more than one result, is given
-//! one end of a [`Connection`](link::Connection), of a [`pipe`](link::pipe()), or an
-//! [`Event`](sync::Event), which needs no giving:
+//! one end of a [`Connection`](link::Connection) or of a [`pipe`](link::pipe()). What it shares with its
+//! parent needs no giving: an [`Event`](sync::Event), a [`Semaphore`](sync::Semaphore), a
+//! [`Mutex`](sync::Mutex), a [`SharedArray`](memory::SharedArray).
 //!
 //! ```
 //! use offspring::link::Connection;
@@ -103,7 +104,7 @@ pub use common_ipc::process::{
     AtExit, Child, ChildError, ExitStatus, JoinError, LaunchOptions, PanicReport, ParentDeath, ProcessGroup,
     Refusal, Resource, Sigint, Signal, StartError, Stdio, StopStep, Stopped, active_children,
 };
-pub use common_ipc::{RemoteError, link, process, sync};
+pub use common_ipc::{RemoteError, link, memory, process, sync};
 pub use handle::Handle;
 pub use subprocess::{Subprocess, spawn, spawn_with};
 pub use subprocess_loop::{LoopStep, SubprocessLoop};

@@ -156,7 +156,8 @@ impl Peer {
                 }
                 // Of a frame whose sender gave it up.
             }
-            if self.gone || !self.take_packet(socket)? {
+            // Also after the other end is gone: what it sent with its last breath waits in the socket.
+            if !self.take_packet(socket)? {
                 return Ok(None);
             }
         }
@@ -173,8 +174,9 @@ impl Peer {
             }
             Ok(length) => length,
             Err(nix::Error::EAGAIN) => return Ok(false),
-            Err(nix::Error::EINTR) => return Ok(true),
-            Err(nix::Error::ECONNRESET) => 0,
+            // The other end was closed with something unread. This is said once, and before what it had sent,
+            // which comes next; then the end.
+            Err(nix::Error::EINTR | nix::Error::ECONNRESET) => return Ok(true),
             Err(errno) => return Err(errno.into()),
         };
         if length == 0 {
@@ -183,7 +185,10 @@ impl Peer {
         }
         let (length, fds) = {
             let mut registry = registry();
-            let (length, fds) = sys::socket::receive_with(socket, &mut packet)?;
+            let (length, fds) = match sys::socket::receive_with(socket, &mut packet) {
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(true),
+                received => received?,
+            };
             let fds = fds.into_iter().map(|fd| Ok(registry.list(above_stderr(fd)?)));
             (length, fds.collect::<io::Result<Vec<_>>>()?)
         };

@@ -9,10 +9,12 @@ pub(crate) mod control;
 mod error;
 mod frame;
 mod guard;
+#[cfg(test)]
+pub(crate) mod in_transit;
 pub mod pipe;
 pub mod poll;
 mod ring;
-mod spin;
+pub(crate) mod spin;
 
 pub use bytes::Bytes;
 pub use calls::{Caller, Responder, Server, calls};

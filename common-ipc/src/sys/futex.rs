@@ -1,4 +1,4 @@
-//! A futex word in memory that processes share, and sleeping on a word.
+//! Sleeping on a word, also on one in memory that processes share.
 
 use std::io;
 use std::sync::atomic::AtomicU32;
@@ -28,55 +28,11 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, timeout: Option<Duration>) -
 
 /// Wakes everyone who sleeps on `word`, in whichever process.
 pub(crate) fn wake_all(word: &AtomicU32) {
+    wake(word, i32::MAX);
+}
+
+/// Wakes up to `count` of those who sleep on `word`, in whichever processes.
+pub(crate) fn wake(word: &AtomicU32, count: i32) {
     // SAFETY: the word's address is only a key to the kernel. The call can't fail on a valid one.
-    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, i32::MAX) };
-}
-
-/// One word in a page of its own, shared with every process forked while it exists. It starts at 0.
-#[derive(Debug)]
-pub(crate) struct SharedWord {
-    word: *mut AtomicU32,
-}
-
-// SAFETY: the pointer is to an atomic that lives until drop; atomics may be used from any thread.
-unsafe impl Send for SharedWord {}
-// SAFETY: as above.
-unsafe impl Sync for SharedWord {}
-
-const PAGE: usize = 4096;
-
-impl SharedWord {
-    /// Maps a new page. Fails when there is no memory or the limit on mappings is reached.
-    pub(crate) fn new() -> io::Result<SharedWord> {
-        // SAFETY: a new mapping at a place that the kernel chooses disturbs nothing.
-        let page = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                PAGE,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED | libc::MAP_ANONYMOUS,
-                -1,
-                0,
-            )
-        };
-        if page == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(SharedWord { word: page.cast() })
-    }
-
-    /// The word. Another process may change it at any time: it is to be read as a fact, not as a promise.
-    pub(crate) fn get(&self) -> &AtomicU32 {
-        // SAFETY: mapped by `new` until drop, aligned to a page, and only ever used as an atomic,
-        // in this process and in the others.
-        unsafe { &*self.word }
-    }
-}
-
-impl Drop for SharedWord {
-    fn drop(&mut self) {
-        // SAFETY: mapped by `new`, and no borrow of the word outlives self. In a forked child
-        // this ends the child's mapping alone.
-        unsafe { libc::munmap(self.word.cast(), PAGE) };
-    }
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, count) };
 }

@@ -9,11 +9,12 @@ use std::marker::PhantomData;
 use std::num::NonZeroU64;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
 
 use super::generation;
 
@@ -37,10 +38,13 @@ pub(crate) fn create_memfd(name: &str, len: usize) -> io::Result<OwnedFd> {
 
 /// Whether `memfd` is memory of exactly `len` bytes that nobody can shrink: touching a mapping of it never
 /// faults. Asked of every descriptor that comes from another process before it is mapped.
+///
+/// It isn't made of huge pages, either: of those a peer could give back some when there are no more.
 pub(crate) fn is_sealed_memfd(memfd: BorrowedFd<'_>, len: usize) -> bool {
     let Ok(seals) = fcntl(memfd, FcntlArg::F_GET_SEALS) else { return false };
     let right_size = nix::sys::stat::fstat(memfd).is_ok_and(|stat| stat.st_size as u64 == len as u64);
-    SealFlag::from_bits_truncate(seals).contains(SealFlag::F_SEAL_SHRINK) && right_size
+    let right_kind = fstatfs(memfd).is_ok_and(|system| system.filesystem_type() == TMPFS_MAGIC);
+    SealFlag::from_bits_truncate(seals).contains(SealFlag::F_SEAL_SHRINK) && right_size && right_kind
 }
 
 /// Memory shared with every process that has a mapping of it, forked children included.
@@ -243,6 +247,44 @@ impl<'a> View<'a> {
         }
     }
 
+    /// Writes one element: whole, if it has 1, 2, 4 or 8 bytes and lies at a multiple of that; else as
+    /// [`store_bytes`](View::store_bytes).
+    #[inline]
+    pub(crate) fn store_element(self, at: usize, bytes: &[u8]) {
+        match *bytes {
+            [byte] => self.byte(at).store(byte, Ordering::Relaxed),
+            [a, b] if at % 2 == 0 => self.half(at).store(u16::from_ne_bytes([a, b]), Ordering::Relaxed),
+            [a, b, c, d] if at % 4 == 0 => {
+                self.word(at).store(u32::from_ne_bytes([a, b, c, d]), Ordering::Relaxed);
+            }
+            [a, b, c, d, e, f, g, h] if at % 8 == 0 => {
+                let long = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
+                self.long(at).store(long, Ordering::Relaxed);
+            }
+            _ => self.store_bytes(at, bytes),
+        }
+    }
+
+    /// Reads one element, as [`store_element`](View::store_element) writes it.
+    #[inline]
+    pub(crate) fn load_element(self, at: usize, bytes: &mut [u8]) {
+        match bytes.len() {
+            1 => bytes[0] = self.byte(at).load(Ordering::Relaxed),
+            2 if at % 2 == 0 => bytes.copy_from_slice(&self.half(at).load(Ordering::Relaxed).to_ne_bytes()),
+            4 if at % 4 == 0 => bytes.copy_from_slice(&self.word(at).load(Ordering::Relaxed).to_ne_bytes()),
+            8 if at % 8 == 0 => bytes.copy_from_slice(&self.long(at).load(Ordering::Relaxed).to_ne_bytes()),
+            _ => self.load_bytes(at, bytes),
+        }
+    }
+
+    /// The half word at offset `at`, a multiple of two.
+    #[inline]
+    fn half(self, at: usize) -> &'a AtomicU16 {
+        assert!(at % 2 == 0);
+        // SAFETY: as for `word`.
+        unsafe { self.range(at, 2).cast::<AtomicU16>().as_ref() }
+    }
+
     #[inline]
     fn byte(self, at: usize) -> &'a AtomicU8 {
         // SAFETY: in range and alive for 'a.
@@ -313,6 +355,24 @@ mod tests {
     }
 
     #[test]
+    fn elements_go_in_and_come_out() {
+        let memfd = create_memfd("test", 4096).unwrap();
+        let mapping = Mapping::new(memfd.as_fd(), 4096).unwrap();
+        let view = mapping.view();
+        for len in [1, 2, 3, 4, 8, 16, 24] {
+            for at in [0, 8, 9, 10] {
+                let bytes: Vec<u8> = (1..=len).collect();
+                view.store_element(at, &bytes);
+                let mut back = vec![0; bytes.len()];
+                view.load_element(at, &mut back);
+                assert_eq!(back, bytes);
+                view.load_bytes(at, &mut back);
+                assert_eq!(back, bytes);
+            }
+        }
+    }
+
+    #[test]
     #[should_panic(expected = "outside of the mapping")]
     fn beyond_the_end_is_a_panic() {
         let memfd = create_memfd("test", 4096).unwrap();
@@ -327,6 +387,17 @@ mod tests {
         let memfd = create_memfd("test", 4096).unwrap();
         assert!(Mapping::new(memfd.as_fd(), 8192).is_err());
         assert!(FrozenMapping::new(memfd.as_fd(), 4096).is_err());
+    }
+
+    #[test]
+    fn huge_pages_are_not_mapped() {
+        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING | MFdFlags::MFD_HUGETLB;
+        // Not every kernel has them.
+        let Ok(memfd) = memfd_create("huge", flags) else { return };
+        let len = nix::sys::stat::fstat(&memfd).unwrap().st_blksize as usize;
+        nix::unistd::ftruncate(&memfd, len as i64).unwrap();
+        fcntl(&memfd, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW)).unwrap();
+        assert!(!is_sealed_memfd(memfd.as_fd(), len));
     }
 
     #[test]

@@ -23,11 +23,14 @@ mod fork_rule;
 mod inheritance;
 mod link;
 mod many;
+mod memory;
 mod nested;
 mod offspring_tasks;
 mod parent_death;
 mod programs;
 mod setup;
+mod sharing;
+mod sync;
 
 /// What became of a scenario that didn't panic.
 enum Outcome {
@@ -38,7 +41,7 @@ enum Outcome {
 
 type Scenario = (&'static str, fn() -> Outcome);
 
-const TABLES: [&[Scenario]; 13] = [
+const TABLES: [&[Scenario]; 16] = [
     bad_input::ALL,
     beside_threads::ALL,
     callbacks::ALL,
@@ -48,10 +51,13 @@ const TABLES: [&[Scenario]; 13] = [
     inheritance::ALL,
     link::ALL,
     many::ALL,
+    memory::ALL,
     nested::ALL,
     offspring_tasks::ALL,
     parent_death::ALL,
     setup::ALL,
+    sharing::ALL,
+    sync::ALL,
 ];
 
 fn main() {
