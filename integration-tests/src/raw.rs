@@ -116,7 +116,7 @@ pub fn scribble(name: &str, seed: u64, time: Duration) {
         // The words of the protocol more often than the data, and now and then one that might be right.
         let length = if random() % 2 == 0 { 2048 } else { end - start };
         let at = start + random() % (length / 4) * 4;
-        let value = if random() % 2 == 0 { random() } else { 0x3000_0000 | random() % 4096 } as u32;
+        let value = if random() % 2 == 0 { random() } else { 0x3000_0000 + random() % 4096 } as u32;
         // SAFETY: within the mapping that this process has, aligned. That others share it is the point.
         unsafe { (at as *mut u32).write_volatile(value) };
     }

@@ -109,8 +109,10 @@ impl Peer {
     ///
     /// More descriptors than any honest end sends; no room for descriptors, which isn't the end of them.
     pub(crate) fn listen(&mut self, socket: BorrowedFd<'_>) -> Result<(), LinkError> {
+        let waiting = self.waiting.len();
         for _ in 0..PACKETS_AT_ONCE {
-            if self.gone || !self.take_packet(socket)? {
+            // After descriptors comes their frame: whoever listens looks for that before the next ones.
+            if self.gone || !self.take_packet(socket)? || self.waiting.len() > waiting {
                 break;
             }
         }
@@ -281,6 +283,8 @@ mod tests {
         for number in 0..3 {
             send_descriptors(fd(&other), number, &many).unwrap();
         }
+        peer.listen(fd(&one)).unwrap();
+        peer.listen(fd(&one)).unwrap();
         assert!(matches!(peer.listen(fd(&one)), Err(LinkError::Garbled(_))));
     }
 

@@ -149,7 +149,7 @@ pub(crate) struct View<'a> {
 
 impl<'a> View<'a> {
     /// How many bytes there are.
-    #[inline]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn len(self) -> usize {
         self.len
     }

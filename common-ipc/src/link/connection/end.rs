@@ -171,7 +171,7 @@ impl End {
         if self.wires.control.get().is_err() {
             return self.wires.control.expose();
         }
-        match self.here.own().pollable.get_or_try_init(|| self.make_pollable()) {
+        match self.make_sure_of_pollable() {
             Ok(pollable) => pollable.epoll.expose(),
             // No descriptors left. Whoever polls finds it readable, and is told why by what follows.
             Err(_) => harmless::always_ready().unwrap_or_else(|_| self.wires.control.expose()),
@@ -182,8 +182,24 @@ impl End {
     #[cfg(feature = "tokio")]
     pub(super) fn epoll(&self) -> Result<BorrowedFd<'_>, LinkError> {
         self.wires.control.get()?;
-        let pollable = self.here.own().pollable.get_or_try_init(|| self.make_pollable())?;
-        Ok(pollable.epoll.get()?)
+        Ok(self.make_sure_of_pollable()?.epoll.get()?)
+    }
+
+    fn make_sure_of_pollable(&self) -> Result<&Pollable, LinkError> {
+        let mut is_new = false;
+        let pollable = self.here.own().pollable.get_or_try_init(|| {
+            is_new = true;
+            self.make_pollable()
+        })?;
+        if is_new {
+            // Something may be there already. From here on everybody knows that it is polled; whoever is
+            // receiving at this moment didn't when it began.
+            match self.receiving.try_lock() {
+                Some(mut receiving) if receiving.begin_to_be_polled(self.view()?) => {}
+                _ => pollable.remind(),
+            }
+        }
+        Ok(pollable)
     }
 
     #[cold]
@@ -192,17 +208,16 @@ impl End {
         let epoll = PrivateFd::new(sys::epoll::create)?;
         let reminder = PrivateFd::new(|| {
             let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
-            Ok(EventFd::from_value_and_flags(1, flags)?.into())
+            Ok(EventFd::from_value_and_flags(0, flags)?.into())
         })?;
         sys::epoll::watch(epoll.get()?, reminder.get()?, ANY)?;
         sys::epoll::watch(epoll.get()?, self.wires.control.get()?, ANY)?;
         if let Some(owner) = &self.peer.lock().owner {
             sys::epoll::watch(epoll.get()?, owner.get()?, ANY)?;
         }
-        // From now on the other side is to ring whenever it finds this one without anything. It begins
-        // with a reminder: something may be there already.
+        // From now on the other side is to ring whenever it finds this one without anything.
         Consumer::new(self.wires.receiving_lane()).wait_for_chunks(view);
-        Ok(Pollable { epoll, reminder, reminded: AtomicBool::new(true) })
+        Ok(Pollable { epoll, reminder, reminded: AtomicBool::new(false) })
     }
 
     /// Takes in what the other end has said beside its messages, and says whether it is gone for good. Only

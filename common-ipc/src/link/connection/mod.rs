@@ -111,7 +111,7 @@ where
     Out: Serialize + DeserializeOwned,
     In: Serialize + DeserializeOwned,
 {
-    /// A pair of ends, for messages of up to [`DEFAULT_MAX_FRAME`](crate::link::DEFAULT_MAX_FRAME) bytes.
+    /// A pair of ends, for messages of up to [`DEFAULT_MAX_FRAME`] bytes.
     /// It takes three descriptors and, as it is used, 132 KiB of memory.
     ///
     /// # Errors

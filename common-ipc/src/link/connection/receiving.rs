@@ -52,6 +52,18 @@ impl Receiving {
         futex::wake_all(view.word(self.consumer.room_word()));
     }
 
+    /// The first time that somebody polls: whether there is nothing to be received.
+    pub(super) fn begin_to_be_polled(&mut self, view: View<'_>) -> bool {
+        // What was said so far wasn't asked for.
+        self.news = true;
+        self.is_empty(view)
+    }
+
+    /// Whether there is nothing to be received.
+    fn is_empty(&self, view: View<'_>) -> bool {
+        self.inbox.is_empty() && self.broken.is_none() && self.consumer.is_empty(view)
+    }
+
     /// The ring's reader, if nothing that it has read is left here.
     pub(super) fn bare_consumer(&self) -> Option<&Consumer> {
         (self.partial.is_none() && self.inbox.is_empty() && self.broken.is_none()).then_some(&self.consumer)
@@ -195,8 +207,14 @@ impl End {
     ) -> Result<Option<Option<Incoming>>, LinkError> {
         loop {
             match receiving.next(self, view, head) {
-                Ok(Some(None)) => return Ok(Some(None)),
-                Ok(Some(Some(beside))) => return self.gather(receiving, head, *beside).map(Some).map(Some),
+                Ok(Some(beside)) => {
+                    let gathered = beside.map(|beside| self.gather(receiving, head, *beside)).transpose()?;
+                    if self.polled().is_some() {
+                        // An error that comes after the message is told after it.
+                        let _ = self.silence_if_empty(view, receiving);
+                    }
+                    return Ok(Some(gathered));
+                }
                 Ok(None) => {}
                 Err(error) => return Err(receiving.fail(error)),
             }
@@ -271,16 +289,7 @@ impl End {
         }
         let control = self.wires.control.get()?;
         loop {
-            // The bell is silenced only here, where nothing is left to be received, and from here on the
-            // other side rings it again. In this order: silence, ask to be rung, look.
-            let polled = self.polled();
-            let mut gone = false;
-            if receiving.news || polled.is_some_and(|_| receiving.consumer.was_rung(view)) {
-                receiving.news = false;
-                gone = self.listen()?;
-            }
-            polled.inspect(|polled| polled.quieten());
-            receiving.consumer.wait_for_chunks(view);
+            let gone = self.silence(view, receiving)?;
             if !receiving.consumer.is_empty(view) {
                 return Ok(self.found_some(view, receiving));
             }
@@ -300,12 +309,40 @@ impl End {
                     return Ok(self.found_some(view, receiving));
                 }
             } else {
-                if polled.is_none() {
+                if self.polled().is_none() {
                     receiving.consumer.stop_waiting(view);
                 }
                 return Ok(false);
             }
         }
+    }
+
+    /// Silences the bell, where nothing is left to be received, and has the other side ring it again from here
+    /// on. In this order: silence, ask to be rung; then whoever called this looks. Says whether the other side
+    /// is gone.
+    fn silence(&self, view: View<'_>, receiving: &mut Receiving) -> Result<bool, LinkError> {
+        let polled = self.polled();
+        let mut gone = false;
+        if receiving.news || polled.is_some_and(|_| receiving.consumer.was_rung(view)) {
+            receiving.news = false;
+            gone = self.listen()?;
+        }
+        polled.inspect(|polled| polled.quieten());
+        receiving.consumer.wait_for_chunks(view);
+        Ok(gone)
+    }
+
+    /// After a message was received: if it was the last one, whoever polls is to see that.
+    #[cold]
+    fn silence_if_empty(&self, view: View<'_>, receiving: &mut Receiving) -> Result<(), LinkError> {
+        if receiving.is_empty(view) {
+            // What the other side has said, its end perhaps, is found again by whoever receives next.
+            let gone = self.silence(view, receiving)?;
+            if gone || !receiving.is_empty(view) {
+                self.found_some(view, receiving);
+            }
+        }
+        Ok(())
     }
 
     fn found_some(&self, view: View<'_>, receiving: &Receiving) -> bool {

@@ -76,7 +76,8 @@ fn senseless_chunks_break_the_link() {
 
 #[test]
 fn frames_that_are_not_what_their_tables_say_break_the_link() {
-    let attacks: [(Vec<u8>, &[(u32, &[u8])]); 5] = [
+    type Chunks = &'static [(u32, &'static [u8])];
+    let attacks: [(Vec<u8>, Chunks); 5] = [
         (table(4, &[], 0), &[(END, b"longer")]),
         (table(100, &[], 0), &[(END, b"shorter")]),
         (table(4, &[4], 0), &[(END, b"shorter")]),

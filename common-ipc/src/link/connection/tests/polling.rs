@@ -76,11 +76,7 @@ fn no_wake_up_is_lost() {
 #[test]
 fn what_was_taken_in_by_a_blocked_send_is_readable() {
     let (one, other) = Connection::<String, String>::pair_with(1 << 20, 4096).unwrap();
-    assert!(is_readable(&one));
-    assert!(one.try_recv().unwrap().is_none());
-    while is_readable(&one) {
-        assert!(one.try_recv().unwrap().is_none());
-    }
+    assert!(!is_readable(&one));
     other.send(&"taken in".to_owned()).unwrap();
     other.send(&"as well".to_owned()).unwrap();
     assert!(one.send_timeout(&"x".repeat(100_000), Duration::from_millis(5)).is_err());
