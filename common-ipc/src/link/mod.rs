@@ -9,6 +9,7 @@ pub mod frame;
 mod guard;
 pub mod pipe;
 pub mod poll;
+pub(crate) mod sealed;
 
 pub use bytes::Bytes;
 pub use connection::{Connection, LinkError};
