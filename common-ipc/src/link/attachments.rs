@@ -105,11 +105,9 @@ pub(crate) fn attach(fd: &Arc<PrivateFd>, how: How) -> Result<u32, &'static str>
     fd.get().map_err(|_| "it belongs to another process, or was given away")?;
     OUTGOING.with_borrow_mut(|outgoing| {
         COLLECTING.set(Collecting::Something);
-        if let Some(place) = outgoing.fds.iter().position(|(known, _)| Arc::ptr_eq(known, fd)) {
-            return match how {
-                How::Shared => Ok(place as u32),
-                _ => Err("an end that belongs to one process is in the message twice"),
-            };
+        // A shared one comes as often as it is there: each place is taken once.
+        if how != How::Shared && outgoing.fds.iter().any(|(known, _)| Arc::ptr_eq(known, fd)) {
+            return Err("an end that belongs to one process is in the message twice");
         }
         if outgoing.fds.len() == FDS_MAX {
             return Err("a message carries 253 descriptors at the most");
