@@ -5,7 +5,7 @@
 //!
 //! - [`process`]: children, started by fork with a discipline that makes that safe, and waited for
 //!   in ways that never hang because a process died.
-//! - [`link`]: pipes, frames and typed connections between processes.
+//! - [`link`]: pipes, frames, typed connections and queues between processes.
 //! - [`sync`]: an event that processes share.
 //! - [`RemoteError`]: any error, carried from one process to another.
 //!
