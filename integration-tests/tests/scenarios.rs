@@ -149,6 +149,15 @@ play!(
     limits_nice_affinity_umask_and_groups_apply,
     a_limit_above_the_hard_limit_is_an_error_of_the_start,
     a_child_has_no_standard_input_unless_told,
+    every_item_of_many_senders_is_received_once,
+    killed_senders_and_receivers_cost_what_was_in_their_hands,
+    a_killed_receiver_that_waits_does_not_keep_others_asleep,
+    a_full_queue_holds_up_its_sender_until_there_is_room,
+    a_producer_faster_than_its_consumer_is_held_back,
+    a_queue_that_is_only_captured_is_wrong_process,
+    a_queue_is_given_to_grandchildren_and_sent_to_others,
+    an_item_that_finds_no_descriptor_stays_in_the_queue,
+    a_queue_keeps_its_deadlines_under_signals,
 );
 
 #[test]

@@ -26,6 +26,7 @@ mod nested;
 mod offspring_tasks;
 mod parent_death;
 mod programs;
+mod queue;
 mod setup;
 
 /// What became of a scenario that didn't panic.
@@ -37,7 +38,7 @@ enum Outcome {
 
 type Scenario = (&'static str, fn() -> Outcome);
 
-const TABLES: [&[Scenario]; 12] = [
+const TABLES: [&[Scenario]; 13] = [
     bad_input::ALL,
     beside_threads::ALL,
     callbacks::ALL,
@@ -49,6 +50,7 @@ const TABLES: [&[Scenario]; 12] = [
     nested::ALL,
     offspring_tasks::ALL,
     parent_death::ALL,
+    queue::ALL,
     setup::ALL,
 ];
 
