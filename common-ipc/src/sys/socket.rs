@@ -6,7 +6,7 @@ use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
-use nix::sys::socket::{ControlMessage, MsgFlags, recv, sendmsg};
+use nix::sys::socket::{ControlMessage, MsgFlags, recv, send as send_to_peer, sendmsg};
 
 use super::{check, retry};
 
@@ -92,10 +92,14 @@ pub(crate) fn send_parts(
     parts: &[io::IoSlice<'_>],
     fds: &[BorrowedFd<'_>],
 ) -> io::Result<()> {
+    let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+    if let ([whole], []) = (parts, fds) {
+        // Most packets, and the shortest way.
+        return retry(|| Ok(send_to_peer(socket.as_raw_fd(), whole, flags)?)).map(drop);
+    }
     let numbers: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
     let rights = [ControlMessage::ScmRights(&numbers)];
     let control = if fds.is_empty() { &[] } else { &rights[..] };
-    let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
     retry(|| Ok(sendmsg::<()>(socket.as_raw_fd(), parts, control, flags, None)?)).map(drop)
 }
 
@@ -211,8 +215,10 @@ fn receive_message(
             // SAFETY: CMSG_LEN only computes.
             let payload = length.saturating_sub(unsafe { libc::CMSG_LEN(0) } as usize);
             for index in 0..payload / size_of::<RawFd>() {
-                // SAFETY: the message has so many descriptors, by the kernel's own count.
-                let number = unsafe { libc::CMSG_DATA(header).cast::<RawFd>().add(index).read_unaligned() };
+                // SAFETY: the message has so many of them, by the kernel's own count.
+                let place = unsafe { libc::CMSG_DATA(header).cast::<RawFd>().add(index) };
+                // SAFETY: as above.
+                let number = unsafe { place.read_unaligned() };
                 // An error in a pidfd's place: the sender is gone, or there was no descriptor left.
                 if number < 0 {
                     continue;

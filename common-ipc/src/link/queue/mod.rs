@@ -1,6 +1,7 @@
 //! Typed items from many processes to many, each to one of them.
 
 mod packet;
+mod take;
 #[cfg(test)]
 mod tests;
 mod travel;
@@ -8,13 +9,11 @@ mod travel;
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, getsockopt, setsockopt, socketpair, sockopt};
-use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -23,10 +22,11 @@ use crate::link::codec::{DecodeError, EncodeError};
 use crate::link::connection::LinkError;
 use crate::link::frame::DEFAULT_MAX_FRAME;
 use crate::link::poll::{Deadline, wait_until};
-use crate::ownership::descriptors::{PrivateFd, above_stderr, registry};
+use crate::ownership::descriptors::PrivateFd;
 use crate::ownership::give::How;
 use crate::sys;
-use packet::{Header, Parcel, Unreadable};
+use packet::{Parcel, Unreadable};
+use take::{Scratch, take};
 
 /// What a queue's socket holds, in the kernel's own count, and half of it: the kernel doubles what it is
 /// told. It is the usual default, made sure of, so that the bounds are the same on every machine.
@@ -335,53 +335,4 @@ const ONE_TOO_MANY: &str = "as large as it is, it carries 252 descriptors at the
 
 fn unsendable<T>(why: &str) -> EncodeError {
     EncodeError { type_name: std::any::type_name::<T>(), message: why.to_owned() }
-}
-
-/// Takes the next packet, if there is one: its length and its descriptors.
-fn take(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Option<(usize, Vec<PrivateFd>)>, LinkError> {
-    // Neither a fork nor another thread of this process in here: no descriptor comes into being meanwhile.
-    let mut registry = registry();
-    // Once the packet is taken it is too late to find that there is no room for its descriptors. So first
-    // a look at how many it has, and whether there is. Whoever else receives may take it in between; it is
-    // only then that the look was at the wrong one.
-    let mut start = [0; packet::HEADER];
-    if sys::socket::look_at_the_next(socket, &mut start) {
-        let count = Header::parse(&start).map_or(0, |header| header.descriptors());
-        (0..count).map(|_| socket.try_clone_to_owned()).collect::<io::Result<Vec<_>>>()?;
-    }
-    let taken = match sys::socket::receive_at_once(socket, buffer) {
-        Ok(taken) => taken,
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    if taken.fds_lost {
-        return Err(LinkError::Lost);
-    }
-    if taken.length == 0 && sys::socket::has_hung_up(socket)? {
-        return Err(io::Error::other("somebody who has the queue has shut its socket down").into());
-    }
-    let fds = taken.fds.into_iter().map(|fd| Ok(registry.list(above_stderr(fd)?)));
-    Ok(Some((taken.length, fds.collect::<io::Result<Vec<_>>>().map_err(|_| LinkError::Lost)?)))
-}
-
-/// A buffer that is used again and again. Whoever finds it in use - a second thread, or a child that was forked
-/// in the midst of another thread's use - has one of its own.
-#[derive(Default)]
-struct Scratch(Mutex<Vec<u8>>);
-
-impl Scratch {
-    /// Larger ones aren't kept.
-    const KEPT: usize = 128 << 10;
-
-    fn take(&self) -> Vec<u8> {
-        self.0.try_lock().map(|mut buffer| std::mem::take(&mut *buffer)).unwrap_or_default()
-    }
-
-    fn put_back(&self, used: Vec<u8>) {
-        if used.capacity() <= Scratch::KEPT {
-            if let Some(mut buffer) = self.0.try_lock() {
-                *buffer = used;
-            }
-        }
-    }
 }

@@ -172,7 +172,7 @@ fn what_the_holder_of_a_socket_may_ask_for_does_no_harm() {
     }
     nix::sys::socket::shutdown(std::os::fd::AsRawFd::as_raw_fd(&receiving), nix::sys::socket::Shutdown::Both)
         .unwrap();
-    assert!(matches!(queue.recv(), Err(LinkError::Io(_))));
+    assert!(matches!(queue.recv_timeout(SOON), Err(LinkError::Io(_))));
     assert!(matches!(queue.send(&(String::new(), None)), Err(LinkError::Io(_))));
 }
 
@@ -292,7 +292,7 @@ fn threads_share_the_items() {
                 for number in 0..EACH {
                     let id = thread * EACH + number;
                     let length = if number % 100 == 0 { 100_000 } else { number as usize % 6000 };
-                    queue.send(&(id, Bytes::from(vec![id as u8; length]))).unwrap();
+                    queue.send_timeout(&(id, Bytes::from(vec![id as u8; length])), SOON).unwrap();
                 }
             });
         }

@@ -310,6 +310,16 @@ fn an_item_that_finds_no_descriptor_stays_in_the_queue() -> Outcome {
     items.send(&(Bytes::from(vec![1; 100_000]), None)).unwrap();
     items.send(&(Bytes::from(vec![2; 100]), Some(inner.clone()))).unwrap();
     items.send(&(Bytes::from(vec![3; 100]), None)).unwrap();
+    // One that says it comes with none, as if another process had taken the one that was looked at.
+    use std::os::fd::AsRawFd;
+    let null = std::fs::File::open("/dev/null").unwrap();
+    let rights = [null.as_raw_fd()];
+    let rights = [nix::sys::socket::ControlMessage::ScmRights(&rights)];
+    let packet = [std::io::IoSlice::new(&[1, 0, 0, 0, 1, 0, 0, 0, 7])];
+    let sending = items.as_fd().as_raw_fd() - 1;
+    let flags = nix::sys::socket::MsgFlags::empty();
+    nix::sys::socket::sendmsg::<()>(sending, &packet, &rights, flags, None).unwrap();
+    items.send(&(Bytes::from(vec![5]), None)).unwrap();
     let child = Launch::new(&options).start(|| {
         let mut files = Vec::new();
         while let Ok(file) = std::fs::File::open("/dev/null") {
@@ -329,6 +339,8 @@ fn an_item_that_finds_no_descriptor_stays_in_the_queue() -> Outcome {
         // As many as there were before: nothing is left of what couldn't be had.
         assert!(std::fs::File::open("/dev/null").is_err());
         assert_eq!(items.try_recv().unwrap().unwrap().0.len(), 100, "the third needs none");
+        assert!(matches!(items.try_recv(), Err(LinkError::Lost)));
+        assert_eq!(items.try_recv().unwrap().unwrap().0[..], [5], "and the queue goes on");
         assert!(matches!(items.send(&(Bytes::from(vec![4; 100_000]), None)), Err(LinkError::Io(_))));
         assert!(items.try_recv().unwrap().is_none());
     });
