@@ -26,7 +26,7 @@ use crate::ownership::descriptors::PrivateFd;
 use crate::ownership::give::How;
 use crate::sys;
 use packet::{Parcel, Unreadable};
-use take::{Scratch, take};
+use take::{Caution, Scratch, take};
 
 /// What a queue's socket holds, in the kernel's own count, and half of it: the kernel doubles what it is
 /// told. It is the usual default, made sure of, so that the bounds are the same on every machine.
@@ -140,6 +140,7 @@ struct Pair {
     max: usize,
     /// How many bytes the socket holds.
     room: usize,
+    caution: Caution,
     outgoing: Scratch,
     incoming: Scratch,
 }
@@ -157,7 +158,7 @@ impl<T> fmt::Debug for Queue<T> {
 }
 
 impl<T: Serialize + DeserializeOwned> Queue<T> {
-    /// A queue for items of up to [`DEFAULT_MAX_FRAME`] bytes. It takes two descriptors.
+    /// A queue for items of up to [`DEFAULT_MAX_FRAME`] bytes. It takes two descriptors and a page of memory.
     ///
     /// # Errors
     ///
@@ -177,7 +178,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         let (sending, receiving) =
             PrivateFd::pair(|| Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?))?;
         setsockopt(&sending.get().map_err(io::Error::other)?, sockopt::SndBuf, &ROOM_TO_ASK_FOR)?;
-        Queue::of(sending, receiving, max.min(u32::MAX as usize))
+        Queue::of(sending, receiving, max.min(u32::MAX as usize), Caution::new()?)
     }
 
     /// Puts an item in, waiting for room as long as it takes.
@@ -222,8 +223,9 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// [`LinkError::Decode`] for an item that can't be read and [`LinkError::TooLarge`] for one above the
     /// cap, which are gone; [`LinkError::Io`] (EMFILE) while this process has no descriptors left for
     /// those that the next item comes with, which stays where it is. [`LinkError::Lost`] for an item that
-    /// was lost in that way: if just then another process takes the item that was looked at, or another
-    /// thread the last descriptors. [`LinkError::WrongProcess`].
+    /// was lost in that way: it is looked at before it is taken, and just then another process took the one
+    /// that was looked at, or another thread the last descriptors, or it was the first one ever to come with
+    /// any. [`LinkError::WrongProcess`].
     pub fn recv(&self) -> Result<T, LinkError> {
         loop {
             if let Some(item) = self.recv_until(Deadline::NEVER)? {
@@ -250,13 +252,14 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         self.recv_until(Deadline::after(timeout))
     }
 
-    fn of(sending: PrivateFd, receiving: PrivateFd, max: usize) -> io::Result<Queue<T>> {
+    fn of(sending: PrivateFd, receiving: PrivateFd, max: usize, caution: Caution) -> io::Result<Queue<T>> {
         let room = getsockopt(&sending.get().map_err(io::Error::other)?, sockopt::SndBuf)?;
         let pair = Pair {
             sending: Arc::new(sending),
             receiving: Arc::new(receiving),
             max,
             room,
+            caution,
             outgoing: Scratch::default(),
             incoming: Scratch::default(),
         };
@@ -281,6 +284,9 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         if fds.len() > attachments::FDS_MAX {
             return Err(unsendable::<T>(ONE_TOO_MANY).into());
         }
+        if !fds.is_empty() {
+            self.pair.caution.advise();
+        }
         let parts = parcel.parts(self.pair.room);
         let sent = loop {
             match sys::socket::send_parts(socket, &parts, &fds) {
@@ -303,7 +309,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         let mut buffer = self.pair.incoming.take();
         buffer.resize(packet::LONGEST, 0);
         loop {
-            if let Some((length, fds)) = take(socket, &mut buffer)? {
+            if let Some((length, fds)) = take(socket, &mut buffer, self.pair.caution.is_advised())? {
                 // It may take a while, or call whatever a type's Deserialize calls: nothing is locked.
                 let item = match packet::unpack(&buffer, length, fds, self.pair.max) {
                     Ok(item) => Ok(Some(item)),

@@ -1,7 +1,8 @@
-//! Taking one packet out of a queue, and the buffer that it is taken into.
+//! Taking one packet out of a queue, with what care, and into which buffer.
 
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 
@@ -9,11 +10,13 @@ use crate::link::LinkError;
 use crate::link::queue::packet::{HEADER, Header};
 use crate::ownership::descriptors::{PrivateFd, above_stderr, registry};
 use crate::sys;
+use crate::sys::futex::SharedWord;
 
-/// Takes the next packet, if there is one: its length and its descriptors.
+/// Takes the next packet, if there is one: its length and its descriptors. `look`: it may have some.
 pub(super) fn take(
     socket: BorrowedFd<'_>,
     buffer: &mut [u8],
+    look: bool,
 ) -> Result<Option<(usize, Vec<PrivateFd>)>, LinkError> {
     // Neither a fork nor another thread of this process in here: no descriptor comes into being meanwhile.
     let mut registry = registry();
@@ -21,7 +24,7 @@ pub(super) fn take(
     // a look at how many it has, and whether there is. Whoever else receives may take it in between; it is
     // only then that the look was at the wrong one.
     let mut start = [0; HEADER];
-    if sys::socket::look_at_the_next(socket, &mut start) {
+    if look && sys::socket::look_at_the_next(socket, &mut start) {
         let count = Header::parse(&start).map_or(0, |header| header.descriptors());
         (0..count).map(|_| socket.try_clone_to_owned()).collect::<io::Result<Vec<_>>>()?;
     }
@@ -40,6 +43,33 @@ pub(super) fn take(
     let fds = taken.fds.into_iter().map(above_stderr).collect::<io::Result<Vec<_>>>();
     let fds = fds.map_err(|_| LinkError::Lost)?;
     Ok(Some((taken.length, fds.into_iter().map(|fd| registry.list(fd)).collect())))
+}
+
+/// Whether whoever takes must look first. That costs a system call, and on two cores up to as much time again as
+/// all the rest, so it is left out until somebody sends descriptors.
+pub(super) struct Caution(Option<SharedWord>);
+
+impl Caution {
+    /// Not yet advised, in this process and in all that are forked from it.
+    pub(super) fn new() -> io::Result<Caution> {
+        Ok(Caution(Some(SharedWord::new()?)))
+    }
+
+    /// For a process that isn't told by others.
+    pub(super) fn always() -> Caution {
+        Caution(None)
+    }
+
+    pub(super) fn is_advised(&self) -> bool {
+        self.0.as_ref().is_none_or(|word| word.get().load(Ordering::Acquire) != 0)
+    }
+
+    /// For good: before a descriptor is sent, and before somebody gets the queue who can't tell others.
+    pub(super) fn advise(&self) {
+        if let Some(word) = &self.0 {
+            word.get().store(1, Ordering::Release);
+        }
+    }
 }
 
 /// A buffer that is used again and again. Whoever finds it in use - a second thread, or a child that was forked

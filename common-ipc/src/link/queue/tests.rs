@@ -180,9 +180,13 @@ fn what_the_holder_of_a_socket_may_ask_for_does_no_harm() {
 fn a_queue_travels_in_an_item() {
     let queue = Queue::<Vec<Queue<String>>>::new().unwrap();
     let inner = Queue::<String>::with_max(10).unwrap();
+    assert!(!queue.pair.caution.is_advised() && !inner.pair.caution.is_advised());
     // The same one twice: each place has descriptors of its own.
     queue.send(&vec![inner.clone(), inner.clone(), Queue::new().unwrap()]).unwrap();
     let came = queue.recv_timeout(SOON).unwrap().unwrap();
+    // What was sent had descriptors, and whoever has it now may send some as well, untold.
+    assert!(queue.pair.caution.is_advised() && inner.pair.caution.is_advised());
+    assert!(came[0].pair.caution.is_advised());
     came[0].send(&"there".to_owned()).unwrap();
     assert_eq!(inner.recv_timeout(SOON).unwrap().unwrap(), "there");
     inner.send(&"and back".to_owned()).unwrap();

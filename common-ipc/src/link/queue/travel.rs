@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::link::attachments;
 use crate::link::queue::Queue;
+use crate::link::queue::take::Caution;
 use crate::ownership::give::{Give, Giver, How, private};
 
 /// For poll, select and epoll: readable while an item is there, for everybody who waits; whoever comes late
@@ -31,6 +32,7 @@ impl<T> Give for Queue<T> {
 /// With other formats it is an error.
 impl<T> Serialize for Queue<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.pair.caution.advise();
         let attach = |fd| attachments::attach(fd, How::Shared).map_err(serde::ser::Error::custom);
         (attach(&self.pair.sending)?, attach(&self.pair.receiving)?, self.pair.max as u32)
             .serialize(serializer)
@@ -47,7 +49,8 @@ impl<'de, T: Serialize + DeserializeOwned> Deserialize<'de> for Queue<T> {
                 .then_some(fd)
                 .ok_or_else(|| D::Error::custom("a queue came with something else than sockets"))
         };
-        Queue::of(socket(sending)?, socket(receiving)?, max as usize).map_err(D::Error::custom)
+        Queue::of(socket(sending)?, socket(receiving)?, max as usize, Caution::always())
+            .map_err(D::Error::custom)
     }
 }
 
