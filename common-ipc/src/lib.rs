@@ -5,7 +5,7 @@
 //!
 //! - [`process`]: children, started by fork with a discipline that makes that safe, and waited for
 //!   in ways that never hang because a process died.
-//! - [`link`]: pipes, frames and typed connections between processes.
+//! - [`link`]: pipes, typed connections, calls and queues between processes.
 //! - [`memory`]: memory that processes share, as bytes, arrays and frozen arrays.
 //! - [`sync`]: events, semaphores and mutexes that processes share.
 //! - [`RemoteError`]: any error, carried from one process to another.

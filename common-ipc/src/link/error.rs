@@ -40,6 +40,10 @@ pub enum LinkError {
     /// An earlier error left the stream at an unknown place. Make a new connection.
     #[error("the connection is broken by an earlier error ({0}); make a new one")]
     Broken(String),
+    /// A message was taken from a [`Queue`](crate::link::Queue), and is gone: there was no room for the
+    /// descriptors that it came with. The queue goes on.
+    #[error("a message was lost: this process had no room for the descriptors that came with it")]
+    Lost,
     /// This end belongs to another process.
     #[error(transparent)]
     WrongProcess(#[from] WrongProcess),

@@ -13,7 +13,9 @@ mod guard;
 pub(crate) mod in_transit;
 pub mod pipe;
 pub mod poll;
+pub mod queue;
 mod ring;
+pub(crate) mod sealed;
 pub(crate) mod spin;
 
 pub use bytes::Bytes;
@@ -25,3 +27,4 @@ pub use error::LinkError;
 pub use frame::{DEFAULT_MAX_FRAME, FrameTooLarge};
 pub use pipe::{PipeReader, PipeWriter, pipe};
 pub use poll::safe_select;
+pub use queue::Queue;

@@ -11,14 +11,12 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::FileExt;
 
-use nix::fcntl::{FcntlArg, SealFlag, fcntl};
-use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use serde::{Deserialize, Serialize};
 
 use crate::link::codec;
+use crate::link::sealed::{self, Sealed};
 use crate::process::panic_report::{PanicReport, cut};
 use crate::process::setup::SetupFailure;
 use crate::sys;
@@ -114,23 +112,9 @@ fn send_packet(end: BorrowedFd<'_>, tag: u8, payload: &[u8]) -> io::Result<()> {
 }
 
 fn send_large_packet(end: BorrowedFd<'_>, tag: u8, payload: &[u8]) -> io::Result<()> {
-    let memfd = filled_memfd(payload)?;
+    let memfd = sealed::create("report", payload.len())?;
+    sealed::fill(memfd.as_fd(), &[payload])?;
     sys::socket::send(end, [&[tag | IN_MEMFD], &[]], Some(memfd.as_fd()))
-}
-
-/// The payload in memory of the kernel's, which nobody can change any more.
-fn filled_memfd(payload: &[u8]) -> io::Result<OwnedFd> {
-    // A limit on file sizes counts here as well; past it the signal would come before the error.
-    sys::signals::set_disposition(libc::SIGXFSZ, true)?;
-    let memfd = memfd_create("report", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
-    let file = std::fs::File::from(memfd);
-    file.write_all_at(payload, 0)?;
-    fcntl(&file, FcntlArg::F_ADD_SEALS(needed_seals()))?;
-    Ok(file.into())
-}
-
-fn needed_seals() -> SealFlag {
-    SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW
 }
 
 /// Receives a report if one is there. `Ok(None)`: none now, or never again.
@@ -176,19 +160,12 @@ fn parse(tag: u8, payload: Vec<u8>) -> io::Result<Report> {
 }
 
 fn read_memfd(memfd: OwnedFd, max_output: usize) -> io::Result<Vec<u8>> {
-    // Only memory can be sealed: this isn't a pipe, a device or somebody's remote file.
-    let seals = SealFlag::from_bits_truncate(fcntl(&memfd, FcntlArg::F_GET_SEALS)?);
-    if !seals.contains(needed_seals()) {
-        return Err(garbled("a memfd that isn't sealed"));
-    }
-    let file = std::fs::File::from(memfd);
-    let length = file.metadata()?.len();
+    let sealed = Sealed::new(memfd.as_fd()).map_err(|error| garbled(&error.to_string()))?;
+    let length = sealed.len();
     if length > max_output as u64 {
         return Err(garbled(&format!("{length} bytes where {max_output} are allowed")));
     }
-    let mut payload = vec![0; length as usize];
-    file.read_exact_at(&mut payload, 0)?;
-    Ok(payload)
+    sealed.read(0, length as usize)
 }
 
 fn garbled(why: &str) -> io::Error {
@@ -211,6 +188,7 @@ pub(crate) fn drain(end: BorrowedFd<'_>, max_output: usize) -> io::Result<(bool,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::sys::memfd::{MFdFlags, memfd_create};
 
     fn ends() -> (OwnedFd, OwnedFd) {
         pair().unwrap()

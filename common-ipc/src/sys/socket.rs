@@ -1,11 +1,12 @@
-//! Packets with descriptors: with one at the most, without allocating, or with many.
+//! Packets with descriptors: with one at the most, without allocating, or with many. One receiver looks
+//! before it takes, several take at once.
 
 use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
-use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use nix::sys::socket::{ControlMessage, MsgFlags, recv, send as send_to_peer, sendmsg};
 
 use super::{check, retry};
 
@@ -82,11 +83,24 @@ type LargeControl = [u64; 16 + FDS_MAX / 2];
 
 /// Sends one packet with any number of descriptors up to [`FDS_MAX`], without blocking and without SIGPIPE.
 pub(crate) fn send_with(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-    let numbers: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
-    let control = [ControlMessage::ScmRights(&numbers)];
+    send_parts(socket, &[io::IoSlice::new(bytes)], fds)
+}
+
+/// As [`send_with`], of a packet in several parts.
+pub(crate) fn send_parts(
+    socket: BorrowedFd<'_>,
+    parts: &[io::IoSlice<'_>],
+    fds: &[BorrowedFd<'_>],
+) -> io::Result<()> {
     let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
-    let parts = [io::IoSlice::new(bytes)];
-    retry(|| Ok(sendmsg::<()>(socket.as_raw_fd(), &parts, &control, flags, None)?)).map(drop)
+    if let ([whole], []) = (parts, fds) {
+        // Most packets, and the shortest way.
+        return retry(|| Ok(send_to_peer(socket.as_raw_fd(), whole, flags)?)).map(drop);
+    }
+    let numbers: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+    let rights = [ControlMessage::ScmRights(&numbers)];
+    let control = if fds.is_empty() { &[] } else { &rights[..] };
+    retry(|| Ok(sendmsg::<()>(socket.as_raw_fd(), parts, control, flags, None)?)).map(drop)
 }
 
 /// As [`receive`], with any number of descriptors.
@@ -104,6 +118,31 @@ pub(crate) fn receive_with(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Res
     }
     take(socket)?;
     Ok((length, attached))
+}
+
+/// What [`receive_at_once`] took.
+pub(crate) struct Taken {
+    /// The packet's length, which may be more than the buffer has room for.
+    pub(crate) length: usize,
+    /// Descriptors that came with it were closed by the kernel: there was no room for them.
+    pub(crate) fds_lost: bool,
+    /// Those that came, close-on-exec.
+    pub(crate) fds: Vec<OwnedFd>,
+}
+
+/// Takes one packet with any number of descriptors in one step, without blocking: for a socket from which
+/// other processes receive as well, where the packet that one looks at may be taken by another one.
+pub(crate) fn receive_at_once(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Taken> {
+    let mut fds = Vec::new();
+    let mut control: LargeControl = [0; 16 + FDS_MAX / 2];
+    let (length, flags) = receive_message(socket, buffer, &mut control, FDS_MAX, 0, |fd| fds.push(fd))?;
+    Ok(Taken { length, fds_lost: flags & libc::MSG_CTRUNC != 0, fds })
+}
+
+/// Copies the start of the next packet and leaves everything where it is; false if there is none.
+pub(crate) fn look_at_the_next(socket: BorrowedFd<'_>, start: &mut [u8]) -> bool {
+    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+    retry(|| Ok(recv(socket.as_raw_fd(), start, flags)?)).is_ok_and(|length| length == start.len())
 }
 
 /// Takes the packet that was looked at, and with it its own hold on the descriptors.
@@ -130,8 +169,21 @@ fn peek(
     buffer: &mut [u8],
     control: &mut [u64],
     most: usize,
-    mut each: impl FnMut(OwnedFd),
+    each: impl FnMut(OwnedFd),
 ) -> io::Result<(usize, bool)> {
+    let (length, flags) = receive_message(socket, buffer, control, most, libc::MSG_PEEK, each)?;
+    Ok((length, flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0))
+}
+
+/// The one recvmsg: the packet's length and the flags that the kernel has set.
+fn receive_message(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    control: &mut [u64],
+    most: usize,
+    flags: libc::c_int,
+    mut each: impl FnMut(OwnedFd),
+) -> io::Result<(usize, libc::c_int)> {
     let mut vector = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     // SAFETY: msghdr is plain data for which all zeroes is a valid value.
     let mut message: libc::msghdr = unsafe { mem::zeroed() };
@@ -141,35 +193,51 @@ fn peek(
     // CMSG_LEN, not CMSG_SPACE, whose padding may be room for one more that nobody would own.
     // SAFETY: CMSG_LEN only computes.
     message.msg_controllen = unsafe { libc::CMSG_LEN((most * size_of::<RawFd>()) as u32) } as usize;
+    if most == FDS_MAX {
+        // The kernel takes no more than these along, so what else there is room for is something else.
+        message.msg_controllen = size_of_val(control);
+    }
     assert!(message.msg_controllen <= size_of_val(control), "too little room for descriptors");
-    let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC | libc::MSG_PEEK | libc::MSG_TRUNC;
+    let flags = flags | libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC | libc::MSG_TRUNC;
     // SAFETY: the message points to the buffer and to control, both writable and alive until after
     // the call, with their true lengths.
     let length =
         retry(|| check(unsafe { libc::recvmsg(socket.as_raw_fd(), &mut message, flags) } as libc::c_long))?;
     // SAFETY: the kernel has set msg_controllen to what it wrote, and CMSG_FIRSTHDR gives a header
     // within that or null.
-    let header = unsafe { libc::CMSG_FIRSTHDR(&message) };
-    if !header.is_null() {
+    let mut header = unsafe { libc::CMSG_FIRSTHDR(&message) };
+    // Whoever else has the socket may have asked for more than descriptors: who the sender is, say.
+    while !header.is_null() {
         // SAFETY: not null, so within control, which is aligned for it.
         let (level, kind, length) =
             unsafe { ((*header).cmsg_level, (*header).cmsg_type, (*header).cmsg_len) };
-        if level == libc::SOL_SOCKET && kind == libc::SCM_RIGHTS {
+        if level == libc::SOL_SOCKET && (kind == libc::SCM_RIGHTS || kind == SCM_PIDFD) {
             // SAFETY: CMSG_LEN only computes.
             let payload = length.saturating_sub(unsafe { libc::CMSG_LEN(0) } as usize);
             for index in 0..payload / size_of::<RawFd>() {
-                // SAFETY: the message has so many descriptors, by the kernel's own count, all of which
-                // it has just made for us.
-                each(unsafe {
-                    let place = libc::CMSG_DATA(header).cast::<RawFd>().add(index);
-                    OwnedFd::from_raw_fd(place.read_unaligned())
-                });
+                // SAFETY: the message has so many of them, by the kernel's own count.
+                let place = unsafe { libc::CMSG_DATA(header).cast::<RawFd>().add(index) };
+                // SAFETY: as above.
+                let number = unsafe { place.read_unaligned() };
+                // An error in a pidfd's place: the sender is gone, or there was no descriptor left.
+                if number < 0 {
+                    continue;
+                }
+                // SAFETY: the kernel has just made it for us.
+                let fd = unsafe { OwnedFd::from_raw_fd(number) };
+                if kind == libc::SCM_RIGHTS {
+                    each(fd);
+                }
             }
         }
+        // SAFETY: the message is as the kernel left it, and header is one of its headers.
+        header = unsafe { libc::CMSG_NXTHDR(&message, header) };
     }
-    let truncated = message.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0;
-    Ok((length as usize, truncated))
+    Ok((length as usize, message.msg_flags))
 }
+
+/// A pidfd of the sender, for sockets with SO_PASSPIDFD (linux/socket.h; missing from libc).
+const SCM_PIDFD: libc::c_int = 4;
 
 /// Whether the other end, by which nobody sends anything, is gone.
 #[inline]

@@ -194,9 +194,10 @@ impl End {
         if is_new {
             // Something may be there already. From here on everybody knows that it is polled; whoever is
             // receiving at this moment didn't when it began.
-            match self.receiving.try_lock() {
-                Some(mut receiving) if receiving.begin_to_be_polled(self.view()?) => {}
-                _ => pollable.remind(),
+            let view = self.view()?;
+            let receiving = self.receiving.try_lock();
+            if !receiving.is_some_and(|mut receiving| receiving.begin_to_be_polled(view)) {
+                pollable.remind();
             }
         }
         Ok(pollable)

@@ -28,6 +28,7 @@ mod nested;
 mod offspring_tasks;
 mod parent_death;
 mod programs;
+mod queue;
 mod setup;
 mod sharing;
 mod sync;
@@ -41,7 +42,7 @@ enum Outcome {
 
 type Scenario = (&'static str, fn() -> Outcome);
 
-const TABLES: [&[Scenario]; 16] = [
+const TABLES: [&[Scenario]; 17] = [
     bad_input::ALL,
     beside_threads::ALL,
     callbacks::ALL,
@@ -55,6 +56,7 @@ const TABLES: [&[Scenario]; 16] = [
     nested::ALL,
     offspring_tasks::ALL,
     parent_death::ALL,
+    queue::ALL,
     setup::ALL,
     sharing::ALL,
     sync::ALL,
