@@ -1,6 +1,9 @@
 //! What other code in a user's program may do, and a library has to live with.
 #![expect(unsafe_code, reason = "the doings of foreign code can't be had otherwise")]
 
+pub mod ring;
+pub mod shared;
+
 use std::sync::Mutex;
 use std::time::Duration;
 
