@@ -105,41 +105,32 @@ fn peer_procspawn() -> f64 {
 }
 
 fn peer_python(rows: &mut Vec<Row>, case: &'static str) {
-    const PROGRAM: &str = "
-import time, offspring
-class Plain(offspring.Subprocess):
-    def run(self): pass
-class Waited(Plain):
-    WAIT_FOR_CHILD = True
-for cls in Plain, Waited:
-    times = []
-    for _ in range(200):
-        begin = time.perf_counter()
-        cls().wait()
-        times.append(time.perf_counter() - begin)
-        for known in Plain, Waited: known._INSTANCES = None
-    print(sorted(times)[100] * 1e6)
-";
+    const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/python/offspring_start.py");
     let Some(python) = std::env::var_os("MULTIPROCESS_BENCH_PYTHON") else {
         eprintln!(
             "Python's offspring is left out: MULTIPROCESS_BENCH_PYTHON names no interpreter that has it"
         );
         return;
     };
-    let output = match Command::new(&python).args(["-c", PROGRAM]).output() {
-        Ok(output) => output,
-        Err(error) => {
-            eprintln!("Python's offspring is left out: MULTIPROCESS_BENCH_PYTHON, {python:?}: {error}");
-            return;
+    let names = [("offspring (Python)", "plain"), ("offspring (Python) WAIT_FOR_CHILD", "waited")];
+    for (what, task) in names {
+        // It is where this process is, and is to stay there.
+        let output = Command::new(&python)
+            .args([PROGRAM, task, "any", "0.4"])
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .output();
+        let output = match output {
+            Ok(output) => output,
+            Err(error) => {
+                eprintln!("Python's offspring is left out: MULTIPROCESS_BENCH_PYTHON, {python:?}: {error}");
+                return;
+            }
+        };
+        let text = String::from_utf8_lossy(&output.stdout);
+        match text.lines().last().and_then(|line| serde_json::from_str::<serde_json::Value>(line).ok()) {
+            Some(told) => rows.push(Row { case, what, figure: told["figure"].as_f64().unwrap() }),
+            None => eprintln!("Python's offspring failed: {}", String::from_utf8_lossy(&output.stderr)),
         }
-    };
-    let text = String::from_utf8_lossy(&output.stdout);
-    let names = ["offspring 0.1.1 (Python)", "offspring 0.1.1 (Python) WAIT_FOR_CHILD"];
-    for (what, line) in names.into_iter().zip(text.lines()) {
-        rows.push(Row { case, what, figure: line.parse().unwrap() });
-    }
-    if text.is_empty() {
-        eprintln!("Python's offspring failed: {}", String::from_utf8_lossy(&output.stderr));
     }
 }
 

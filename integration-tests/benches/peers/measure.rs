@@ -100,6 +100,15 @@ pub(crate) struct Fork {
     pid: Pid,
 }
 
+#[cfg(feature = "iceoryx2")]
+impl Fork {
+    /// Waits until it ends by itself.
+    pub(crate) fn wait(self) {
+        waitpid(self.pid, None).unwrap();
+        std::mem::forget(self);
+    }
+}
+
 impl Drop for Fork {
     fn drop(&mut self) {
         // Nobody else collects it, so the number is its own.

@@ -5,6 +5,8 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use serde_json::json;
+
 use crate::arguments::{Arguments, Turn};
 use crate::case::{Case, Contender, Run};
 use crate::measure::{Setting, end_with_parent};
@@ -75,14 +77,12 @@ fn take_turn(turn: &Turn) -> Result<f64, String> {
     let output = command.output().map_err(|error| error.to_string())?;
     let text = String::from_utf8_lossy(&output.stdout);
     // The last line: a peer may have something to say of its own.
-    let figure = text.lines().last().and_then(|line| line.strip_prefix(FIGURE)?.trim().parse().ok());
+    let told = text.lines().last().and_then(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let figure = told.and_then(|told| told["figure"].as_f64());
     figure
         .filter(|_| output.status.success())
         .ok_or_else(|| format!("{}\n{}", output.status, String::from_utf8_lossy(&output.stderr).trim_end()))
 }
-
-/// Before a figure, on a turn's standard output.
-const FIGURE: &str = "figure ";
 
 /// In the process of the turn.
 pub(crate) fn run_here(turn: &Turn) {
@@ -92,7 +92,7 @@ pub(crate) fn run_here(turn: &Turn) {
     let place = turn.setting.place;
     place.pin_first();
     match turn.contender.run {
-        Run::Here(measure) => println!("{FIGURE}{}", measure(turn.setting)),
+        Run::Here(measure) => println!("{}", json!({ "figure": measure(turn.setting) })),
         Run::Python { program, what } => {
             let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/python");
             let second = place.second_core().map_or("any".into(), |core| core.to_string());
