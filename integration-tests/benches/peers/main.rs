@@ -58,5 +58,6 @@ fn measure_all(arguments: &Arguments) {
         });
         table::print(case, &columns.collect::<Vec<_>>());
     }
+    println!("\n{}", table::LEGEND);
     println!("The same as lines of JSON: {}", output.path().display());
 }

@@ -13,10 +13,27 @@ use crate::measure::{Setting, end_with_parent};
 use crate::place::{Hog, Place};
 use crate::support::median;
 
-/// A case at one place: a figure for each contender that has one.
+/// A case at one place: each contender that got through all its rounds.
 pub(crate) struct Column {
     pub(crate) place: Place,
-    pub(crate) figures: Vec<(&'static Contender, f64)>,
+    pub(crate) results: Vec<Measured>,
+}
+
+/// A contender's figures.
+pub(crate) struct Measured {
+    pub(crate) contender: &'static Contender,
+    /// One for each round, in their order.
+    pub(crate) rounds: Vec<f64>,
+    pub(crate) median: f64,
+}
+
+impl Measured {
+    /// Whether the rounds aren't of one mind: the machine changed between them. Two processors of a
+    /// virtual machine, say, are one core with two threads at one time and two cores at another.
+    pub(crate) fn is_unsteady(&self) -> bool {
+        let least = self.rounds.iter().copied().fold(f64::INFINITY, f64::min);
+        self.rounds.iter().any(|figure| *figure > 2.0 * least)
+    }
 }
 
 /// The interpreter with the originals, if they are to take part.
@@ -64,8 +81,11 @@ pub(crate) fn column(case: &'static Case, place: Place, arguments: &Arguments, p
         }
     }
     let whole = taking_part.into_iter().filter(|(_, figures)| figures.len() == arguments.rounds());
-    let figures = whole.map(|(contender, mut figures)| (contender, median(&mut figures)));
-    Column { place, figures: figures.collect() }
+    let results = whole.map(|(contender, rounds)| {
+        let median = median(&mut rounds.clone());
+        Measured { contender, rounds, median }
+    });
+    Column { place, results: results.collect() }
 }
 
 /// A turn, in a process of its own: it has one thread, as a fork wants it, and nothing of the turns

@@ -6,13 +6,17 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::case::{Case, Role};
-use crate::rounds::Column;
+use crate::case::{Case, Contender, Role};
+use crate::rounds::{Column, Measured};
 
 impl Column {
-    fn of(&self, role: Role) -> Option<f64> {
-        let found = self.figures.iter().find(|(contender, _)| contender.role == role);
-        found.map(|(_, figure)| *figure)
+    fn of_role(&self, role: Role) -> Option<f64> {
+        let found = self.results.iter().find(|measured| measured.contender.role == role);
+        found.map(|measured| measured.median)
+    }
+
+    fn of(&self, contender: &Contender) -> Option<&Measured> {
+        self.results.iter().find(|measured| measured.contender.name == contender.name)
     }
 }
 
@@ -23,8 +27,7 @@ pub(crate) fn print(case: &Case, columns: &[Column]) {
     columns.iter().for_each(|column| print!("{:>20}", column.place.name()));
     println!();
     for contender in case.contenders {
-        if !columns.iter().any(|column| column.figures.iter().any(|(known, _)| known.name == contender.name))
-        {
+        if !columns.iter().any(|column| column.of(contender).is_some()) {
             continue;
         }
         let label = match contender.role {
@@ -33,17 +36,22 @@ pub(crate) fn print(case: &Case, columns: &[Column]) {
             Role::Peer => contender.name.to_owned(),
         };
         print!("  {label:46}");
-        for column in columns {
-            let found = column.figures.iter().find(|(known, _)| known.name == contender.name);
-            let figure = found.map_or("-".into(), |(_, figure)| significant(*figure));
-            let ratio = found.zip(column.of(Role::Limit)).filter(|(_, limit)| *limit != 0.0);
-            let ratio = ratio
-                .map_or(String::new(), |((_, figure), limit)| format!("{} x", significant(figure / limit)));
-            print!("{figure:>10}{ratio:>10}");
-        }
+        columns.iter().for_each(|column| print!("{:>20}", cell(column, contender)));
         println!();
     }
-    println!();
+}
+
+/// What a mark in the table means.
+pub(crate) const LEGEND: &str = "~ rounds that differ by more than a factor of two: see them in the lines";
+
+fn cell(column: &Column, contender: &Contender) -> String {
+    let Some(measured) = column.of(contender) else { return "-".into() };
+    let mark = if measured.is_unsteady() { "~" } else { "" };
+    let ratio = match column.of_role(Role::Limit) {
+        Some(limit) if limit != 0.0 => format!("{} x", significant(measured.median / limit)),
+        _ => String::new(),
+    };
+    format!("{mark}{}{ratio:>10}", significant(measured.median))
 }
 
 /// Three digits, or all that are before the point.
@@ -78,17 +86,23 @@ impl Lines {
     }
 
     pub(crate) fn write(&mut self, case: &Case, column: &Column) {
-        let peers = column.figures.iter().filter(|(contender, _)| contender.role == Role::Peer);
-        let peers: serde_json::Map<_, _> =
-            peers.map(|(contender, figure)| (contender.name.to_owned(), json!(figure))).collect();
+        let mut peers = serde_json::Map::new();
+        let mut rounds = serde_json::Map::new();
+        for Measured { contender, rounds: figures, median } in &column.results {
+            rounds.insert(contender.name.to_owned(), json!(figures));
+            if contender.role == Role::Peer {
+                peers.insert(contender.name.to_owned(), json!(median));
+            }
+        }
         let line = json!({
             "case": case.name,
             "place": column.place.name(),
             "unit": case.unit,
             "better": case.better.name(),
-            "ours": column.of(Role::Ours),
-            "limit": column.of(Role::Limit),
+            "ours": column.of_role(Role::Ours),
+            "limit": column.of_role(Role::Limit),
             "peers": peers,
+            "rounds": rounds,
         });
         writeln!(self.file, "{line}").unwrap();
     }
