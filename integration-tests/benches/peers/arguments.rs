@@ -1,6 +1,6 @@
 //! What the program is asked to do.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::case::{Case, Contender};
 use crate::cases;
@@ -10,7 +10,7 @@ use crate::place::{BURN, Place};
 pub(crate) const HELP: &str = "\
 Ours, the limit and the peers, in one run.
 
-  --quick       three short rounds
+  --quick       three short rounds; fewer after half a minute
   --case NAME   this case only; may be given more than once
   --list        the cases
   --help        this
@@ -43,6 +43,7 @@ pub(crate) struct Turn {
 /// How to measure.
 pub(crate) struct Arguments {
     pub(crate) quick: bool,
+    begin: Instant,
     /// None: all of them.
     only: Vec<&'static Case>,
 }
@@ -52,7 +53,14 @@ impl Arguments {
         self.only.is_empty() || self.only.iter().any(|wanted| wanted.name == case.name)
     }
 
-    pub(crate) fn rounds(&self) -> usize {
+    /// Whether there is to be another round after so many. A quick run is to be over in a minute, also
+    /// on a machine that has much else to do: then each contender has one turn only.
+    pub(crate) fn goes_on_after(&self, rounds: usize) -> bool {
+        let late = self.quick && self.begin.elapsed() > Duration::from_secs(35);
+        rounds < if late { 1 } else { self.rounds() }
+    }
+
+    fn rounds(&self) -> usize {
         if self.quick { 3 } else { 9 }
     }
 
@@ -65,7 +73,7 @@ impl Arguments {
 /// The arguments of this program.
 pub(crate) fn read() -> Result<Task, String> {
     let mut arguments = std::env::args().skip(1);
-    let mut asked = Arguments { quick: false, only: Vec::new() };
+    let mut asked = Arguments { quick: false, begin: Instant::now(), only: Vec::new() };
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--quick" => asked.quick = true,

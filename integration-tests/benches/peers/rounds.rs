@@ -64,7 +64,8 @@ pub(crate) fn column(case: &'static Case, place: Place, arguments: &Arguments, p
         .filter(|contender| takes_part(contender))
         .map(|contender| (contender, Vec::new()))
         .collect();
-    for round in 0..arguments.rounds() {
+    let mut round = 0;
+    while arguments.goes_on_after(round) {
         let count = taking_part.len();
         for turn in 0..count {
             let (contender, figures) = &mut taking_part[(round + turn) % count];
@@ -79,8 +80,9 @@ pub(crate) fn column(case: &'static Case, place: Place, arguments: &Arguments, p
                 }
             }
         }
+        round += 1;
     }
-    let whole = taking_part.into_iter().filter(|(_, figures)| figures.len() == arguments.rounds());
+    let whole = taking_part.into_iter().filter(|(_, figures)| figures.len() == round);
     let results = whole.map(|(contender, rounds)| {
         let median = median(&mut rounds.clone());
         Measured { contender, rounds, median }
@@ -108,7 +110,7 @@ fn take_turn(turn: &Turn) -> Result<f64, String> {
 pub(crate) fn run_here(turn: &Turn) {
     end_with_parent();
     // Whatever hangs is killed by this, also after an exec; and with it what it started.
-    nix::unistd::alarm::set(15 + 4 * turn.setting.time.as_secs() as u32);
+    nix::unistd::alarm::set(10 + 4 * turn.setting.time.as_secs() as u32);
     let place = turn.setting.place;
     place.pin_first();
     match turn.contender.run {
