@@ -2,7 +2,7 @@
 //!
 //! `cargo bench -p integration-tests --bench start` prints a table, then the same as JSON lines.
 //! Absolute figures move with the machine and with what else it does; the ratios, whose two sides are
-//! measured turn by turn, are what counts. Python's offspring is measured if `MULTIPROCESS_PYTHON`
+//! measured turn by turn, are what counts. Python's offspring is measured if `MULTIPROCESS_BENCH_PYTHON`
 //! names an interpreter that has it.
 #![allow(clippy::unwrap_used, reason = "a benchmark is a program of its own")]
 
@@ -10,7 +10,12 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use common_ipc::process::{Launch, LaunchOptions};
-use integration_tests::{proc, raw};
+use integration_tests::proc;
+
+mod support;
+
+use support::starts::{limit, ours};
+use support::{median, pin, timed};
 
 /// A measured case: the median, in microseconds unless the name says otherwise.
 struct Row {
@@ -33,26 +38,6 @@ fn main() {
     // Last, because it ends on one core.
     start_to_reaped(&mut rows);
     print(&rows);
-}
-
-fn timed(mut round: impl FnMut()) -> f64 {
-    let begin = Instant::now();
-    round();
-    begin.elapsed().as_nanos() as f64 / 1e3
-}
-
-fn median(figures: &mut [f64]) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
-}
-
-fn limit() {
-    let pid = raw::fork(|| 0);
-    nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid), None).unwrap();
-}
-
-fn ours() {
-    offspring::spawn(|| ()).unwrap().join().unwrap();
 }
 
 fn ours_waited_for() {
@@ -86,9 +71,7 @@ fn duel(one: fn(), other: fn()) -> [f64; 2] {
 fn start_to_reaped(rows: &mut Vec<Row>) {
     for case in [FREE, SAME_CORE] {
         if case == SAME_CORE {
-            let mut first = nix::sched::CpuSet::new();
-            first.set(0).unwrap();
-            nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &first).unwrap();
+            pin(0);
         }
         let [raw, plain] = duel(limit, ours);
         rows.push(Row { case, what: "limit: fork + _exit + waitpid", figure: raw });
@@ -117,45 +100,37 @@ fn peers(rows: &mut Vec<Row>, case: &'static str) {
 }
 
 fn peer_procspawn() -> f64 {
-    let mut figures: Vec<_> =
-        (0..200).map(|_| timed(|| procspawn::spawn((), |()| ()).join().unwrap())).collect();
+    let mut figures: Vec<_> = (0..200).map(|_| timed(support::starts::procspawn)).collect();
     median(&mut figures)
 }
 
 fn peer_python(rows: &mut Vec<Row>, case: &'static str) {
-    const PROGRAM: &str = "
-import time, offspring
-class Plain(offspring.Subprocess):
-    def run(self): pass
-class Waited(Plain):
-    WAIT_FOR_CHILD = True
-for cls in Plain, Waited:
-    times = []
-    for _ in range(200):
-        begin = time.perf_counter()
-        cls().wait()
-        times.append(time.perf_counter() - begin)
-        for known in Plain, Waited: known._INSTANCES = None
-    print(sorted(times)[100] * 1e6)
-";
-    let Some(python) = std::env::var_os("MULTIPROCESS_PYTHON") else {
-        eprintln!("Python's offspring is left out: MULTIPROCESS_PYTHON names no interpreter that has it");
+    const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/python/offspring_start.py");
+    let Some(python) = std::env::var_os("MULTIPROCESS_BENCH_PYTHON") else {
+        eprintln!(
+            "Python's offspring is left out: MULTIPROCESS_BENCH_PYTHON names no interpreter that has it"
+        );
         return;
     };
-    let output = match Command::new(&python).args(["-c", PROGRAM]).output() {
-        Ok(output) => output,
-        Err(error) => {
-            eprintln!("Python's offspring is left out: MULTIPROCESS_PYTHON, {python:?}: {error}");
-            return;
+    let names = [("offspring (Python)", "plain"), ("offspring (Python) WAIT_FOR_CHILD", "waited")];
+    for (what, task) in names {
+        // It is where this process is, and is to stay there.
+        let output = Command::new(&python)
+            .args([PROGRAM, task, "any", "0.4"])
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .output();
+        let output = match output {
+            Ok(output) => output,
+            Err(error) => {
+                eprintln!("Python's offspring is left out: MULTIPROCESS_BENCH_PYTHON, {python:?}: {error}");
+                return;
+            }
+        };
+        let text = String::from_utf8_lossy(&output.stdout);
+        match text.lines().last().and_then(|line| serde_json::from_str::<serde_json::Value>(line).ok()) {
+            Some(told) => rows.push(Row { case, what, figure: told["figure"].as_f64().unwrap() }),
+            None => eprintln!("Python's offspring failed: {}", String::from_utf8_lossy(&output.stderr)),
         }
-    };
-    let text = String::from_utf8_lossy(&output.stdout);
-    let names = ["offspring 0.1.1 (Python)", "offspring 0.1.1 (Python) WAIT_FOR_CHILD"];
-    for (what, line) in names.into_iter().zip(text.lines()) {
-        rows.push(Row { case, what, figure: line.parse().unwrap() });
-    }
-    if text.is_empty() {
-        eprintln!("Python's offspring failed: {}", String::from_utf8_lossy(&output.stderr));
     }
 }
 

@@ -1,0 +1,78 @@
+//! What is measured: a case, and who takes part in it.
+
+use crate::measure::Setting;
+use crate::place::Place;
+
+/// A task that ours, the limit and the peers each do in their way.
+#[derive(Debug)]
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    /// What one does in it.
+    pub(crate) task: &'static str,
+    pub(crate) unit: &'static str,
+    pub(crate) better: Better,
+    pub(crate) places: &'static [Place],
+    /// Ours first, then the limit.
+    pub(crate) contenders: &'static [Contender],
+}
+
+/// Which figures are the good ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Better {
+    Lower,
+    Higher,
+}
+
+impl Better {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Better::Lower => "lower",
+            Better::Higher => "higher",
+        }
+    }
+}
+
+/// Somebody who takes part.
+#[derive(Debug)]
+pub(crate) struct Contender {
+    pub(crate) name: &'static str,
+    pub(crate) role: Role,
+    pub(crate) run: Run,
+}
+
+/// What a contender's figure is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Ours,
+    /// What nobody can be better than, or hardly.
+    Limit,
+    /// What one could use instead, and bare means of the kernel.
+    Peer,
+}
+
+/// How a contender's figure is had.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Run {
+    /// In this program. The figure is in the case's unit.
+    Here(fn(Setting) -> f64),
+    /// By a program in `python/`, which is told what to measure and prints it.
+    Python { program: &'static str, what: &'static str },
+}
+
+impl Contender {
+    pub(crate) const fn ours(name: &'static str, run: fn(Setting) -> f64) -> Contender {
+        Contender { name, role: Role::Ours, run: Run::Here(run) }
+    }
+
+    pub(crate) const fn limit(name: &'static str, run: fn(Setting) -> f64) -> Contender {
+        Contender { name, role: Role::Limit, run: Run::Here(run) }
+    }
+
+    pub(crate) const fn peer(name: &'static str, run: fn(Setting) -> f64) -> Contender {
+        Contender { name, role: Role::Peer, run: Run::Here(run) }
+    }
+
+    pub(crate) const fn python(name: &'static str, program: &'static str, what: &'static str) -> Contender {
+        Contender { name, role: Role::Peer, run: Run::Python { program, what } }
+    }
+}

@@ -1,0 +1,63 @@
+//! Ours, the limit and the peers in one run.
+//!
+//! `cargo bench -p integration-tests --bench peers` prints a table and writes the same as lines of JSON
+//! to `peers.jsonl` in the target folder. Absolute figures move with the machine and with what else it
+//! does. So the contenders take turns, in fresh processes each time, and what counts is the ratio of
+//! their medians.
+//!
+//! The Python originals take part if `MULTIPROCESS_BENCH_PYTHON` names an interpreter that has them;
+//! `benches/python/make-venv` makes one. iceoryx2 takes part with `--features iceoryx2`.
+#![allow(clippy::unwrap_used, reason = "a benchmark is a program of its own")]
+
+mod arguments;
+mod case;
+mod cases;
+mod kernel;
+mod measure;
+mod place;
+mod rivals;
+mod rounds;
+#[path = "../support/mod.rs"]
+mod support;
+mod table;
+
+use arguments::{Arguments, Task};
+use place::Place;
+
+fn main() {
+    // procspawn starts its children by running this program again.
+    procspawn::init();
+    match arguments::read() {
+        Ok(Task::Help) => print!("{}", arguments::HELP),
+        Ok(Task::Burn) => {
+            measure::end_with_parent();
+            place::burn();
+        }
+        Ok(Task::Run(turn)) => rounds::run_here(&turn),
+        Ok(Task::Measure(arguments)) => measure_all(&arguments),
+        Err(problem) => {
+            eprintln!("{problem}; see --help");
+            std::process::exit(2);
+        }
+    }
+}
+
+fn measure_all(arguments: &Arguments) {
+    let python = rounds::Python::from_environment(arguments);
+    let mut output = table::Lines::create();
+    for case in cases::ALL.into_iter().filter(|case| arguments.wants(case)) {
+        let (places, missing): (Vec<Place>, Vec<Place>) =
+            case.places.iter().partition(|place| place.exists());
+        for place in missing {
+            eprintln!("{}, {}: left out, as this machine doesn't have it", case.name, place.name());
+        }
+        let columns = places.into_iter().map(|place| {
+            let column = rounds::column(case, place, arguments, &python);
+            output.write(case, &column);
+            column
+        });
+        table::print(case, &columns.collect::<Vec<_>>());
+    }
+    println!("\n{}", table::LEGEND);
+    println!("The same as lines of JSON: {}", output.path().display());
+}
