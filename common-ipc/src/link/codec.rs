@@ -138,14 +138,20 @@ pub(crate) fn decode_message<T: DeserializeOwned>(
 /// its `Deserialize`.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     let failed = |message: String| DecodeError { type_name: std::any::type_name::<T>(), message };
-    match caught(|| read_guarded(bytes)) {
-        Some(Ok((value, used))) if used == bytes.len() => Ok(value),
-        Some(Ok((_, used))) => Err(failed(format!("{} bytes are left over", bytes.len() - used))),
-        Some(Err(bincode::error::DecodeError::Serde(error))) => {
+    let mut value = None;
+    let read = caught(|| {
+        let (read, used) = read_guarded(bytes)?;
+        value = Some(read);
+        Ok(used)
+    });
+    match (read, value) {
+        (Some(Ok(used)), Some(value)) if used == bytes.len() => Ok(value),
+        (Some(Ok(used)), _) => Err(failed(format!("{} bytes are left over", bytes.len() - used))),
+        (Some(Err(bincode::error::DecodeError::Serde(error))), _) => {
             Err(failed(format!("{error:?}; {NOT_SELF_DESCRIBING}")))
         }
-        Some(Err(error)) => Err(failed(error.to_string())),
-        None => Err(failed("its Deserialize panicked".to_owned())),
+        (Some(Err(error)), _) => Err(failed(error.to_string())),
+        (None, _) => Err(failed("its Deserialize panicked".to_owned())),
     }
 }
 

@@ -240,12 +240,11 @@ impl<'de, T: SeqAccess<'de>> SeqAccess<'de> for Guarded<'_, T> {
     type Error = T::Error;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, T::Error> {
+        // Before it is read, so that what was read is handed on as it is: repacking it takes longer than
+        // reading it. So the end of a sequence counts as one of its elements.
+        self.count_one()?;
         let seed = self.level(seed);
-        let element = self.inner.next_element_seed(seed)?;
-        if element.is_some() {
-            self.count_one()?;
-        }
-        Ok(element)
+        self.inner.next_element_seed(seed)
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -257,12 +256,9 @@ impl<'de, T: MapAccess<'de>> MapAccess<'de> for Guarded<'_, T> {
     type Error = T::Error;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, T::Error> {
+        self.count_one()?;
         let seed = self.level(seed);
-        let key = self.inner.next_key_seed(seed)?;
-        if key.is_some() {
-            self.count_one()?;
-        }
-        Ok(key)
+        self.inner.next_key_seed(seed)
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, T::Error> {

@@ -4,7 +4,7 @@
 //! again; whoever looks again and again has an answer from another core in a fraction of a microsecond.
 //! But on one core looking keeps the other side from answering, so each look ends with `sched_yield`. And
 //! beside a third process that wants the core a yield lasts as long as that one's time slice, milliseconds:
-//! a yield that took [`SLOW`] ends it, for twice as many waits as the last time.
+//! a yield that took [`SLOW`] ends it, for eight times as many waits as the last time.
 
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,8 @@ const BUDGET: Duration = Duration::from_micros(50);
 const SLOW: Duration = Duration::from_micros(50);
 /// Looks between two yields.
 const LOOKS: u32 = 6;
+/// After a first failure so many waits go to sleep at once, after the next one eight times as many, and so on.
+const FIRST_SKIP: u32 = 16;
 /// After slow yields up to so many waits go to sleep at once: then a time slice now and then, a few milliseconds,
 /// is below a microsecond for each. ...
 const SKIP_AFTER_SLOW: u32 = 1 << 13;
@@ -68,7 +70,7 @@ impl Spinner {
     }
 
     fn fail(&mut self, most: u32) {
-        self.skipped = self.skipped.max((self.skipped * 2 + 1).min(most));
+        self.skipped = self.skipped.max((self.skipped * 8).clamp(FIRST_SKIP, most));
         self.skip = self.skipped;
     }
 }

@@ -2,11 +2,13 @@
 
 use std::hint::black_box;
 
-use common_ipc::link::Connection;
+use common_ipc::link::{Bytes, Connection};
 use common_ipc::process::LaunchOptions;
 use integration_tests::raw::ring::Ring;
 use integration_tests::raw::shared::Shared;
 use nix::unistd::pipe;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::case::{Better, Case, Contender};
 use crate::kernel::{read_whole, write_whole};
@@ -24,9 +26,10 @@ pub(crate) const CASE: Case = Case {
     better: Better::Higher,
     places: &[Place::OneCore, Place::TwoCores, Place::Free],
     contenders: &[
-        Contender::ours("Connection, Vec<u8>", ours),
+        Contender::ours("Connection, Bytes", ours),
         Contender::limit("shared-memory ring, spin", ring::<SIZE, 2>),
         Contender::peer("shared-memory ring in pieces of 64 KiB", ring::<{ 64 << 10 }, 32>),
+        Contender::peer("Connection, Vec<u8>, which serde takes apart", ours_as_vec),
         Contender::peer("pipe pair", pipes),
         Contender::peer("ipc-channel Vec<u8>", rivals::ipc_channel::payload_vec),
         Contender::peer("ipc-channel IpcSharedMemory", rivals::ipc_channel::payload_shared_memory),
@@ -44,18 +47,24 @@ pub(crate) fn both_ways(setting: Setting, round_trip: impl FnMut()) -> f64 {
     2.0 * SIZE as f64 / setting.time_of(round_trip) / 1e3
 }
 
-/// The library's way of sending bytes. What it is to be measured with is said here and nowhere else.
 fn ours(setting: Setting) -> f64 {
-    let (here, there) = Connection::<Vec<u8>, Vec<u8>>::pair().unwrap();
+    echo(setting, Bytes::from(vec![7; SIZE]), |payload| payload.len())
+}
+
+fn ours_as_vec(setting: Setting) -> f64 {
+    echo(setting, vec![7; SIZE], Vec::len)
+}
+
+fn echo<T: Serialize + DeserializeOwned>(setting: Setting, payload: T, length: fn(&T) -> usize) -> f64 {
+    let (here, there) = Connection::<T, T>::pair().unwrap();
     let child = setting.child(&LaunchOptions::new().give(&there), move || {
         while let Ok(payload) = there.recv() {
             there.send(&payload).unwrap();
         }
     });
-    let payload = vec![7; SIZE];
     let figure = both_ways(setting, || {
         here.send(&payload).unwrap();
-        assert_eq!(here.recv().unwrap().len(), SIZE);
+        assert_eq!(length(&here.recv().unwrap()), SIZE);
     });
     drop(here);
     child.output::<()>().unwrap();
