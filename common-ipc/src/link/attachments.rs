@@ -25,11 +25,36 @@ pub(crate) struct Outgoing {
     pub(crate) buffers: Vec<Bytes>,
 }
 
+impl Outgoing {
+    /// What belongs to one process, and was claimed for this message.
+    pub(crate) fn moved(&self) -> impl Iterator<Item = (&Arc<PrivateFd>, How)> {
+        self.fds.iter().filter(|(_, how)| *how != How::Shared).map(|(fd, how)| (fd, *how))
+    }
+
+    /// The message was sent: what moved is gone from here.
+    pub(crate) fn sent(mut self) {
+        for (fd, how) in std::mem::take(&mut self.fds) {
+            if how != How::Shared {
+                fd.give_away();
+            }
+        }
+    }
+}
+
+/// A message that isn't sent leaves everything where it was.
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        self.moved().for_each(|(fd, _)| fd.unclaim());
+    }
+}
+
 /// What came with a message and wasn't taken yet.
 #[derive(Debug, Default)]
 pub(crate) struct Incoming {
     pub(crate) fds: Vec<Option<PrivateFd>>,
     pub(crate) buffers: Vec<Option<Bytes>>,
+    /// The longest frame that may come the way that this message came.
+    pub(crate) max_frame: usize,
 }
 
 /// Cheap to ask: most messages take nothing along.
@@ -43,7 +68,7 @@ enum Collecting {
 thread_local! {
     static COLLECTING: Cell<Collecting> = const { Cell::new(Collecting::No) };
     static OUTGOING: RefCell<Outgoing> = const { RefCell::new(Outgoing { fds: Vec::new(), buffers: Vec::new() }) };
-    static INCOMING: RefCell<Incoming> = const { RefCell::new(Incoming { fds: Vec::new(), buffers: Vec::new() }) };
+    static INCOMING: RefCell<Incoming> = const { RefCell::new(Incoming { fds: Vec::new(), buffers: Vec::new(), max_frame: 0 }) };
 }
 
 /// Runs `encode`, which doesn't panic, and returns what its values want to take along. A value's `Serialize`
@@ -90,15 +115,19 @@ pub(crate) fn attach(fd: &Arc<PrivateFd>, how: How) -> Result<u32, &'static str>
     if COLLECTING.get() == Collecting::No {
         return Err("it has descriptors, which only a Connection or a Queue carries to another process");
     }
-    fd.get().map_err(|_| "it belongs to another process, or was given away")?;
     OUTGOING.with_borrow_mut(|outgoing| {
-        COLLECTING.set(Collecting::Something);
         // What is shared and occurs twice has two places: each is taken once, by whom it is for.
         if how != How::Shared && outgoing.fds.iter().any(|(known, _)| Arc::ptr_eq(known, fd)) {
             return Err("an end that belongs to one process is in the message twice");
         }
+        fd.get().map_err(|_| "it belongs to another process, or was given away")?;
+        COLLECTING.set(Collecting::Something);
         if outgoing.fds.len() == FDS_MAX {
             return Err("a message carries 253 descriptors at the most");
+        }
+        if how != How::Shared {
+            // From this moment on: what is encoded of it mustn't change any more.
+            fd.claim().map_err(|_| "it was given away")?;
         }
         outgoing.fds.push((Arc::clone(fd), how));
         Ok(outgoing.fds.len() as u32 - 1)
@@ -115,6 +144,11 @@ pub(crate) fn take(place: u32) -> Result<PrivateFd, &'static str> {
         let fd = incoming.fds.get_mut(place as usize).and_then(Option::take);
         fd.ok_or("the message names a descriptor that didn't come with it")
     })
+}
+
+/// The longest frame that may come the way that the message came that is being decoded.
+pub(crate) fn max_frame() -> usize {
+    INCOMING.with_borrow(|incoming| incoming.max_frame)
 }
 
 /// As [`attach`], for bytes. `None`: they go into the message.

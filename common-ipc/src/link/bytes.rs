@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 use crate::link::attachments;
 
 /// From this length on bytes travel beside their message: for less, the way costs more than a copy.
-const BESIDE_FROM: usize = 4 << 10;
+pub(crate) const BESIDE_FROM: usize = 4 << 10;
 
 /// A byte string: a `Vec<u8>` that serde doesn't take apart, cheap to clone.
 ///

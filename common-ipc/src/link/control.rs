@@ -51,23 +51,31 @@ pub(crate) fn ring(socket: BorrowedFd<'_>) {
     let _ = send(socket.as_raw_fd(), &[RING], MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL);
 }
 
-/// Tells the other end whose this one is. Nothing can be done about a failure: without it the other end
-/// still sees the socket close.
-pub(crate) fn tell_owner(socket: &PrivateFd, owner: &PrivateFd) {
-    if let (Some(socket), Some(pidfd)) = (socket.at_home(), owner.at_home()) {
-        let _ = sys::socket::send(socket, [&[OWNER], &[]], Some(pidfd));
+/// Tells the other end that this one belongs to this process. Without a descriptor to spare it still
+/// sees the socket close.
+///
+/// # Errors
+///
+/// EAGAIN: the other end has so much unheard that it is to be told later.
+pub(crate) fn tell_owner_is_here(socket: &PrivateFd) -> io::Result<()> {
+    match own_pidfd() {
+        Ok(pidfd) => tell_owner(socket, &pidfd),
+        Err(_) => Ok(()),
     }
 }
 
-/// Tells the other end that this one belongs to this process. Without a descriptor to spare it still
-/// sees the socket close.
-pub(crate) fn tell_owner_is_here(socket: &PrivateFd) {
-    if let Ok(pidfd) = own_pidfd() {
-        tell_owner(socket, &pidfd);
+fn tell_owner(socket: &PrivateFd, owner: &PrivateFd) -> io::Result<()> {
+    match (socket.at_home(), owner.at_home()) {
+        (Some(socket), Some(pidfd)) => sys::socket::send(socket, [&[OWNER], &[]], Some(pidfd)),
+        _ => Ok(()),
     }
 }
 
 /// Tells the other end that this one is leaving its process.
+///
+/// # Errors
+///
+/// As for [`tell_owner_is_here`]; it mustn't leave untold.
 pub(crate) fn tell_moving(socket: &PrivateFd) -> io::Result<()> {
     match socket.at_home() {
         Some(socket) => sys::socket::send(socket, [&[MOVING], &[]], None),
@@ -107,7 +115,7 @@ impl Peer {
     ///
     /// # Errors
     ///
-    /// More descriptors than any honest end sends; no room for descriptors, which isn't the end of them.
+    /// More descriptors than any honest end sends; no room for descriptors that a message has.
     pub(crate) fn listen(&mut self, socket: BorrowedFd<'_>) -> Result<(), LinkError> {
         let waiting = self.waiting.len();
         for _ in 0..PACKETS_AT_ONCE {
@@ -116,6 +124,7 @@ impl Peer {
                 break;
             }
         }
+        self.forget_strangers();
         if let (false, Some(owner)) = (self.gone, &self.owner) {
             // In this order: before it died it may have said that the end has left it.
             self.gone = is_readable(owner.get()?)?;
@@ -123,20 +132,43 @@ impl Peer {
         Ok(())
     }
 
-    /// For those who don't receive: whether the socket is closed, and whether the process behind it has ended,
-    /// which may mean nothing if the end has left that.
+    /// For those who don't receive: whether the socket is closed, and whether there is anything to hear that
+    /// may say more, the death of the process behind it included.
     pub(crate) fn look(&mut self, socket: BorrowedFd<'_>) -> Result<(bool, bool), LinkError> {
-        // One that was said to another process, of which this one is a copy.
-        self.owner = self.owner.take().filter(|owner| owner.get().is_ok());
+        self.forget_strangers();
         let owner = self.owner.as_ref().and_then(|owner| owner.get().ok());
-        let mut fds = [
-            PollFd::new(socket, PollFlags::empty()),
-            PollFd::new(owner.unwrap_or(socket), PollFlags::POLLIN),
-        ];
+        let mut fds =
+            [PollFd::new(socket, PollFlags::POLLIN), PollFd::new(owner.unwrap_or(socket), PollFlags::POLLIN)];
         sys::retry(|| Ok(poll(&mut fds, PollTimeout::ZERO)?))?;
-        let [closed, ended] = [0, 1].map(|index: usize| fds[index].any().unwrap_or(true));
-        self.gone |= closed;
-        Ok((self.gone, ended && owner.is_some()))
+        let seen = fds[0].revents().unwrap_or(PollFlags::POLLHUP);
+        self.gone |= seen.intersects(PollFlags::POLLHUP | PollFlags::POLLERR);
+        // Who is known lives as long as its pidfd says nothing; of an unknown one everything is news.
+        let news = match owner {
+            Some(_) => fds[1].any().unwrap_or(true),
+            None => !seen.is_empty(),
+        };
+        Ok((self.gone, news))
+    }
+
+    /// An owner that was said to another process, of which this one is a copy that wasn't given it.
+    fn forget_strangers(&mut self) {
+        self.owner = self.owner.take().filter(|owner| owner.get().is_ok());
+    }
+
+    /// Nothing will be received any more: whatever came and is on its way is closed.
+    pub(crate) fn clear(&mut self, socket: BorrowedFd<'_>) {
+        for _ in 0..PACKETS_AT_ONCE {
+            self.waiting.clear();
+            if !matches!(self.take_packet(socket), Ok(true)) {
+                break;
+            }
+        }
+        self.waiting.clear();
+    }
+
+    /// Whether descriptors wait for their frames.
+    pub(crate) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
     /// The descriptors of the frame with this number, of which there are `count`. `None`: they aren't
@@ -175,6 +207,7 @@ impl Peer {
                 return Ok(sys::retry(|| Ok(recv(socket.as_raw_fd(), &mut packet, quickly)?)).is_ok());
             }
             Ok(length) => length,
+            // Whoever sees that there is something, and finds nothing, is being played with.
             Err(nix::Error::EAGAIN) => return Ok(false),
             // The other end was closed with something unread. This is said once, and before what it had sent,
             // which comes next; then the end.
@@ -189,17 +222,19 @@ impl Peer {
             let mut registry = registry();
             let (length, fds) = match sys::socket::receive_with(socket, &mut packet) {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(true),
+                Err(error) if is_out_of_descriptors(&error) && packet[0] != DESCRIPTORS => {
+                    // What it says is heard, without what came with it: no message waits for that.
+                    return Ok(sys::retry(|| Ok(recv(socket.as_raw_fd(), &mut packet, quickly)?)).is_ok());
+                }
                 received => received?,
             };
-            let fds = fds.into_iter().map(|fd| Ok(registry.list(above_stderr(fd)?)));
-            (length, fds.collect::<io::Result<Vec<_>>>()?)
+            // All of them before the first is listed: a listed one that is dropped asks for the registry.
+            let fds = fds.into_iter().map(above_stderr).collect::<io::Result<Vec<_>>>()?;
+            (length, fds.into_iter().map(|fd| registry.list(fd)).collect::<Vec<_>>())
         };
         match (length, packet[0], fds) {
             (1, OWNER, fds) => {
-                let owner = fds.into_iter().next().filter(|fd| {
-                    // Anything else would never be readable, or always.
-                    fd.get().is_ok_and(|fd| sys::pidfd::look(fd, false).is_ok())
-                });
+                let owner = fds.into_iter().next().filter(is_pidfd);
                 self.owner = owner.map(Arc::new).or(self.owner.take());
             }
             (1, MOVING, _) => self.owner = None,
@@ -223,6 +258,15 @@ fn is_readable(fd: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(fds[0].any().unwrap_or(false))
 }
 
+/// Anything else would never be readable, or always.
+pub(crate) fn is_pidfd(fd: &PrivateFd) -> bool {
+    fd.get().is_ok_and(|fd| sys::pidfd::look(fd, false).is_ok())
+}
+
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}
+
 fn own_pidfd() -> io::Result<PrivateFd> {
     PrivateFd::new(|| sys::pidfd::open(std::process::id() as i32))
 }
@@ -244,17 +288,17 @@ mod tests {
     fn an_owner_is_believed_only_with_a_pidfd() {
         let (one, other) = pair().unwrap();
         let mut peer = Peer::default();
-        tell_owner(&other, &PrivateFd::new(|| Ok(null().into())).unwrap());
+        tell_owner(&other, &PrivateFd::new(|| Ok(null().into())).unwrap()).unwrap();
         peer.listen(fd(&one)).unwrap();
         assert!(peer.owner.is_none() && !peer.gone);
-        tell_owner_is_here(&other);
+        tell_owner_is_here(&other).unwrap();
         peer.listen(fd(&one)).unwrap();
         assert!(peer.owner.is_some() && !peer.gone);
         tell_moving(&other).unwrap();
         peer.listen(fd(&one)).unwrap();
         assert!(peer.owner.is_none() && !peer.gone);
         close(fd(&other));
-        assert_eq!(Peer::default().look(fd(&one)).unwrap(), (true, false));
+        assert!(Peer::default().look(fd(&one)).unwrap().0);
         peer.listen(fd(&one)).unwrap();
         assert!(peer.gone);
     }

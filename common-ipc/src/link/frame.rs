@@ -6,7 +6,7 @@
 //! anywhere. Memory is taken as bytes arrive, so a peer that announces much and sends little costs little.
 
 use crate::link::attachments::{BUFFERS_MAX, FDS_MAX};
-use crate::link::bytes::Bytes;
+use crate::link::bytes::{BESIDE_FROM, Bytes};
 use crate::link::ring::{Chunk, Consumer, END, Garbled, Mem};
 
 /// The longest frame unless a link is told otherwise: 64 MiB.
@@ -91,7 +91,10 @@ impl Table {
             word.try_into().map_or(0, u32::from_le_bytes)
         });
         let (number, head) = (words.next().unwrap_or(0), words.next().unwrap_or(0) as usize);
-        let buffers = words.skip(1).map(|length| length as usize).collect();
+        let buffers: Vec<usize> = words.skip(1).map(|length| length as usize).collect();
+        if buffers.iter().any(|length| *length < BESIDE_FROM) {
+            return Err(Garbled("bytes that don't go beside their message").into());
+        }
         let table = Table { number, descriptors, head, buffers };
         let length = table.frame_length();
         if length > max {
@@ -141,6 +144,11 @@ impl Assembly {
     /// How many bytes of it have arrived.
     pub(crate) fn arrived(&self) -> usize {
         self.arrived
+    }
+
+    /// Under which number it has how many descriptors, if it has any.
+    pub(crate) fn descriptors(&self) -> Option<(u32, usize)> {
+        (self.table.descriptors > 0).then_some((self.table.number, self.table.descriptors))
     }
 
     /// Takes in what is left of a chunk; gives the frame if that was its end.
@@ -246,7 +254,7 @@ mod tests {
         #[test]
         fn frames_come_back_however_they_are_cut(
             head in 0usize..3000,
-            buffers in prop::collection::vec(0usize..3000, 0..4),
+            buffers in prop::collection::vec(4096usize..6000, 0..4),
             descriptors in 0usize..3,
             cuts in prop::collection::vec(1usize..1000, 1..6),
         ) {
@@ -268,17 +276,19 @@ mod tests {
 
     #[test]
     fn the_cap_counts_everything() {
-        let table = Table { head: 60, buffers: vec![40], ..Table::default() };
-        assert!(reassemble(&table, &[0; 100], &[100], 100).unwrap().is_some());
-        let too_large = Err(Unframed::TooLarge(FrameTooLarge { length: 100, max: 99 }));
-        assert_eq!(reassemble(&table, &[0; 100], &[100], 99), too_large);
+        let table = Table { head: 4, buffers: vec![4096], ..Table::default() };
+        assert!(reassemble(&table, &[0; 4100], &[1000], 4100).unwrap().is_some());
+        let too_large = Err(Unframed::TooLarge(FrameTooLarge { length: 4100, max: 4099 }));
+        assert_eq!(reassemble(&table, &[0; 4100], &[1000], 4099), too_large);
     }
 
     #[test]
     fn what_the_table_says_must_be_what_comes() {
-        let table = Table { head: 60, buffers: vec![40], ..Table::default() };
-        for length in [0, 1, 59, 99, 101] {
-            assert!(matches!(reassemble(&table, &vec![0; length], &[50], 1000), Err(Unframed::Garbled(_))));
+        let table = Table { head: 4, buffers: vec![4096], ..Table::default() };
+        for length in [0, 1, 4, 4099, 4101] {
+            assert!(matches!(reassemble(&table, &vec![0; length], &[50], 9000), Err(Unframed::Garbled(_))));
         }
+        let short = Table { head: 4, buffers: vec![4095], ..Table::default() };
+        assert!(matches!(reassemble(&short, &[0; 4099], &[50], 9000), Err(Unframed::Garbled(_))));
     }
 }

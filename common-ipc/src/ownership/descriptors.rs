@@ -85,6 +85,7 @@ impl Registry {
             fd: ManuallyDrop::new(fd),
             home: AtomicU64::new(Generation::current().number()),
             given_away: AtomicBool::new(false),
+            companion: Mutex::new(None),
         }
     }
 
@@ -142,6 +143,8 @@ pub(crate) struct PrivateFd {
     home: AtomicU64,
     /// Moved to a child: what stands behind the number here is /dev/null.
     given_away: AtomicBool,
+    /// One that goes where this one goes.
+    companion: Mutex<Option<Arc<PrivateFd>>>,
 }
 
 impl PrivateFd {
@@ -172,6 +175,16 @@ impl PrivateFd {
         } else {
             Err(WrongProcess)
         }
+    }
+
+    /// Has another one go along, shared, should this one be given to a child.
+    pub(crate) fn take_along(&self, companion: Option<Arc<PrivateFd>>) {
+        *self.companion.lock().unwrap_or_else(PoisonError::into_inner) = companion;
+    }
+
+    /// The one that goes along.
+    pub(crate) fn companion(&self) -> Option<Arc<PrivateFd>> {
+        self.companion.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The descriptor in the process that it belongs to, also while it is being given away.

@@ -173,6 +173,7 @@ impl<'a> Launch<'a> {
         let pid = match sys::fork::fork() {
             Ok(Forked::Child) => {
                 registry.settle_in_child(ends.for_child(), null);
+                ends.announce();
                 // The last of its handles closes an end. The gate, the state and the registry stay as
                 // they are: this process has its own.
                 drop(ends);
@@ -251,7 +252,7 @@ impl<'a> Launch<'a> {
         if handshake {
             self.wait_for_word(&child)?;
         }
-        ends.give_away(|| child.record().pidfd());
+        ends.give_away();
         Ok(child)
     }
 

@@ -226,6 +226,7 @@ fn receive_message(
                 // SAFETY: the kernel has just made it for us.
                 let fd = unsafe { OwnedFd::from_raw_fd(number) };
                 if kind == libc::SCM_RIGHTS {
+                    close_without_waiting(&fd);
                     each(fd);
                 }
             }
@@ -238,6 +239,17 @@ fn receive_message(
 
 /// A pidfd of the sender, for sockets with SO_PASSPIDFD (linux/socket.h; missing from libc).
 const SCM_PIDFD: libc::c_int = 4;
+
+/// A socket that came from another process may be one whose closing waits for its data to be sent (SO_LINGER):
+/// not here. It fails for anything else than a socket.
+fn close_without_waiting(fd: &OwnedFd) {
+    let linger = libc::linger { l_onoff: 0, l_linger: 0 };
+    let size = size_of::<libc::linger>() as libc::socklen_t;
+    // SAFETY: linger is valid for the call, and of this size.
+    unsafe {
+        libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, (&raw const linger).cast(), size)
+    };
+}
 
 /// Whether the other end, by which nobody sends anything, is gone.
 #[inline]

@@ -21,6 +21,7 @@ use crate::link::connection::sending::Patience;
 use crate::link::error::LinkError;
 use crate::link::poll::Deadline;
 use crate::ownership::descriptors::PrivateFd;
+use crate::ownership::generation::{Generation, WrongProcess};
 use crate::ownership::give::{Give, Giver, private};
 use crate::sys;
 use crate::sys::readiness::Number;
@@ -56,12 +57,22 @@ pub struct AsyncConnection<Out, In> {
 
 struct Shared {
     /// Dropped before the descriptor that it watches.
-    readable: AsyncFd<Number>,
+    readable: Option<AsyncFd<Number>>,
     /// A copy of the end's epoll: a runtime takes each number only once.
     _watched: PrivateFd,
     end: Arc<End>,
     /// One task at a time occupies a thread with waiting for room.
     in_line: Arc<tokio::sync::Mutex<()>>,
+    home: Generation,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // A forked child has a copy of the runtime's epoll, the parent's: it mustn't take anything off that.
+        if self.home.check().is_err() {
+            std::mem::forget(self.readable.take());
+        }
+    }
 }
 
 impl<Out, In> Connection<Out, In> {
@@ -79,7 +90,13 @@ impl<Out, In> Connection<Out, In> {
         let number = watched.get().map_err(io::Error::other)?.as_raw_fd();
         let readable = std::panic::catch_unwind(|| sys::readiness::watch(number))
             .map_err(|_| io::Error::other("the tokio runtime has no I/O: build it with enable_io"))??;
-        let shared = Shared { readable, _watched: watched, end: self.end, in_line: Arc::default() };
+        let shared = Shared {
+            readable: Some(readable),
+            _watched: watched,
+            end: self.end,
+            in_line: Arc::default(),
+            home: Generation::current(),
+        };
         Ok(AsyncConnection { shared: Arc::new(shared), types: PhantomData })
     }
 }
@@ -101,7 +118,7 @@ where
     pub async fn send(&self, message: &Out) -> Result<(), LinkError> {
         let mut bytes = Vec::new();
         let outgoing = codec::encode_message(message, &mut bytes)?;
-        let parcel = Parcel { end: Arc::clone(&self.shared.end), bytes, outgoing };
+        let mut parcel = Parcel { end: Arc::clone(&self.shared.end), bytes, outgoing };
         if self.shared.in_line.try_lock().is_ok() {
             match parcel.send(Patience::None) {
                 // What never has room at once may still be sent bit by bit.
@@ -131,7 +148,9 @@ where
             if let Some(message) = self.try_recv()? {
                 return Ok(message);
             }
-            let mut guard = self.shared.readable.readable().await?;
+            self.shared.home.check()?;
+            let readable = self.shared.readable.as_ref().ok_or(WrongProcess)?;
+            let mut guard = readable.readable().await?;
             match self.try_recv()? {
                 Some(message) => return Ok(message),
                 None => guard.clear_ready(),
@@ -166,11 +185,15 @@ struct Parcel {
 }
 
 impl Parcel {
-    fn send(&self, patience: Patience<'_>) -> Result<(), LinkError> {
-        match &self.outgoing {
-            None => self.end.send_encoded(&self.bytes, None, patience),
-            Some(outgoing) => self.end.send_with(&self.bytes, outgoing, patience),
+    fn send(&mut self, patience: Patience<'_>) -> Result<(), LinkError> {
+        let Some(outgoing) = &self.outgoing else {
+            return self.end.send_encoded(&self.bytes, None, patience);
+        };
+        self.end.send_with(&self.bytes, outgoing, patience)?;
+        if let Some(outgoing) = self.outgoing.take() {
+            outgoing.sent();
         }
+        Ok(())
     }
 }
 

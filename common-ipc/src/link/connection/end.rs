@@ -2,8 +2,8 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::socket::{SockType, getsockopt, sockopt};
@@ -36,6 +36,10 @@ pub(crate) struct End {
     pub(super) peer: Mutex<Peer>,
     /// The other end was found to be gone.
     pub(super) over: AtomicBool,
+    /// Why nothing is received any more.
+    pub(super) broken: OnceLock<String>,
+    /// The other end is still to be told whose this one is.
+    unannounced: AtomicBool,
     /// Somebody who doesn't wait found another one receiving, and is to be reminded when that one is done.
     pub(super) missed: AtomicBool,
 }
@@ -69,8 +73,16 @@ pub(super) struct Pollable {
 }
 
 impl Pollable {
-    /// Makes it readable. It is so already when this fails.
+    /// Makes it readable.
     pub(super) fn remind(&self) {
+        if !self.reminded.load(Ordering::Relaxed) {
+            self.remind_again();
+        }
+    }
+
+    /// As [`remind`](Pollable::remind), also for those who only see a change. It is readable already when this
+    /// fails.
+    pub(super) fn remind_again(&self) {
         self.reminded.store(true, Ordering::Relaxed);
         if let Ok(reminder) = self.reminder.get() {
             let _ = nix::unistd::write(reminder, &1u64.to_ne_bytes());
@@ -142,6 +154,8 @@ impl End {
             receiving: Mutex::new(Receiving::new(consumer)),
             peer: Mutex::new(Peer::default()),
             over: AtomicBool::new(false),
+            broken: OnceLock::new(),
+            unannounced: AtomicBool::new(false),
             missed: AtomicBool::new(false),
         }
     }
@@ -157,7 +171,7 @@ impl End {
     #[cold]
     fn settle(&self) -> Result<PrivateMapping, LinkError> {
         let mapping = PrivateMapping::new(self.wires.memory.get()?, ring::memory(self.wires.capacity))?;
-        control::tell_owner_is_here(&self.wires.control);
+        self.announce();
         Ok(mapping)
     }
 
@@ -192,12 +206,13 @@ impl End {
             self.make_pollable()
         })?;
         if is_new {
-            // Something may be there already. From here on everybody knows that it is polled; whoever is
-            // receiving at this moment didn't when it began.
+            // Something may be there already. From here on everybody knows that it is polled; who is receiving
+            // at this moment finds that out when it is done.
             let view = self.view()?;
-            let receiving = self.receiving.try_lock();
-            if !receiving.is_some_and(|mut receiving| receiving.begin_to_be_polled(view)) {
-                pollable.remind();
+            if let Some(mut receiving) = self.receiving.try_lock() {
+                if !receiving.begin_to_be_polled(self, view) {
+                    pollable.remind();
+                }
             }
         }
         Ok(pollable)
@@ -221,20 +236,39 @@ impl End {
         Ok(Pollable { epoll, reminder, reminded: AtomicBool::new(false) })
     }
 
+    /// Tells the other end whose this one is. Should that have no ear for it now, it is told later.
+    pub(super) fn announce(&self) {
+        let told = control::tell_owner_is_here(&self.wires.control);
+        let later = told.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+        self.unannounced.store(later, Ordering::Relaxed);
+    }
+
+    /// Takes over who the other end is of.
+    pub(super) fn other_end_is_of(&self, owner: Option<Arc<PrivateFd>>) {
+        let owner = owner.filter(|owner| control::is_pidfd(owner));
+        self.wires.control.take_along(owner.clone());
+        self.peer.lock().owner = owner;
+    }
+
     /// Takes in what the other end has said beside its messages, and says whether it is gone for good. Only
     /// for whoever receives.
     pub(super) fn listen(&self) -> Result<bool, LinkError> {
+        if self.unannounced.load(Ordering::Relaxed) {
+            self.announce();
+        }
         let mut peer = self.peer.lock();
         let before = peer.owner.clone();
         let heard = peer.listen(self.wires.control.get()?);
-        let same = before.as_ref().map(Arc::as_ptr) == peer.owner.as_ref().map(Arc::as_ptr);
-        if let (Some(pollable), false) = (self.polled(), same) {
-            let epoll = pollable.epoll.get()?;
-            if let Some(Ok(before)) = before.as_ref().map(|before| before.get()) {
-                sys::epoll::forget(epoll, before);
-            }
-            if let Some(owner) = &peer.owner {
-                sys::epoll::watch(epoll, owner.get()?, ANY)?;
+        if before.as_ref().map(Arc::as_ptr) != peer.owner.as_ref().map(Arc::as_ptr) {
+            self.wires.control.take_along(peer.owner.clone());
+            if let Some(pollable) = self.polled() {
+                let epoll = pollable.epoll.get()?;
+                if let Some(Ok(before)) = before.as_ref().map(|before| before.get()) {
+                    sys::epoll::forget(epoll, before);
+                }
+                if let Some(owner) = &peer.owner {
+                    sys::epoll::watch(epoll, owner.get()?, ANY)?;
+                }
             }
         }
         heard?;
@@ -246,15 +280,36 @@ impl End {
 
     /// As [`listen`](End::listen), for whoever sends.
     pub(super) fn is_peer_gone(&self) -> Result<bool, LinkError> {
-        let (gone, ended) = self.peer.lock().look(self.wires.control.get()?)?;
-        if gone || !ended {
-            return Ok(gone);
+        let (mut gone, news) = self.peer.lock().look(self.wires.control.get()?)?;
+        if !gone && (news || self.unannounced.load(Ordering::Relaxed)) {
+            // Whoever receives finds out by itself.
+            if let Some(receiving) = self.receiving.try_lock() {
+                gone = self.listen()?;
+                drop(receiving);
+                // The bell may have been taken from those who poll.
+                self.polled().inspect(|polled| polled.remind_again());
+                self.remind_who_missed();
+            }
         }
-        // Whoever receives finds out what that means.
-        match self.receiving.try_lock() {
-            Some(_receiving) => self.listen(),
-            None => Ok(false),
+        if gone {
+            self.over.store(true, Ordering::Relaxed);
         }
+        Ok(gone)
+    }
+
+    /// Remembers an error after which the place in the stream, or the peer's good sense, is lost: nothing is
+    /// received any more, and what is on its way is closed.
+    pub(super) fn fail(&self, error: LinkError) -> LinkError {
+        if matches!(
+            error,
+            LinkError::Truncated | LinkError::TooLarge(_) | LinkError::Decode(_) | LinkError::Garbled(_)
+        ) {
+            let _ = self.broken.set(error.to_string());
+            if let Ok(control) = self.wires.control.get() {
+                self.peer.lock().clear(control);
+            }
+        }
+        error
     }
 }
 

@@ -13,7 +13,7 @@ use crate::link::codec;
 use crate::link::connection::end::End;
 use crate::link::connection::scratch;
 use crate::link::error::LinkError;
-use crate::link::frame::{Assembly, Beside, Frame, Unframed};
+use crate::link::frame::{Assembly, Beside, Frame};
 use crate::link::poll::{Deadline, wait_until};
 use crate::link::ring::{ABORT, Chunk, Consumer, END, Garbled, START, TABLE};
 use crate::link::spin::Spinner;
@@ -28,8 +28,9 @@ pub(crate) struct Receiving {
     partial: Option<Assembly>,
     /// Frames that were taken in by somebody who waited for room to send.
     inbox: VecDeque<Frame>,
+    /// How many bytes they take.
+    held: usize,
     spinner: Spinner,
-    broken: Option<String>,
     /// The other side has said something that wasn't taken in.
     news: bool,
 }
@@ -40,8 +41,8 @@ impl Receiving {
             consumer,
             partial: None,
             inbox: VecDeque::new(),
+            held: 0,
             spinner: Spinner::default(),
-            broken: None,
             news: false,
         }
     }
@@ -53,42 +54,39 @@ impl Receiving {
     }
 
     /// The first time that somebody polls: whether there is nothing to be received.
-    pub(super) fn begin_to_be_polled(&mut self, view: View<'_>) -> bool {
+    pub(super) fn begin_to_be_polled(&mut self, end: &End, view: View<'_>) -> bool {
         // What was said so far wasn't asked for.
         self.news = true;
-        self.is_empty(view)
+        self.is_empty(end, view)
     }
 
     /// Whether there is nothing to be received.
-    fn is_empty(&self, view: View<'_>) -> bool {
-        self.inbox.is_empty() && self.broken.is_none() && self.consumer.is_empty(view)
+    fn is_empty(&self, end: &End, view: View<'_>) -> bool {
+        self.inbox.is_empty() && end.broken.get().is_none() && self.consumer.is_empty(view)
     }
 
     /// The ring's reader, if nothing that it has read is left here.
     pub(super) fn bare_consumer(&self) -> Option<&Consumer> {
-        (self.partial.is_none() && self.inbox.is_empty() && self.broken.is_none()).then_some(&self.consumer)
+        (self.partial.is_none() && self.inbox.is_empty()).then_some(&self.consumer)
     }
 
     /// The next frame, its message's bytes appended to `head`, as far as it is there.
     #[inline]
-    fn next(&mut self, end: &End, view: View<'_>, head: &mut Vec<u8>) -> Result<Option<Came>, LinkError> {
-        if let Some(why) = &self.broken {
+    fn next(&mut self, end: &End, view: View<'_>, head: &mut Vec<u8>) -> Result<Next, LinkError> {
+        if let Some(why) = end.broken.get() {
+            self.partial = None;
             return Err(LinkError::Broken(why.clone()));
         }
         if let Some(frame) = self.inbox.pop_front() {
+            self.held -= frame.size();
             *head = frame.head;
-            return Ok(Some(frame.beside));
+            return Ok(Next::Frame(frame.beside));
         }
         self.next_from_ring(end, view, head)
     }
 
     #[inline]
-    fn next_from_ring(
-        &mut self,
-        end: &End,
-        view: View<'_>,
-        head: &mut Vec<u8>,
-    ) -> Result<Option<Came>, LinkError> {
+    fn next_from_ring(&mut self, end: &End, view: View<'_>, head: &mut Vec<u8>) -> Result<Next, LinkError> {
         // However fast the other side writes what is no whole frame, the caller looks at the time.
         let mut budget = 2 * end.wires.capacity as usize;
         while let Some(mut chunk) = self.consumer.peek(view)? {
@@ -102,7 +100,7 @@ impl Receiving {
                     Some(None)
                 }
                 (_, partial) => {
-                    let frame = assemble(view, &self.consumer, &mut chunk, partial, end.wires.max_frame)?;
+                    let frame = assemble(end, view, &self.consumer, &mut chunk, partial)?;
                     frame.map(|frame| {
                         *head = frame.head;
                         frame.beside
@@ -112,16 +110,17 @@ impl Receiving {
             if self.consumer.finish(chunk) {
                 self.publish(view);
             }
-            if frame.is_some() {
-                return Ok(frame);
+            if let Some(beside) = frame {
+                return Ok(Next::Frame(beside));
             }
             budget = budget.saturating_sub(length + 8);
             if budget == 0 {
-                break;
+                self.publish(view);
+                return Ok(Next::Bits);
             }
         }
         self.publish(view);
-        Ok(None)
+        Ok(Next::Nothing)
     }
 
     /// Lets the other side have the room of what was received, and wakes it if it waits for that.
@@ -130,18 +129,14 @@ impl Receiving {
             futex::wake_all(view.word(self.consumer.room_word()));
         }
     }
+}
 
-    /// Remembers an error after which the place in the stream, or the peer's good sense, is lost.
-    fn fail(&mut self, error: LinkError) -> LinkError {
-        if matches!(
-            error,
-            LinkError::Truncated | LinkError::TooLarge(_) | LinkError::Decode(_) | LinkError::Garbled(_)
-        ) {
-            self.broken = Some(error.to_string());
-            self.partial = None;
-        }
-        error
-    }
+/// What was found.
+enum Next {
+    Frame(Came),
+    /// Two rings full of chunks, and no end of a frame.
+    Bits,
+    Nothing,
 }
 
 /// A frame came, its bytes are elsewhere, and this is what came along with it, if anything.
@@ -149,17 +144,19 @@ type Came = Option<Box<Beside>>;
 
 /// A chunk of a frame that isn't one chunk.
 fn assemble(
+    end: &End,
     view: View<'_>,
     consumer: &Consumer,
     chunk: &mut Chunk,
     partial: &mut Option<Assembly>,
-    max: usize,
-) -> Result<Option<Frame>, Unframed> {
+) -> Result<Option<Frame>, LinkError> {
+    let max = end.wires.max_frame;
     if chunk.flags & ABORT != 0 {
-        return match partial.take() {
-            Some(_) => Ok(None),
-            None => Err(Garbled("the end of a frame that hasn't begun").into()),
-        };
+        let given_up = partial.take().ok_or(Garbled("the end of a frame that hasn't begun"))?;
+        if let Some((number, count)) = given_up.descriptors() {
+            drop(end.peer.lock().descriptors(end.wires.control.get()?, number, count)?);
+        }
+        return Ok(None);
     }
     let assembly = match (partial.as_mut(), chunk.flags & START != 0) {
         (None, true) if chunk.flags & TABLE != 0 => {
@@ -189,10 +186,8 @@ impl End {
             // What follows is code of the message's type: it may take a while, or call anything.
             drop(receiving);
             self.remind_who_missed();
-            let Some(incoming) = received? else { return Ok(None) };
-            codec::decode_message(head, incoming)
-                .map(Some)
-                .map_err(|error| self.receiving.lock().fail(error.into()))
+            let Some(incoming) = received.map_err(|error| self.fail(error))? else { return Ok(None) };
+            codec::decode_message(head, incoming).map(Some).map_err(|error| self.fail(error.into()))
         })
     }
 
@@ -205,9 +200,12 @@ impl End {
         head: &mut Vec<u8>,
         deadline: Deadline,
     ) -> Result<Option<Option<Incoming>>, LinkError> {
+        // It may have been given away while this waited for the lock.
+        self.wires.control.get()?;
+        let mut bits_of_the_dead = 0;
         loop {
-            match receiving.next(self, view, head) {
-                Ok(Some(beside)) => {
+            match receiving.next(self, view, head)? {
+                Next::Frame(beside) => {
                     let gathered = beside.map(|beside| self.gather(receiving, head, *beside)).transpose()?;
                     if self.polled().is_some() {
                         // An error that comes after the message is told after it.
@@ -215,13 +213,23 @@ impl End {
                     }
                     return Ok(Some(gathered));
                 }
-                Ok(None) => {}
-                Err(error) => return Err(receiving.fail(error)),
+                Next::Bits => {
+                    if deadline.has_passed() {
+                        // Something is left, and whoever saw a change before is to see one more.
+                        self.polled().inspect(|polled| polled.remind_again());
+                        return Ok(None);
+                    }
+                    // Who is dead writes no more than what is there: one ring.
+                    bits_of_the_dead += u32::from(self.listen()?);
+                    if bits_of_the_dead > 1 {
+                        return Err(Garbled("a ring without an end").into());
+                    }
+                    continue;
+                }
+                Next::Nothing => {}
             }
-            match self.wait_for_more(view, receiving, deadline) {
-                Ok(true) => {}
-                Ok(false) => return Ok(None),
-                Err(error) => return Err(receiving.fail(error)),
+            if !self.wait_for_more(view, receiving, deadline)? {
+                return Ok(None);
             }
         }
     }
@@ -240,11 +248,11 @@ impl End {
 
     /// After receiving: the other half of what `lock_receiving` begins, with its fence.
     #[inline]
-    fn remind_who_missed(&self) {
+    pub(super) fn remind_who_missed(&self) {
         let Some(polled) = self.polled() else { return };
         fence(Ordering::SeqCst);
         if self.missed.load(Ordering::Relaxed) && self.missed.swap(false, Ordering::Relaxed) {
-            polled.remind();
+            polled.remind_again();
         }
     }
 
@@ -261,19 +269,22 @@ impl End {
             let control = self.wires.control.get()?;
             match self.peer.lock().descriptors(control, beside.number, beside.descriptors) {
                 Ok(Some(came)) => fds = came,
-                Ok(None) => return Err(receiving.fail(Garbled("a frame's descriptors didn't come").into())),
+                Ok(None) => return Err(Garbled("a frame's descriptors didn't come").into()),
                 Err(LinkError::Io(error)) => {
                     // No room for them: the message can be received when there is.
                     let head = std::mem::take(head);
-                    receiving.inbox.push_front(Frame { head, beside: Some(Box::new(beside)) });
+                    let frame = Frame { head, beside: Some(Box::new(beside)) };
+                    receiving.held += frame.size();
+                    receiving.inbox.push_front(frame);
                     self.remind_of(receiving);
                     return Err(LinkError::Io(error));
                 }
-                Err(error) => return Err(receiving.fail(error)),
+                Err(error) => return Err(error),
             }
         }
         let buffers = beside.buffers.into_iter().map(Some).collect();
-        Ok(Incoming { fds: fds.into_iter().map(Some).collect(), buffers })
+        let fds = fds.into_iter().map(Some).collect();
+        Ok(Incoming { fds, buffers, max_frame: self.wires.max_frame })
     }
 
     /// Waits until there may be more in the ring; false if the deadline passes before.
@@ -288,14 +299,21 @@ impl End {
             return Ok(true);
         }
         let control = self.wires.control.get()?;
+        let mut heard = false;
         loop {
             let gone = self.silence(view, receiving)?;
             if !receiving.consumer.is_empty(view) {
-                return Ok(self.found_some(view, receiving));
+                self.found_some(view, receiving);
+                return Ok(true);
             }
             if gone {
                 let midway = receiving.partial.is_some();
                 return Err(if midway { LinkError::Truncated } else { LinkError::Closed });
+            }
+            // Once at least there was a look at what has been said; there may be no end of that.
+            if heard && deadline.has_passed() {
+                self.stop_waiting(view, receiving);
+                return Ok(false);
             }
             let owner = self.peer.lock().owner.clone();
             let owner = owner.as_ref().and_then(|owner| owner.get().ok());
@@ -303,17 +321,23 @@ impl End {
                 PollFd::new(control, PollFlags::POLLIN),
                 PollFd::new(owner.unwrap_or(control), PollFlags::POLLIN),
             ];
-            if wait_until(&mut fds, deadline)? {
-                receiving.news = true;
-                if !receiving.consumer.is_empty(view) {
-                    return Ok(self.found_some(view, receiving));
-                }
-            } else {
-                if self.polled().is_none() {
-                    receiving.consumer.stop_waiting(view);
-                }
+            if !wait_until(&mut fds, deadline)? {
+                self.stop_waiting(view, receiving);
                 return Ok(false);
             }
+            receiving.news = true;
+            heard = true;
+            if !receiving.consumer.is_empty(view) {
+                self.found_some(view, receiving);
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Nobody sleeps; whoever polls goes on waiting.
+    fn stop_waiting(&self, view: View<'_>, receiving: &Receiving) {
+        if self.polled().is_none() {
+            receiving.consumer.stop_waiting(view);
         }
     }
 
@@ -332,26 +356,26 @@ impl End {
         Ok(gone)
     }
 
-    /// After a message was received: if it was the last one, whoever polls is to see that.
+    /// After a message was received: whoever polls is to see whether it was the last one.
     #[cold]
     fn silence_if_empty(&self, view: View<'_>, receiving: &mut Receiving) -> Result<(), LinkError> {
-        if receiving.is_empty(view) {
+        if receiving.is_empty(self, view) {
             // What the other side has said, its end perhaps, is found again by whoever receives next.
             let gone = self.silence(view, receiving)?;
-            if gone || !receiving.is_empty(view) {
-                self.found_some(view, receiving);
+            if !gone && receiving.is_empty(self, view) {
+                return Ok(());
             }
         }
+        self.found_some(view, receiving);
         Ok(())
     }
 
-    fn found_some(&self, view: View<'_>, receiving: &Receiving) -> bool {
+    fn found_some(&self, view: View<'_>, receiving: &Receiving) {
         match self.polled() {
             None => receiving.consumer.stop_waiting(view),
             // Should more than one frame be there, the next one who polls is to find it.
             Some(polled) => polled.remind(),
         }
-        true
     }
 
     fn remind_of(&self, receiving: &Receiving) {
@@ -364,33 +388,40 @@ impl End {
     /// receiving, up to as many bytes as one frame may have. What is wrong with it is told to whoever
     /// receives it.
     pub(super) fn take_in(&self, view: View<'_>) {
-        let Some(mut receiving) = self.receiving.try_lock() else { return };
-        let receiving = &mut *receiving;
-        loop {
-            let held: usize = receiving.inbox.iter().map(Frame::length).sum();
+        let Some(mut guard) = self.receiving.try_lock() else { return };
+        let receiving = &mut *guard;
+        // A ring's worth, then whoever waits looks at the time.
+        let most = receiving.held + self.wires.capacity as usize;
+        while self.broken.get().is_none() {
             let arriving = receiving.partial.as_ref().map_or(0, Assembly::arrived);
-            if receiving.broken.is_some() || held + arriving >= self.wires.max_frame {
+            if receiving.held + arriving >= self.wires.max_frame || receiving.held >= most {
                 break;
             }
             let mut head = Vec::new();
             match receiving.next_from_ring(self, view, &mut head) {
-                Ok(Some(beside)) => receiving.inbox.push_back(Frame { head, beside }),
-                Ok(None) => break,
+                Ok(Next::Frame(beside)) => {
+                    let frame = Frame { head, beside };
+                    receiving.held += frame.size();
+                    receiving.inbox.push_back(frame);
+                }
+                Ok(Next::Bits | Next::Nothing) => break,
                 Err(error) => {
-                    receiving.fail(error);
+                    self.fail(error);
                     break;
                 }
             }
         }
         self.remind_of(receiving);
+        drop(guard);
+        self.remind_who_missed();
     }
 }
 
 impl Frame {
-    fn length(&self) -> usize {
-        // What it takes even without a byte.
-        const OVERHEAD: usize = 64;
+    /// About how much memory it takes.
+    fn size(&self) -> usize {
+        const OVERHEAD: usize = 128;
         let buffers = self.beside.as_ref().map_or(&[][..], |beside| &beside.buffers);
-        buffers.iter().fold(OVERHEAD + self.head.len(), |sum, buffer| sum + buffer.len())
+        buffers.iter().fold(OVERHEAD + self.head.capacity(), |sum, buffer| sum + OVERHEAD + buffer.len())
     }
 }

@@ -1,5 +1,6 @@
 //! Sending: from a value to the chunks of a frame.
 
+use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +12,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::link::attachments::Outgoing;
-use crate::link::codec;
+use crate::link::codec::{self, EncodeError};
+use crate::link::connection::Connection;
 use crate::link::connection::end::End;
 use crate::link::connection::scratch;
 use crate::link::control;
@@ -90,24 +92,32 @@ impl End {
     where
         T: Serialize + DeserializeOwned,
     {
-        scratch::with(|bytes| {
-            let Some(outgoing) = codec::encode_message(message, bytes)? else {
-                return self.send_encoded(bytes, None, patience);
-            };
-            self.send_with(bytes, &outgoing, patience)
+        scratch::with(|bytes| match codec::encode_message(message, bytes)? {
+            None => self.send_encoded(bytes, None, patience),
+            Some(outgoing) => {
+                self.send_with(bytes, &outgoing, patience)?;
+                outgoing.sent();
+                Ok(())
+            }
         })
     }
 
-    /// Sends an encoded message with what it takes along.
+    /// Sends an encoded message with what it takes along, which is the caller's until it says that it was sent.
     pub(super) fn send_with(
         &self,
         head: &[u8],
         outgoing: &Outgoing,
         patience: Patience<'_>,
     ) -> Result<(), LinkError> {
-        let moving = Moving::claim(outgoing)?;
+        if outgoing.moved().any(|(fd, _)| Arc::ptr_eq(fd, &self.wires.control)) {
+            let message = "an end can't be sent through itself".to_owned();
+            return Err(
+                EncodeError { type_name: std::any::type_name::<Connection<(), ()>>(), message }.into()
+            );
+        }
+        let moving = Moving::begin(outgoing, patience)?;
         self.send_encoded(head, Some(outgoing), patience)?;
-        moving.done();
+        moving.have_arrived();
         Ok(())
     }
 
@@ -127,10 +137,20 @@ impl End {
         let mut sending = match patience {
             // Whoever sends now may be waiting for room.
             Patience::None => self.sending.try_lock().ok_or(LinkError::Full)?,
-            Patience::Unless(_) => self.sending.lock(),
+            Patience::Unless(_) => loop {
+                let locked = self.sending.try_lock_for(LOOK_AGAIN);
+                if patience.is_over() {
+                    return Err(LinkError::TimedOut);
+                }
+                if let Some(locked) = locked {
+                    break locked;
+                }
+            },
             Patience::Until(deadline) => deadline.lock(&self.sending).ok_or(LinkError::TimedOut)?,
         };
         let sending = &mut *sending;
+        // It may have been given away while this waited for the lock.
+        self.wires.control.get()?;
         if let Some(why) = sending.broken {
             return Err(LinkError::Broken(why.to_owned()));
         }
@@ -192,19 +212,15 @@ impl End {
             if total > most {
                 return Err(FrameTooLarge { length: total, max: most }.into());
             }
-            self.make_room(view, sending, total, patience)?;
-        }
-        if !fds.is_empty() {
-            self.send_descriptors(table.number, fds, patience)?;
-            sending.number = table.number;
         }
 
         let mut rest = [first.as_slice(), head].into_iter().chain(buffers.iter().map(|bytes| &**bytes));
         let mut part = rest.next().unwrap_or_default();
         let (mut left, mut flags) = (total, START | TABLE);
         while left > 0 {
-            // In quarters of the ring: the other side reads one while this one writes the next.
-            let wanted = left.min(capacity / 4);
+            // In quarters of the ring: the other side reads one while this one writes the next. Who doesn't
+            // wait sends all at once.
+            let wanted = if matches!(patience, Patience::None) { left } else { left.min(capacity / 4) };
             if let Err(error) = self.make_room(view, sending, wanted, patience) {
                 if left < total {
                     sending.abort_due = true;
@@ -214,6 +230,11 @@ impl End {
                     }
                 }
                 return Err(error);
+            }
+            if left == total && !fds.is_empty() {
+                // Where there is room for the frame, or its beginning, it follows them at once.
+                self.send_descriptors(table.number, fds, patience)?;
+                sending.number = table.number;
             }
             let mut put = 0;
             while put < wanted {
@@ -359,46 +380,47 @@ impl End {
     }
 }
 
-/// Ends that are on their way to another process: if the message isn't sent they stay what they were.
-struct Moving<'a>(&'a Outgoing);
+/// Ends that are on their way to another process: should the message not be sent, they are here again.
+struct Moving<'a>(Vec<&'a PrivateFd>);
 
 impl Moving<'_> {
-    fn claim(outgoing: &Outgoing) -> Result<Moving<'_>, LinkError> {
-        let moved = |(_, how): &&(Arc<PrivateFd>, How)| *how != How::Shared;
-        for (index, (fd, _)) in outgoing.fds.iter().enumerate().filter(|(_, entry)| moved(entry)) {
-            if let Err(error) = fd.claim() {
-                outgoing.fds[..index].iter().filter(moved).for_each(|(fd, _)| fd.unclaim());
-                return Err(error.into());
+    /// Tells their other ends, which must know before the process that they leave may die.
+    fn begin<'a>(outgoing: &'a Outgoing, patience: Patience<'_>) -> Result<Moving<'a>, LinkError> {
+        let mut moving = Moving(Vec::new());
+        for (control, _) in outgoing.moved().filter(|(_, how)| *how == How::MovedWithNotice) {
+            loop {
+                let told = control::tell_moving(control);
+                // Who is gone needn't know; who has too much unheard must be waited for.
+                if !told.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+                    break;
+                }
+                let deadline = match patience {
+                    Patience::None => return Err(LinkError::Full),
+                    Patience::Unless(_) => Deadline::NEVER,
+                    Patience::Until(deadline) => deadline,
+                };
+                let Some(socket) = control.at_home() else { break };
+                let in_time = wait_until(
+                    &mut [PollFd::new(socket, PollFlags::POLLOUT)],
+                    deadline.or_after(LOOK_AGAIN),
+                )?;
+                if !in_time && (deadline.has_passed() || patience.is_over()) {
+                    return Err(LinkError::TimedOut);
+                }
             }
+            moving.0.push(control);
         }
-        for (fd, how) in &outgoing.fds {
-            if *how == How::MovedWithNotice {
-                // It fails when the other end is gone, which whoever gets this one finds out.
-                let _ = control::tell_moving(fd);
-            }
-        }
-        Ok(Moving(outgoing))
+        Ok(moving)
     }
 
-    fn done(self) {
-        for (fd, how) in &self.0.fds {
-            if *how != How::Shared {
-                fd.give_away();
-            }
-        }
-        std::mem::forget(self);
+    fn have_arrived(mut self) {
+        self.0.clear();
     }
 }
 
 impl Drop for Moving<'_> {
     fn drop(&mut self) {
-        for (fd, how) in &self.0.fds {
-            if *how != How::Shared {
-                fd.unclaim();
-            }
-            if *how == How::MovedWithNotice {
-                control::tell_owner_is_here(fd);
-            }
-        }
+        // If one can't be told, it sees this process's death by the socket only.
+        self.0.iter().for_each(|control| drop(control::tell_owner_is_here(control)));
     }
 }

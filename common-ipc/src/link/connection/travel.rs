@@ -13,7 +13,6 @@ use serde::{Serialize, Serializer};
 use crate::link::attachments;
 use crate::link::connection::Connection;
 use crate::link::connection::end::{End, Wires};
-use crate::link::control;
 use crate::link::ring::{CAPACITY, Consumer, Garbled, Producer};
 use crate::ownership::give::How;
 
@@ -22,6 +21,8 @@ use crate::ownership::give::How;
 struct Ticket {
     control: u32,
     memory: u32,
+    /// Of the process at the other end.
+    owner: Option<u32>,
     side: u8,
     capacity: u32,
     max_frame: u64,
@@ -40,7 +41,8 @@ impl<Out, In> Serialize for Connection<Out, In> {
         let in_use = || S::Error::custom("the end is in use by another thread, or by this very message");
         let sending = self.end.sending.try_lock().ok_or_else(in_use)?;
         let receiving = self.end.receiving.try_lock().ok_or_else(in_use)?;
-        let consumer = receiving.bare_consumer().ok_or_else(|| {
+        let peer = self.end.peer.lock();
+        let consumer = receiving.bare_consumer().filter(|_| !peer.has_waiting()).ok_or_else(|| {
             S::Error::custom("the end has taken in messages that weren't received: receive them first")
         })?;
         if sending.is_midway() {
@@ -50,6 +52,7 @@ impl<Out, In> Serialize for Connection<Out, In> {
         Ticket {
             control: attach(&wires.control, How::MovedWithNotice)?,
             memory: attach(&wires.memory, How::Shared)?,
+            owner: peer.owner.as_ref().and_then(|owner| attach(owner, How::Shared).ok()),
             side: wires.side as u8,
             capacity: wires.capacity,
             max_frame: wires.max_frame as u64,
@@ -75,7 +78,8 @@ impl<'de, Out, In> Deserialize<'de> for Connection<Out, In> {
             memory: take(ticket.memory)?,
             side: ticket.side.into(),
             capacity: ticket.capacity,
-            max_frame: ticket.max_frame as usize,
+            // What came over a link that takes less doesn't bring more.
+            max_frame: attachments::max_frame().min(ticket.max_frame as usize),
         };
         if !wires.are_what_they_should() {
             return Err(D::Error::custom("the connection's descriptors are others than it has"));
@@ -83,8 +87,10 @@ impl<'de, Out, In> Deserialize<'de> for Connection<Out, In> {
         let garbled = |garbled: Garbled| D::Error::custom(garbled.0);
         let producer = Producer::resume(wires.sending_lane(), ticket.written, ticket.consumed);
         let consumer = Consumer::resume(wires.receiving_lane(), ticket.read);
-        control::tell_owner_is_here(&wires.control);
+        let owner = ticket.owner.map(take).transpose()?;
         let end = End::resume(wires, producer.map_err(garbled)?, consumer.map_err(garbled)?);
+        end.other_end_is_of(owner);
+        end.announce();
         Ok(Connection { end: Arc::new(end), types: PhantomData })
     }
 }

@@ -237,8 +237,11 @@ fn decode<T: DeserializeOwned>(
     fds: Vec<PrivateFd>,
     buffers: Vec<Option<Bytes>>,
 ) -> Result<T, Unreadable> {
-    let incoming = (!fds.is_empty() || !buffers.is_empty())
-        .then(|| Incoming { fds: fds.into_iter().map(Some).collect(), buffers });
+    let incoming = (!fds.is_empty() || !buffers.is_empty()).then(|| Incoming {
+        fds: fds.into_iter().map(Some).collect(),
+        buffers,
+        max_frame: usize::MAX,
+    });
     codec::decode_message(encoding, incoming).map_err(Unreadable::Undecodable)
 }
 

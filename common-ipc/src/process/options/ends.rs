@@ -33,6 +33,7 @@ impl Ends {
             if given.how == How::MovedWithNotice {
                 ends.noticed.push(Arc::clone(&fd));
             }
+            ends.shared.extend(fd.companion().filter(|companion| companion.get().is_ok()));
             ends.moved.push(fd);
         }
         for end in options.stream_pipes() {
@@ -50,13 +51,13 @@ impl Ends {
         [&self.moved, &self.shared]
     }
 
-    /// In the parent, once the child has them. `child` is asked for its pidfd, unless it was collected.
-    pub(crate) fn give_away(mut self, child: impl FnOnce() -> Option<Arc<PrivateFd>>) {
-        if !self.noticed.is_empty() {
-            if let Some(child) = child() {
-                self.noticed.iter().for_each(|end| control::tell_owner(end, &child));
-            }
-        }
+    /// In the child, before anything else can happen to them there: the other ends learn whose they are.
+    pub(crate) fn announce(&self) {
+        self.noticed.iter().for_each(|end| drop(control::tell_owner_is_here(end)));
+    }
+
+    /// In the parent, once the child has them.
+    pub(crate) fn give_away(mut self) {
         for end in std::mem::take(&mut self.moved) {
             end.give_away();
         }

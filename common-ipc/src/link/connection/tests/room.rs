@@ -25,8 +25,8 @@ fn many_small_messages_both_ways_at_once() {
     std::thread::scope(|scope| {
         for end in [one, other] {
             scope.spawn(move || {
-                (0..10_000).for_each(|number| end.send(&number).unwrap());
-                (0..10_000).for_each(|number| assert_eq!(end.recv().unwrap(), number));
+                (0..5_000).for_each(|number| end.send(&number).unwrap());
+                (0..5_000).for_each(|number| assert_eq!(end.recv().unwrap(), number));
             });
         }
     });
