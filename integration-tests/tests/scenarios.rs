@@ -39,6 +39,8 @@ play!(
     fault_03_a_copy_of_an_end_does_not_hide_its_owners_death,
     fault_03_a_sibling_does_not_keep_a_connection_alive,
     fault_03_an_end_that_moved_dies_with_its_new_owner,
+    fault_03_an_end_that_moved_knows_whose_the_other_one_is,
+    fault_03_who_only_sends_learns_of_a_death,
     fault_04_a_blocked_mask_and_ignored_signals_are_not_inherited,
     fault_04_sigpipe_and_sighup_stay_ignored,
     fault_06_children_that_reseed_after_the_fork_differ,

@@ -115,10 +115,7 @@ impl End {
                 EncodeError { type_name: std::any::type_name::<Connection<(), ()>>(), message }.into()
             );
         }
-        let moving = Moving::begin(outgoing, patience)?;
-        self.send_encoded(head, Some(outgoing), patience)?;
-        moving.have_arrived();
-        Ok(())
+        self.send_encoded(head, Some(outgoing), patience)
     }
 
     #[inline]
@@ -216,6 +213,7 @@ impl End {
 
         let mut rest = [first.as_slice(), head].into_iter().chain(buffers.iter().map(|bytes| &**bytes));
         let mut part = rest.next().unwrap_or_default();
+        let mut moving = None;
         let (mut left, mut flags) = (total, START | TABLE);
         while left > 0 {
             // In quarters of the ring: the other side reads one while this one writes the next. Who doesn't
@@ -233,6 +231,7 @@ impl End {
             }
             if left == total && !fds.is_empty() {
                 // Where there is room for the frame, or its beginning, it follows them at once.
+                moving = outgoing.map(|outgoing| Moving::begin(outgoing, patience)).transpose()?;
                 self.send_descriptors(table.number, fds, patience)?;
                 sending.number = table.number;
             }
@@ -253,6 +252,9 @@ impl End {
             }
             self.commit(view, &mut sending.producer, flags)?;
             flags = 0;
+        }
+        if let Some(moving) = moving {
+            moving.have_arrived();
         }
         Ok(())
     }

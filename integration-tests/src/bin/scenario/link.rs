@@ -14,7 +14,9 @@ use crate::children::sleep_for_long;
 
 scenarios!(
     fault_03_a_copy_of_an_end_does_not_hide_its_owners_death,
+    fault_03_an_end_that_moved_knows_whose_the_other_one_is,
     fault_03_an_end_that_moved_dies_with_its_new_owner,
+    fault_03_who_only_sends_learns_of_a_death,
     fault_13_a_death_ends_every_call_with_an_error,
     fault_13_whole_messages_that_had_arrived_come_before_the_error,
     fault_16_what_cannot_be_serialised_costs_its_own_message,
@@ -78,6 +80,57 @@ fn fault_03_a_copy_of_an_end_does_not_hide_its_owners_death() -> Outcome {
         end(grandchild);
         child.wait().unwrap();
     }
+    Passed
+}
+
+fn fault_03_an_end_that_moved_knows_whose_the_other_one_is() -> Outcome {
+    type Inner = Connection<u32, u32>;
+    let (outer, far_outer) = Connection::<Inner, ()>::pair().unwrap();
+    let (here, there) = Inner::pair().unwrap();
+    let child = with(&there, {
+        let there = there.clone();
+        move || {
+            there.send(&(holder() as u32)).unwrap();
+            sleep_for_long();
+        }
+    });
+    drop(there);
+    // Whose the other end is was said before this one moves.
+    let grandchild = here.recv().unwrap() as i32;
+    assert!(here.try_recv().unwrap().is_none());
+    outer.send(&here).unwrap();
+    let moved = far_outer.recv().unwrap();
+    // And on, to a child.
+    let reader = with(&moved, {
+        let moved = moved.clone();
+        move || assert!(is_closed(moved.recv()))
+    });
+    drop(moved);
+    child.kill().unwrap();
+    reader.output::<()>().unwrap();
+    assert!(proc::runs(grandchild));
+    end(grandchild);
+    child.wait().unwrap();
+    Passed
+}
+
+fn fault_03_who_only_sends_learns_of_a_death() -> Outcome {
+    let (here, there) = Connection::<u32, u32>::pair().unwrap();
+    let (say, hear) = Connection::<(), u32>::pair().unwrap();
+    let options = LaunchOptions::new().give(&there).give(&hear);
+    let child = Launch::new(&options).start(move || {
+        hear.send(&(holder() as u32)).unwrap();
+        sleep_for_long();
+        drop(there);
+    });
+    let child = child.unwrap();
+    let grandchild = say.recv().unwrap() as i32;
+    child.kill().unwrap();
+    child.wait().unwrap();
+    while let Ok(()) = here.send(&1) {}
+    assert!(is_closed(here.send(&1)));
+    assert!(proc::runs(grandchild));
+    end(grandchild);
     Passed
 }
 

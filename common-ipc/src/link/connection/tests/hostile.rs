@@ -225,3 +225,25 @@ fn a_bell_without_data_and_data_without_a_bell() {
     sending.producer.commit(view, START | END);
     assert_eq!(one.recv().unwrap(), "silent");
 }
+
+#[test]
+fn a_ring_that_never_ends_is_not_read_for_ever() {
+    for other_is_gone in [false, true] {
+        let (one, other) = pair::<String>();
+        one.try_recv().unwrap();
+        let view = other.end.view().unwrap();
+        // Frames that are begun and given up, 32 bytes each: they come round and round in 4 KiB.
+        let begun = [table(100, &[], 0), vec![0; 12]].concat();
+        for at in (8192..8192 + 4096).step_by(32) {
+            view.word(at).store(START | TABLE | 24, Ordering::Relaxed);
+            view.copy_in(at + 4, &begun);
+            view.word(at + 28).store(ABORT, Ordering::Release);
+        }
+        if other_is_gone {
+            drop(other);
+            assert!(is_garbled(&one.recv().unwrap_err()));
+        } else {
+            assert!(one.recv_timeout(Duration::from_millis(5)).unwrap().is_none());
+        }
+    }
+}

@@ -150,3 +150,33 @@ fn others_wait_for_who_waits_for_room_and_give_up_in_time() {
         assert!(one.recv_timeout(Duration::from_millis(5)).unwrap().is_none());
     });
 }
+
+#[test]
+fn an_empty_ring_is_never_full() {
+    let (one, other) = Connection::<String, ()>::pair_with(1 << 20, SMALL).unwrap();
+    for length in SMALL - 100..SMALL {
+        match one.try_send(&"x".repeat(length)) {
+            Ok(()) => assert_eq!(other.recv().unwrap().len(), length),
+            Err(error) => assert!(matches!(error, LinkError::TooLarge(_)), "{length}: {error}"),
+        }
+        // Also what was refused leaves nothing behind.
+        assert!(other.try_recv().unwrap().is_none());
+    }
+}
+
+#[test]
+fn a_flood_does_not_hold_up_a_send_with_a_deadline() {
+    let (one, other) = Connection::<String, u8>::pair_with(1 << 20, SMALL).unwrap();
+    let (one, other) = (&one, &other);
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                let _ = other.send_timeout(&1, Duration::from_millis(1));
+            }
+        });
+        // It arrives, or it doesn't: the other side takes it in while it waits for room itself.
+        let _ = one.send_timeout(&"x".repeat(100_000), Duration::from_millis(30));
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}

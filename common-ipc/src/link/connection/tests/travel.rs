@@ -73,3 +73,79 @@ fn hundreds_of_ends_are_too_many_for_one_message() {
     moved[99].send(&"hello".to_owned()).unwrap();
     assert_eq!(ends[99].0.recv().unwrap(), "hello");
 }
+
+#[test]
+fn an_end_is_gone_from_the_moment_it_is_encoded() {
+    thread_local!(static END: std::cell::RefCell<Option<Inner>> = const { std::cell::RefCell::new(None) });
+    /// Uses the end that is before it in the message.
+    #[derive(Debug, serde::Deserialize)]
+    struct Nosy;
+    impl Serialize for Nosy {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            END.with_borrow(|end| {
+                let end = end.as_ref().unwrap();
+                assert!(matches!(end.try_recv(), Err(LinkError::WrongProcess(_))));
+                assert!(matches!(end.send(&"lost?".to_owned()), Err(LinkError::WrongProcess(_))));
+            });
+            serializer.serialize_unit_struct("Nosy")
+        }
+    }
+    let (outer, far) = Connection::<(Inner, Nosy), ()>::pair().unwrap();
+    let (here, there) = Inner::pair().unwrap();
+    here.send(&"first".to_owned()).unwrap();
+    END.set(Some(there.clone()));
+    outer.send(&(there, Nosy)).unwrap();
+    END.set(None);
+    let (moved, _) = far.recv().unwrap();
+    moved.send(&"second".to_owned()).unwrap();
+    assert_eq!((moved.recv().unwrap().as_str(), here.recv().unwrap().as_str()), ("first", "second"));
+}
+
+#[test]
+fn an_end_whose_message_could_not_be_encoded_is_here() {
+    #[derive(Debug, serde::Deserialize)]
+    struct Failing;
+    impl Serialize for Failing {
+        fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+            Err(serde::ser::Error::custom("not today"))
+        }
+    }
+    let (outer, _far) = Connection::<(Inner, Failing), ()>::pair().unwrap();
+    let (here, there) = Inner::pair().unwrap();
+    assert!(matches!(outer.send(&(there.clone(), Failing)), Err(LinkError::Encode(_))));
+    there.send(&"still".to_owned()).unwrap();
+    assert_eq!(here.recv().unwrap(), "still");
+}
+
+#[test]
+fn ends_that_find_no_room_leave_nothing_behind() {
+    let (outer, far) = Connection::<Inner, ()>::pair_with(1 << 20, 4096).unwrap();
+    let (here, there) = Inner::pair().unwrap();
+    let mut sent = 0;
+    while outer.try_send(&Inner::pair().unwrap().0).is_ok() {
+        sent += 1;
+    }
+    for _ in 0..600 {
+        assert!(outer.send_timeout(&there, Duration::ZERO).is_err());
+    }
+    for _ in 0..sent {
+        far.recv().unwrap();
+    }
+    outer.send(&there).unwrap();
+    far.recv().unwrap().send(&"arrived".to_owned()).unwrap();
+    assert_eq!(here.recv().unwrap(), "arrived");
+}
+
+#[test]
+fn a_queue_and_memory_travel_as_well() {
+    type Shared = (crate::link::Queue<u32>, Connection<u8, u8>);
+    let (one, other) = Connection::<Shared, ()>::pair().unwrap();
+    let (near, far) = Connection::<u8, u8>::pair().unwrap();
+    let queue = crate::link::Queue::new().unwrap();
+    one.send(&(queue.clone(), far)).unwrap();
+    let (came, end) = other.recv().unwrap();
+    came.send(&7).unwrap();
+    assert_eq!(queue.recv().unwrap(), 7);
+    end.send(&8).unwrap();
+    assert_eq!(near.recv().unwrap(), 8);
+}
