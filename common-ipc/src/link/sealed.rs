@@ -6,24 +6,14 @@
 //! refuses it, with EBUSY, while it moves the pages about.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::stat::fstat;
 use nix::sys::uio::{pread, pwrite};
 
 use crate::sys;
-use crate::sys::mapping::create_memfd;
-
-/// Memory for so many bytes, sealed to be as large as it is, close-on-exec, to be filled by [`fill`]. The name
-/// is for /proc only.
-///
-/// # Errors
-///
-/// No descriptors or no memory left; EFBIG where a limit on file sizes (RLIMIT_FSIZE) is smaller.
-pub(crate) fn create(name: &str, len: usize) -> io::Result<OwnedFd> {
-    create_memfd(name, len)
-}
+pub(crate) use crate::sys::memfd::create;
 
 /// Writes the parts one after the other, as many bytes in all as the memory was made for.
 ///
@@ -96,6 +86,7 @@ mod tests {
     use super::*;
     use nix::sys::memfd::{MFdFlags, memfd_create};
     use std::os::fd::AsFd;
+    use std::os::fd::OwnedFd;
 
     #[test]
     fn what_was_filled_is_read_back_in_any_pieces() {

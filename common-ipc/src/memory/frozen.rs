@@ -20,7 +20,8 @@ use crate::memory::shared::SharedMemory;
 use crate::ownership::descriptors::PrivateFd;
 use crate::ownership::give::{Give, Giver, How, private};
 use crate::sys;
-use crate::sys::mapping::{FrozenMapping, Mapping};
+use crate::sys::frozen::FrozenMapping;
+use crate::sys::mapping::Mapping;
 
 /// Elements that processes share and that none of them can change: a plain slice.
 ///

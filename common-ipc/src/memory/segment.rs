@@ -12,7 +12,7 @@ use crate::memory::errors::{MemoryError, MemoryLimit};
 use crate::ownership::descriptors::PrivateFd;
 use crate::ownership::give::{Giver, How};
 use crate::sys;
-use crate::sys::mapping::{Mapping, View, create_memfd};
+use crate::sys::mapping::{Mapping, View};
 
 /// Memory that is shared by the capturing, giving or sending of what stands on it. A forked child inherits
 /// the mapping; the descriptor it has only if that was given to it.
@@ -31,9 +31,11 @@ pub(crate) fn allocate(name: &str, len: usize) -> Result<PrivateFd, MemoryError>
         return Err(MemoryError::TooLarge);
     }
     available::check(len)?;
-    let memfd = PrivateFd::new(|| create_memfd(name, len)).map_err(|source| match source.raw_os_error() {
-        Some(libc::EFBIG) => MemoryError::FileSizeLimit { asked: len as u64 },
-        _ => MemoryError::Os { step: "make shared memory", source },
+    let memfd = PrivateFd::new(|| crate::sys::memfd::create(name, len)).map_err(|source| {
+        match source.raw_os_error() {
+            Some(libc::EFBIG) => MemoryError::FileSizeLimit { asked: len as u64 },
+            _ => MemoryError::Os { step: "make shared memory", source },
+        }
     })?;
     let fd = memfd.get().map_err(wrong_process)?;
     for at in (0..len).step_by(PIECE) {

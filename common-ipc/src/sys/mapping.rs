@@ -7,51 +7,17 @@
 use std::io;
 use std::marker::PhantomData;
 use std::num::NonZeroU64;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
-use nix::fcntl::{FcntlArg, SealFlag, fcntl};
-use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::resource::{Resource, getrlimit};
-use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
-
 use super::generation;
-
-/// A new memfd of `len` bytes, all zero, that can neither shrink nor grow, close-on-exec.
-///
-/// # Errors
-///
-/// No descriptors or no memory left; EFBIG where a limit on file sizes (RLIMIT_FSIZE), which counts for
-/// memory as well, is smaller: asked before, for past it a signal would come first.
-pub(crate) fn create_memfd(name: &str, len: usize) -> io::Result<OwnedFd> {
-    let (allowed, _) = getrlimit(Resource::RLIMIT_FSIZE)?;
-    if len as u64 > allowed {
-        return Err(io::Error::from_raw_os_error(libc::EFBIG));
-    }
-    let memfd = memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
-    let length = i64::try_from(len).map_err(|_| io::Error::from_raw_os_error(libc::EFBIG))?;
-    nix::unistd::ftruncate(&memfd, length)?;
-    fcntl(&memfd, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW))?;
-    Ok(memfd)
-}
-
-/// Whether `memfd` is memory of exactly `len` bytes that nobody can shrink: touching a mapping of it never
-/// faults. Asked of every descriptor that comes from another process before it is mapped.
-///
-/// It isn't made of huge pages, either: of those a peer could give back some when there are no more.
-pub(crate) fn is_sealed_memfd(memfd: BorrowedFd<'_>, len: usize) -> bool {
-    let Ok(seals) = fcntl(memfd, FcntlArg::F_GET_SEALS) else { return false };
-    let right_size = nix::sys::stat::fstat(memfd).is_ok_and(|stat| stat.st_size as u64 == len as u64);
-    let right_kind = fstatfs(memfd).is_ok_and(|system| system.filesystem_type() == TMPFS_MAGIC);
-    SealFlag::from_bits_truncate(seals).contains(SealFlag::F_SEAL_SHRINK) && right_size && right_kind
-}
 
 /// Memory shared with every process that has a mapping of it, forked children included.
 #[derive(Debug)]
 pub(crate) struct Mapping {
-    start: NonNull<u8>,
-    len: usize,
+    pub(super) start: NonNull<u8>,
+    pub(super) len: usize,
 }
 
 // SAFETY: the pointer is to memory that lives until drop and that is only accessed by atomics and by
@@ -70,11 +36,11 @@ impl Mapping {
         Mapping::map(memfd, len, libc::PROT_READ | libc::PROT_WRITE)
     }
 
-    fn map(memfd: BorrowedFd<'_>, len: usize, protection: libc::c_int) -> io::Result<Mapping> {
+    pub(super) fn map(memfd: BorrowedFd<'_>, len: usize, protection: libc::c_int) -> io::Result<Mapping> {
         if len == 0 {
             return Ok(Mapping { start: NonNull::<u64>::dangling().cast(), len });
         }
-        if !is_sealed_memfd(memfd, len) {
+        if !super::memfd::is_sealed(memfd, len) {
             return Err(io::Error::from_raw_os_error(libc::EINVAL));
         }
         // SAFETY: a new mapping at a place that the kernel chooses disturbs nothing. The memory can't
@@ -142,8 +108,8 @@ impl Drop for PrivateMapping {
 /// Shared memory, as it may be accessed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct View<'a> {
-    start: NonNull<u8>,
-    len: usize,
+    pub(super) start: NonNull<u8>,
+    pub(super) len: usize,
     mapping: PhantomData<&'a Mapping>,
 }
 
@@ -292,52 +258,18 @@ impl<'a> View<'a> {
     }
 }
 
-/// Memory that nobody can write to any more: a plain slice.
-#[derive(Debug)]
-pub(crate) struct FrozenMapping(Mapping);
-
-impl FrozenMapping {
-    /// Seals a memfd against writing, for good.
-    ///
-    /// # Errors
-    ///
-    /// EBUSY while anybody, in any process, has it mapped for writing.
-    pub(crate) fn freeze(memfd: BorrowedFd<'_>) -> io::Result<()> {
-        fcntl(memfd, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_WRITE))?;
-        Ok(())
-    }
-
-    /// Maps all of a memfd that was sealed, by whomever.
-    ///
-    /// # Errors
-    ///
-    /// EINVAL if it isn't sealed against writing and shrinking, or not of this size; else as for a mapping.
-    pub(crate) fn new(memfd: BorrowedFd<'_>, len: usize) -> io::Result<FrozenMapping> {
-        let seals = SealFlag::from_bits_truncate(fcntl(memfd, FcntlArg::F_GET_SEALS)?);
-        if !seals.contains(SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SHRINK) {
-            return Err(io::Error::from_raw_os_error(libc::EINVAL));
-        }
-        Ok(FrozenMapping(Mapping::map(memfd, len, libc::PROT_READ)?))
-    }
-
-    /// The bytes, aligned to a page.
-    #[inline]
-    pub(crate) fn bytes(&self) -> &[u8] {
-        // SAFETY: mapped until drop, and of this length. With F_SEAL_WRITE the kernel allows no writes
-        // by any descriptor or mapping, whosesoever, and no holes: the bytes don't change while the
-        // slice lives, or ever.
-        unsafe { std::slice::from_raw_parts(self.0.start.as_ptr(), self.0.len) }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::frozen::FrozenMapping;
+    use crate::sys::memfd;
+    use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+    use nix::sys::memfd::{MFdFlags, memfd_create};
     use std::os::fd::AsFd;
 
     #[test]
     fn bytes_go_in_and_come_out_at_any_offset() {
-        let memfd = create_memfd("test", 4096).unwrap();
+        let memfd = memfd::create("test", 4096).unwrap();
         let mapping = Mapping::new(memfd.as_fd(), 4096).unwrap();
         let view = mapping.view();
         for at in [0, 1, 7, 8, 13] {
@@ -356,7 +288,7 @@ mod tests {
 
     #[test]
     fn elements_go_in_and_come_out() {
-        let memfd = create_memfd("test", 4096).unwrap();
+        let memfd = memfd::create("test", 4096).unwrap();
         let mapping = Mapping::new(memfd.as_fd(), 4096).unwrap();
         let view = mapping.view();
         for len in [1, 2, 3, 4, 8, 16, 24] {
@@ -375,7 +307,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "outside of the mapping")]
     fn beyond_the_end_is_a_panic() {
-        let memfd = create_memfd("test", 4096).unwrap();
+        let memfd = memfd::create("test", 4096).unwrap();
         Mapping::new(memfd.as_fd(), 4096).unwrap().view().copy_in(4090, &[0; 7]);
     }
 
@@ -384,7 +316,7 @@ mod tests {
         let plain = memfd_create("plain", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING).unwrap();
         nix::unistd::ftruncate(&plain, 4096).unwrap();
         assert!(Mapping::new(plain.as_fd(), 4096).is_err());
-        let memfd = create_memfd("test", 4096).unwrap();
+        let memfd = memfd::create("test", 4096).unwrap();
         assert!(Mapping::new(memfd.as_fd(), 8192).is_err());
         assert!(FrozenMapping::new(memfd.as_fd(), 4096).is_err());
     }
@@ -397,12 +329,12 @@ mod tests {
         let len = nix::sys::stat::fstat(&memfd).unwrap().st_blksize as usize;
         nix::unistd::ftruncate(&memfd, len as i64).unwrap();
         fcntl(&memfd, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW)).unwrap();
-        assert!(!is_sealed_memfd(memfd.as_fd(), len));
+        assert!(!memfd::is_sealed(memfd.as_fd(), len));
     }
 
     #[test]
     fn frozen_memory_stays_as_it_is() {
-        let memfd = create_memfd("test", 4096).unwrap();
+        let memfd = memfd::create("test", 4096).unwrap();
         let mapping = Mapping::new(memfd.as_fd(), 4096).unwrap();
         mapping.view().copy_in(0, b"written");
         assert_eq!(FrozenMapping::freeze(memfd.as_fd()).unwrap_err().raw_os_error(), Some(libc::EBUSY));

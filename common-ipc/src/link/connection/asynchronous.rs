@@ -17,7 +17,7 @@ use crate::link::attachments::Outgoing;
 use crate::link::codec;
 use crate::link::connection::Connection;
 use crate::link::connection::end::End;
-use crate::link::connection::sending::Patience;
+use crate::link::connection::room::Patience;
 use crate::link::error::LinkError;
 use crate::link::poll::Deadline;
 use crate::ownership::descriptors::PrivateFd;

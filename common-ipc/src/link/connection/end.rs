@@ -20,7 +20,7 @@ use crate::ownership::generation::WrongProcess;
 use crate::ownership::harmless;
 use crate::ownership::per_process::PerProcess;
 use crate::sys;
-use crate::sys::mapping::{PrivateMapping, View, is_sealed_memfd};
+use crate::sys::mapping::{PrivateMapping, View};
 
 /// What the clones of an end share.
 #[derive(Debug)]
@@ -107,7 +107,7 @@ impl Wires {
     /// Those of both ends of a new connection.
     pub(super) fn pair(capacity: u32, max_frame: usize) -> io::Result<(Wires, Wires)> {
         let size = ring::memory(capacity);
-        let memory = Arc::new(PrivateFd::new(|| sys::mapping::create_memfd("connection", size))?);
+        let memory = Arc::new(PrivateFd::new(|| sys::memfd::create("connection", size))?);
         let (control, far_control) = control::pair()?;
         let wires = |control, side| Wires {
             control: Arc::new(control),
@@ -123,7 +123,7 @@ impl Wires {
     pub(super) fn are_what_they_should(&self) -> bool {
         let memory = self.memory.get();
         let control = self.control.get();
-        memory.is_ok_and(|memory| is_sealed_memfd(memory, ring::memory(self.capacity)))
+        memory.is_ok_and(|memory| sys::memfd::is_sealed(memory, ring::memory(self.capacity)))
             && control.is_ok_and(|control| {
                 getsockopt(&control, sockopt::SockType).is_ok_and(|kind| kind == SockType::SeqPacket)
             })

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::link::connection::end::End;
-use crate::link::connection::sending::Patience;
+use crate::link::connection::room::Patience;
 use crate::link::error::LinkError;
 use crate::link::poll::Deadline;
 use crate::ownership::give::{Give, Giver, private};

@@ -6,10 +6,13 @@ mod end;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod halves;
+mod moving;
 mod receiving;
+mod room;
 mod scratch;
 mod sending;
 mod travel;
+mod waiting;
 
 #[cfg(test)]
 mod tests;
@@ -28,7 +31,7 @@ pub use asynchronous::AsyncConnection;
 pub use halves::{Receiver, Sender};
 
 use crate::link::connection::end::{End, Wires};
-use crate::link::connection::sending::Patience;
+use crate::link::connection::room::Patience;
 use crate::link::error::LinkError;
 use crate::link::frame::DEFAULT_MAX_FRAME;
 use crate::link::poll::Deadline;

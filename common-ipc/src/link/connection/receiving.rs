@@ -1,10 +1,7 @@
 //! Receiving: from the chunks of a frame to a value.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{Ordering, fence};
 
-use nix::poll::{PollFd, PollFlags};
-use parking_lot::MutexGuard;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -14,7 +11,7 @@ use crate::link::connection::end::End;
 use crate::link::connection::scratch;
 use crate::link::error::LinkError;
 use crate::link::frame::{Assembly, Beside, Frame};
-use crate::link::poll::{Deadline, wait_until};
+use crate::link::poll::Deadline;
 use crate::link::ring::{ABORT, Chunk, Consumer, END, Garbled, START, TABLE};
 use crate::link::spin::Spinner;
 use crate::sys::futex;
@@ -23,16 +20,16 @@ use crate::sys::mapping::View;
 /// What only the one who receives has.
 #[derive(Debug)]
 pub(crate) struct Receiving {
-    consumer: Consumer,
+    pub(super) consumer: Consumer,
     /// A frame that hasn't arrived whole.
-    partial: Option<Assembly>,
+    pub(super) partial: Option<Assembly>,
     /// Frames that were taken in by somebody who waited for room to send.
-    inbox: VecDeque<Frame>,
+    pub(super) inbox: VecDeque<Frame>,
     /// How many bytes they take.
     held: usize,
-    spinner: Spinner,
+    pub(super) spinner: Spinner,
     /// The other side has said something that wasn't taken in.
-    news: bool,
+    pub(super) news: bool,
 }
 
 impl Receiving {
@@ -61,7 +58,7 @@ impl Receiving {
     }
 
     /// Whether there is nothing to be received.
-    fn is_empty(&self, end: &End, view: View<'_>) -> bool {
+    pub(super) fn is_empty(&self, end: &End, view: View<'_>) -> bool {
         self.inbox.is_empty() && end.broken.get().is_none() && self.consumer.is_empty(view)
     }
 
@@ -234,28 +231,6 @@ impl End {
         }
     }
 
-    #[inline]
-    fn lock_receiving(&self, deadline: Deadline) -> Option<MutexGuard<'_, Receiving>> {
-        let receiving = deadline.lock(&self.receiving);
-        if receiving.is_some() || self.polled().is_none() {
-            return receiving;
-        }
-        // Whoever polls has to be told again, should the one who receives leave something.
-        self.missed.store(true, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
-        self.receiving.try_lock()
-    }
-
-    /// After receiving: the other half of what `lock_receiving` begins, with its fence.
-    #[inline]
-    pub(super) fn remind_who_missed(&self) {
-        let Some(polled) = self.polled() else { return };
-        fence(Ordering::SeqCst);
-        if self.missed.load(Ordering::Relaxed) && self.missed.swap(false, Ordering::Relaxed) {
-            polled.remind_again();
-        }
-    }
-
     /// Adds its descriptors to what came with a message.
     #[cold]
     fn gather(
@@ -285,103 +260,6 @@ impl End {
         let buffers = beside.buffers.into_iter().map(Some).collect();
         let fds = fds.into_iter().map(Some).collect();
         Ok(Incoming { fds, buffers, max_frame: self.wires.max_frame })
-    }
-
-    /// Waits until there may be more in the ring; false if the deadline passes before.
-    fn wait_for_more(
-        &self,
-        view: View<'_>,
-        receiving: &mut Receiving,
-        deadline: Deadline,
-    ) -> Result<bool, LinkError> {
-        let Receiving { consumer, spinner, .. } = receiving;
-        if !deadline.has_passed() && spinner.spin(|| !consumer.is_empty(view)) {
-            return Ok(true);
-        }
-        let control = self.wires.control.get()?;
-        let mut heard = false;
-        loop {
-            let gone = self.silence(view, receiving)?;
-            if !receiving.consumer.is_empty(view) {
-                self.found_some(view, receiving);
-                return Ok(true);
-            }
-            if gone {
-                let midway = receiving.partial.is_some();
-                return Err(if midway { LinkError::Truncated } else { LinkError::Closed });
-            }
-            // Once at least there was a look at what has been said; there may be no end of that.
-            if heard && deadline.has_passed() {
-                self.stop_waiting(view, receiving);
-                return Ok(false);
-            }
-            let owner = self.peer.lock().owner.clone();
-            let owner = owner.as_ref().and_then(|owner| owner.get().ok());
-            let mut fds = [
-                PollFd::new(control, PollFlags::POLLIN),
-                PollFd::new(owner.unwrap_or(control), PollFlags::POLLIN),
-            ];
-            if !wait_until(&mut fds, deadline)? {
-                self.stop_waiting(view, receiving);
-                return Ok(false);
-            }
-            receiving.news = true;
-            heard = true;
-            if !receiving.consumer.is_empty(view) {
-                self.found_some(view, receiving);
-                return Ok(true);
-            }
-        }
-    }
-
-    /// Nobody sleeps; whoever polls goes on waiting.
-    fn stop_waiting(&self, view: View<'_>, receiving: &Receiving) {
-        if self.polled().is_none() {
-            receiving.consumer.stop_waiting(view);
-        }
-    }
-
-    /// Silences the bell, where nothing is left to be received, and has the other side ring it again from here
-    /// on. In this order: silence, ask to be rung; then whoever called this looks. Says whether the other side
-    /// is gone.
-    fn silence(&self, view: View<'_>, receiving: &mut Receiving) -> Result<bool, LinkError> {
-        let polled = self.polled();
-        let mut gone = false;
-        if receiving.news || polled.is_some_and(|_| receiving.consumer.was_rung(view)) {
-            receiving.news = false;
-            gone = self.listen()?;
-        }
-        polled.inspect(|polled| polled.quieten());
-        receiving.consumer.wait_for_chunks(view);
-        Ok(gone)
-    }
-
-    /// After a message was received: whoever polls is to see whether it was the last one.
-    #[cold]
-    fn silence_if_empty(&self, view: View<'_>, receiving: &mut Receiving) -> Result<(), LinkError> {
-        if receiving.is_empty(self, view) {
-            // What the other side has said, its end perhaps, is found again by whoever receives next.
-            let gone = self.silence(view, receiving)?;
-            if !gone && receiving.is_empty(self, view) {
-                return Ok(());
-            }
-        }
-        self.found_some(view, receiving);
-        Ok(())
-    }
-
-    fn found_some(&self, view: View<'_>, receiving: &Receiving) {
-        match self.polled() {
-            None => receiving.consumer.stop_waiting(view),
-            // Should more than one frame be there, the next one who polls is to find it.
-            Some(polled) => polled.remind(),
-        }
-    }
-
-    fn remind_of(&self, receiving: &Receiving) {
-        if let (Some(polled), false) = (self.polled(), receiving.inbox.is_empty()) {
-            polled.remind();
-        }
     }
 
     /// By somebody who waits for room to send: takes in what the other side sends, as far as nobody is

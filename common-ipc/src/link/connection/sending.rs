@@ -1,13 +1,9 @@
 //! Sending: from a value to the chunks of a frame.
 
-use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags};
-use nix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -15,6 +11,8 @@ use crate::link::attachments::Outgoing;
 use crate::link::codec::{self, EncodeError};
 use crate::link::connection::Connection;
 use crate::link::connection::end::End;
+use crate::link::connection::moving::Moving;
+use crate::link::connection::room::{LOOK_AGAIN, Patience};
 use crate::link::connection::scratch;
 use crate::link::control;
 use crate::link::error::LinkError;
@@ -24,48 +22,20 @@ use crate::link::ring::{ABORT, END, Producer, START, TABLE};
 use crate::link::spin::Spinner;
 use crate::ownership::descriptors::PrivateFd;
 use crate::ownership::give::How;
-use crate::sys::futex;
 use crate::sys::mapping::View;
-
-/// Who waits for room looks so often whether there is some, and whether the other end is still there.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
-/// Who sends without waiting does so once in this time, in nanoseconds.
-const LOOK_WHILE_SENDING: i64 = 10_000_000;
-
-/// How long to wait for room.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Patience<'a> {
-    /// Not at all: [`LinkError::Full`].
-    None,
-    /// [`LinkError::TimedOut`] afterwards.
-    Until(Deadline),
-    /// [`LinkError::TimedOut`] once this is set.
-    #[cfg_attr(not(feature = "tokio"), expect(dead_code, reason = "only futures are given up"))]
-    Unless(&'a AtomicBool),
-}
-
-impl Patience<'_> {
-    /// Whether whoever waits has given up.
-    fn is_over(&self) -> bool {
-        match self {
-            Patience::Unless(given_up) => given_up.load(Ordering::Relaxed),
-            _ => false,
-        }
-    }
-}
 
 /// What only the one who sends has.
 #[derive(Debug)]
 pub(crate) struct Sending {
     pub(super) producer: Producer,
-    spinner: Spinner,
+    pub(super) spinner: Spinner,
     broken: Option<&'static str>,
     /// A frame was given up half-way, and the other end doesn't know yet.
     abort_due: bool,
     /// The number of the last frame with descriptors.
     number: u32,
     /// When the other end was last seen alive.
-    looked: i64,
+    pub(super) looked: i64,
 }
 
 impl Sending {
@@ -269,84 +239,6 @@ impl End {
         Ok(())
     }
 
-    /// An error if the other end is gone. It says so itself when it is dropped; for its death the kernel is
-    /// asked, but only so often, since that takes longer than sending.
-    #[inline]
-    fn look_for_the_reader(&self, view: View<'_>, sending: &mut Sending) -> Result<(), LinkError> {
-        if sending.producer.reader_left(view) || self.over.load(Ordering::Relaxed) {
-            return Err(LinkError::Closed);
-        }
-        let now = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE)?;
-        let now = now.tv_sec() * 1_000_000_000 + now.tv_nsec();
-        if now.wrapping_sub(sending.looked) < LOOK_WHILE_SENDING && sending.looked != i64::MIN {
-            return Ok(());
-        }
-        sending.looked = now;
-        if self.is_peer_gone()? { Err(LinkError::Closed) } else { Ok(()) }
-    }
-
-    /// Waits until a chunk of so many bytes has room.
-    fn make_room(
-        &self,
-        view: View<'_>,
-        sending: &mut Sending,
-        bytes: usize,
-        patience: Patience<'_>,
-    ) -> Result<(), LinkError> {
-        // At most what a ring has.
-        let needed = Some(bytes as u32);
-        let Sending { producer, spinner, .. } = sending;
-        if producer.room(view)? >= needed {
-            return Ok(());
-        }
-        let deadline = match patience {
-            Patience::None => return Err(LinkError::Full),
-            Patience::Until(deadline) => deadline,
-            Patience::Unless(_) => Deadline::NEVER,
-        };
-        // What the other side sends meanwhile is taken in: it may itself be waiting for room, and read
-        // nothing before it has that.
-        self.take_in(view);
-        let mut garbled = None;
-        let spun = spinner.spin(|| match producer.room(view) {
-            Ok(room) => room >= needed,
-            Err(error) => {
-                garbled = Some(error);
-                true
-            }
-        });
-        if let Some(error) = garbled {
-            return Err(error.into());
-        }
-        if spun {
-            return Ok(());
-        }
-        let word = view.word(producer.room_word());
-        loop {
-            self.take_in(view);
-            producer.wait_for_room(view, bytes as u32);
-            if producer.room(view)? >= needed {
-                return Ok(());
-            }
-            if producer.reader_left(view) {
-                return Err(LinkError::Closed);
-            }
-            if deadline.has_passed() || patience.is_over() {
-                return Err(LinkError::TimedOut);
-            }
-            let waits = word.load(Ordering::Relaxed);
-            if waits == 0 {
-                // The reader took it back just now.
-                continue;
-            }
-            let slice = deadline.left().map_or(LOOK_AGAIN, |left| left.min(LOOK_AGAIN));
-            futex::wait(word, waits, Some(slice))?;
-            if word.load(Ordering::Relaxed) == waits && self.is_peer_gone()? {
-                return Err(LinkError::Closed);
-            }
-        }
-    }
-
     fn send_descriptors(
         &self,
         number: u32,
@@ -379,50 +271,5 @@ impl End {
                 _ => return Err(error.into()),
             }
         }
-    }
-}
-
-/// Ends that are on their way to another process: should the message not be sent, they are here again.
-struct Moving<'a>(Vec<&'a PrivateFd>);
-
-impl Moving<'_> {
-    /// Tells their other ends, which must know before the process that they leave may die.
-    fn begin<'a>(outgoing: &'a Outgoing, patience: Patience<'_>) -> Result<Moving<'a>, LinkError> {
-        let mut moving = Moving(Vec::new());
-        for (control, _) in outgoing.moved().filter(|(_, how)| *how == How::MovedWithNotice) {
-            loop {
-                let told = control::tell_moving(control);
-                // Who is gone needn't know; who has too much unheard must be waited for.
-                if !told.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
-                    break;
-                }
-                let deadline = match patience {
-                    Patience::None => return Err(LinkError::Full),
-                    Patience::Unless(_) => Deadline::NEVER,
-                    Patience::Until(deadline) => deadline,
-                };
-                let Some(socket) = control.at_home() else { break };
-                let in_time = wait_until(
-                    &mut [PollFd::new(socket, PollFlags::POLLOUT)],
-                    deadline.or_after(LOOK_AGAIN),
-                )?;
-                if !in_time && (deadline.has_passed() || patience.is_over()) {
-                    return Err(LinkError::TimedOut);
-                }
-            }
-            moving.0.push(control);
-        }
-        Ok(moving)
-    }
-
-    fn have_arrived(mut self) {
-        self.0.clear();
-    }
-}
-
-impl Drop for Moving<'_> {
-    fn drop(&mut self) {
-        // If one can't be told, it sees this process's death by the socket only.
-        self.0.iter().for_each(|control| drop(control::tell_owner_is_here(control)));
     }
 }

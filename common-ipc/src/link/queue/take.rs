@@ -10,7 +10,8 @@ use crate::link::error::LinkError;
 use crate::link::queue::packet::{HEADER, Header};
 use crate::ownership::descriptors::{PrivateFd, above_stderr, registry};
 use crate::sys;
-use crate::sys::mapping::{Mapping, create_memfd};
+use crate::sys::mapping::Mapping;
+use crate::sys::memfd;
 
 /// Takes the next packet, if there is one: its length and its descriptors. `look`: it may have some.
 pub(super) fn take(
@@ -53,7 +54,7 @@ impl Caution {
     /// Not yet advised, in this process and in all that are forked from it.
     pub(super) fn new() -> io::Result<Caution> {
         const WORD: usize = 4;
-        Ok(Caution(Some(Mapping::new(create_memfd("caution", WORD)?.as_fd(), WORD)?)))
+        Ok(Caution(Some(Mapping::new(memfd::create("caution", WORD)?.as_fd(), WORD)?)))
     }
 
     /// For a process that isn't told by others.
