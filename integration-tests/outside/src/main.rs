@@ -1,6 +1,8 @@
-//! A user's program whose panics abort: what it says still arrives.
+//! A user's program whose panics abort: what it says still arrives. Two of its processes exchange a million
+//! messages; then one of them is killed, and the other one tells why.
 
-use offspring::{JoinError, Signal, spawn};
+use offspring::link::{Connection, LinkError};
+use offspring::{JoinError, LaunchOptions, Signal, spawn, spawn_with};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     assert_eq!(spawn(|| 6 * 7)?.join()?, 42);
@@ -11,6 +13,22 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     assert!(report.location.starts_with("src/main.rs:"), "{report:?}");
     let status = task.process().ok_or("no process")?.wait()?;
     assert_eq!(status.signal(), Some(Signal::ABRT));
+    let (here, there) = Connection::<u64, u64>::pair()?;
+    let echo = spawn_with(LaunchOptions::new().give(&there), move || {
+        there.iter().flatten().all(|number| there.send(&number).is_ok())
+    })?;
+    for number in 0..500_000 {
+        here.send(&number)?;
+        assert_eq!(here.recv()?, number);
+    }
+    echo.kill()?;
+    let why = loop {
+        if let Err(error) = here.send(&0).and_then(|()| here.recv()) {
+            break error;
+        }
+    };
+    assert!(matches!(why, LinkError::Closed));
+    println!("after a million messages: {why}; {}", echo.join().unwrap_err());
     println!("a crate outside of the workspace works, and its panics are told");
     Ok(())
 }
