@@ -131,7 +131,7 @@ fn a_message_may_be_sent_from_within_another() {
 }
 
 /// Lengths around every edge that there is for a ring of 64 KiB and a cap.
-const CAP: usize = 400_000;
+const CAP: usize = 700_000;
 
 fn lengths() -> impl Strategy<Value = usize> {
     let edges = [0, 1, 4096, DEFAULT_RING / 4, DEFAULT_RING / 2, DEFAULT_RING, 2 * DEFAULT_RING, CAP - 100];
