@@ -220,7 +220,7 @@ mod tests {
         bytes.extend((1u64 << 60).to_le_bytes());
         bytes.extend(b"short");
         assert!(decode::<Message>(&bytes).unwrap_err().message.contains("UnexpectedEnd"));
-        assert!(decode::<Vec<String>>(&bytes[4..]).unwrap_err().message.contains("UnexpectedEnd"));
+        assert!(decode::<Vec<String>>(&bytes[4..]).unwrap_err().message.contains("fewer bytes"));
     }
 
     #[test]

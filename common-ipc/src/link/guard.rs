@@ -61,10 +61,26 @@ impl<'g, T> Guarded<'g, T> {
         Ok(Guarded { inner, levels_left, elements_left: self.elements_left, counts })
     }
 
+    /// Counts all elements of a sequence or map at once, if it says how many there are: one by one that takes
+    /// longer than reading them.
+    fn count_all<E: Error>(mut self, announced: Option<usize>) -> Result<Self, E> {
+        if let (true, Some(length)) = (self.counts, announced) {
+            self.count(length)?;
+            self.counts = false;
+        }
+        Ok(self)
+    }
+
     fn count_one<E: Error>(&self) -> Result<(), E> {
+        self.count(1)
+    }
+
+    fn count<E: Error>(&self, elements: usize) -> Result<(), E> {
         if self.counts {
-            let left = self.elements_left.get().checked_sub(1).ok_or_else(|| {
-                E::custom(format_args!("more than {EMPTY_ELEMENTS_MAX} of its elements take no bytes"))
+            let left = self.elements_left.get().checked_sub(elements).ok_or_else(|| {
+                E::custom(format_args!(
+                    "it has fewer bytes than elements, of which {EMPTY_ELEMENTS_MAX} may take no bytes"
+                ))
             })?;
             self.elements_left.set(left);
         }
@@ -73,7 +89,8 @@ impl<'g, T> Guarded<'g, T> {
 
     /// A length that was announced, for a collection that makes room in advance.
     fn plausible(&self, announced: Option<usize>) -> Option<usize> {
-        announced.map(|length| length.min(self.elements_left.get()))
+        let most = if self.counts { self.elements_left.get() } else { usize::MAX };
+        announced.map(|length| length.min(most))
     }
 }
 
@@ -221,12 +238,14 @@ impl<'de, T: Visitor<'de>> Visitor<'de> for Guarded<'_, T> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, access: A) -> Result<T::Value, A::Error> {
-        let guarded = self.level(access);
+        let announced = access.size_hint();
+        let guarded = self.level(access).count_all(announced)?;
         self.inner.visit_seq(guarded)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, access: A) -> Result<T::Value, A::Error> {
-        let guarded = self.level(access);
+        let announced = access.size_hint();
+        let guarded = self.level(access).count_all(announced)?;
         self.inner.visit_map(guarded)
     }
 
