@@ -13,7 +13,8 @@
 //! | feature | module | what it is |
 //! |---|---|---|
 //! | `offspring` (default) | [`offspring`] | task objects that run in a subprocess, once or in a loop |
-//! | always | [`process`], [`link`], [`memory`], [`sync`] | the base: children, connections, shared memory, events and locks |
+//! | always | [`process`], [`link`], [`memory`], [`sync`] | the base: children; connections, calls and queues; shared memory; events and locks |
+//! | `tokio` | `link::AsyncConnection` | sending and receiving in tasks of that runtime |
 //!
 //! The one promise at the centre: **no call ever hangs because a process died, and every error
 //! says why.**

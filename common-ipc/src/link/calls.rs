@@ -64,7 +64,7 @@ where
 pub struct Caller<Request, Reply>(Arc<Shared<Request, Reply>>);
 
 struct Shared<Request, Reply> {
-    connection: Connection<Numbered<Request>, Numbered<Reply>>,
+    connection: Connection<Numbered<Request>, Numbered<Option<Reply>>>,
     state: Mutex<State<Reply>>,
 }
 
@@ -82,7 +82,8 @@ enum Call<Reply> {
     Awake,
     /// Its thread sleeps, and is woken by this.
     Asleep(Arc<Condvar>),
-    Replied(Reply),
+    /// `None`: dropped without one.
+    Replied(Option<Reply>),
 }
 
 impl<Request, Reply> Caller<Request, Reply>
@@ -94,7 +95,7 @@ where
     ///
     /// # Errors
     ///
-    /// As for [`Connection::send`] and [`Connection::recv`]. If sending failed, the other side hasn't seen the
+    /// [`LinkError::Unanswered`]; else as for [`Connection::send`] and [`Connection::recv`]. If sending failed, the other side hasn't seen the
     /// request; if receiving did, it may have.
     pub fn call(&self, request: Request) -> Result<Reply, LinkError> {
         self.call_until(request, Deadline::NEVER)
@@ -104,8 +105,9 @@ where
     ///
     /// # Errors
     ///
-    /// [`LinkError::TimedOut`]: the request may be carried out all the same; its reply will be dropped. Else as
-    /// for [`call`](Caller::call).
+    /// [`LinkError::TimedOut`] if there was no room for the request: it isn't carried out;
+    /// [`LinkError::NoReply`]: it may be, or may have been, and its reply will be dropped. Else as for
+    /// [`call`](Caller::call).
     pub fn call_timeout(&self, request: Request, timeout: Duration) -> Result<Reply, LinkError> {
         self.call_until(request, Deadline::after(timeout))
     }
@@ -147,7 +149,7 @@ where
         loop {
             if let Some(Call::Replied(reply)) = state.calls.insert(number, Call::Awake) {
                 state.calls.remove(&number);
-                return Ok(reply);
+                return reply.ok_or(LinkError::Unanswered);
             }
             if !state.reading {
                 state.reading = true;
@@ -157,7 +159,7 @@ where
                 return result;
             }
             if deadline.has_passed() {
-                return Err(LinkError::TimedOut);
+                return Err(LinkError::NoReply);
             }
             let bed = bed.get_or_insert_with(|| Arc::new(Condvar::new()));
             state.calls.insert(number, Call::Asleep(Arc::clone(bed)));
@@ -169,12 +171,12 @@ where
     fn read_until(&self, number: u64, deadline: Deadline) -> Result<Reply, LinkError> {
         loop {
             let Some(reply) = self.connection.recv_until(deadline)? else {
-                return Err(LinkError::TimedOut);
+                return Err(LinkError::NoReply);
             };
             let mut state = self.state.lock();
             if reply.number == number {
                 state.calls.remove(&number);
-                return Ok(reply.value);
+                return reply.value.ok_or(LinkError::Unanswered);
             }
             // One that nobody waits for any more is dropped.
             let Some(call) = state.calls.get_mut(&reply.number) else { continue };
@@ -209,15 +211,41 @@ impl<Reply> State<Reply> {
 /// It belongs to one process, as an end of a [`Connection`] does. Dropping the last clone, or the death of its
 /// process, ends all calls with [`LinkError::Closed`].
 pub struct Server<Request, Reply> {
-    connection: Connection<Numbered<Reply>, Numbered<Request>>,
+    connection: Connection<Numbered<Option<Reply>>, Numbered<Request>>,
 }
 
-/// A request that waits for its reply. Dropping it without one leaves its caller waiting.
+/// A request that waits for its reply. If it is dropped without one, by a panic for instance, its caller has
+/// [`LinkError::Unanswered`].
 #[must_use = "its caller waits for a reply"]
-pub struct Responder<Request, Reply> {
+pub struct Responder<Request, Reply>
+where
+    Request: Serialize + DeserializeOwned,
+    Reply: Serialize + DeserializeOwned,
+{
     server: Server<Request, Reply>,
     number: u64,
+    is_answered: bool,
 }
+
+impl<Request, Reply> Drop for Responder<Request, Reply>
+where
+    Request: Serialize + DeserializeOwned,
+    Reply: Serialize + DeserializeOwned,
+{
+    fn drop(&mut self) {
+        if !self.is_answered {
+            // Without room for it in this time, or anybody to read it: a time-out is the caller's.
+            let unanswered = Numbered { number: self.number, value: None };
+            let _ = self.server.connection.send_until(&unanswered, Deadline::after(PATIENCE));
+        }
+    }
+}
+
+/// A request that was received, and what replies to it.
+pub type Received<Request, Reply> = (Request, Responder<Request, Reply>);
+
+/// How long a dropped request waits for room to say so.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 impl<Request, Reply> Server<Request, Reply>
 where
@@ -229,9 +257,31 @@ where
     /// # Errors
     ///
     /// As for [`Connection::recv`].
-    pub fn recv(&self) -> Result<(Request, Responder<Request, Reply>), LinkError> {
+    pub fn recv(&self) -> Result<Received<Request, Reply>, LinkError> {
         let request = self.connection.recv()?;
-        Ok((request.value, Responder { server: self.clone(), number: request.number }))
+        Ok(self.with_responder(request))
+    }
+
+    /// Receives a request, waiting for up to `timeout`. `Ok(None)`: none came.
+    ///
+    /// # Errors
+    ///
+    /// As for [`recv`](Server::recv).
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<Option<Received<Request, Reply>>, LinkError> {
+        Ok(self.connection.recv_timeout(timeout)?.map(|request| self.with_responder(request)))
+    }
+
+    /// Receives a request if one is there.
+    ///
+    /// # Errors
+    ///
+    /// As for [`recv`](Server::recv).
+    pub fn try_recv(&self) -> Result<Option<Received<Request, Reply>>, LinkError> {
+        self.recv_timeout(Duration::ZERO)
+    }
+
+    fn with_responder(&self, request: Numbered<Request>) -> Received<Request, Reply> {
+        (request.value, Responder { server: self.clone(), number: request.number, is_answered: false })
     }
 
     /// Answers requests, one after the other, until the other side is closed.
@@ -264,8 +314,10 @@ where
     /// # Errors
     ///
     /// As for [`Connection::send`].
-    pub fn reply(self, reply: Reply) -> Result<(), LinkError> {
-        self.server.connection.send(&Numbered { number: self.number, value: reply })
+    pub fn reply(mut self, reply: Reply) -> Result<(), LinkError> {
+        self.server.connection.send(&Numbered { number: self.number, value: Some(reply) })?;
+        self.is_answered = true;
+        Ok(())
     }
 }
 
@@ -315,7 +367,11 @@ impl<Request, Reply> fmt::Debug for Server<Request, Reply> {
     }
 }
 
-impl<Request, Reply> fmt::Debug for Responder<Request, Reply> {
+impl<Request, Reply> fmt::Debug for Responder<Request, Reply>
+where
+    Request: Serialize + DeserializeOwned,
+    Reply: Serialize + DeserializeOwned,
+{
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Responder").field("number", &self.number).finish_non_exhaustive()
     }
@@ -377,7 +433,7 @@ mod tests {
                             let timeout = Duration::from_micros((round * 7) % 900);
                             match caller.call_timeout(pause, timeout) {
                                 Ok(reply) => assert_eq!(reply, pause),
-                                Err(LinkError::TimedOut) => late += 1,
+                                Err(LinkError::TimedOut | LinkError::NoReply) => late += 1,
                                 Err(error) => panic!("{error}"),
                             }
                             if round % 10 == 0 {
@@ -396,6 +452,20 @@ mod tests {
     }
 
     #[test]
+    fn a_request_that_is_dropped_is_told() {
+        let (caller, server) = calls::<u8, u8>().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| drop(server.recv().unwrap()));
+            assert!(matches!(caller.call(1), Err(LinkError::Unanswered)));
+            let panics = scope.spawn(|| server.serve(|_| panic!("on purpose")));
+            assert!(matches!(caller.call(2), Err(LinkError::Unanswered)));
+            assert!(panics.join().is_err());
+            let unanswered = caller.call_timeout(3, Duration::from_millis(2));
+            assert!(matches!(unanswered, Err(LinkError::NoReply)));
+        });
+    }
+
+    #[test]
     fn the_end_of_the_server_ends_all_calls() {
         let (caller, server) = calls::<u8, u8>().unwrap();
         std::thread::scope(|scope| {
@@ -405,9 +475,8 @@ mod tests {
                     scope.spawn(move || caller.call(n))
                 })
                 .collect();
-            for _ in 0..4 {
-                drop(server.recv().unwrap());
-            }
+            // Taken by nobody.
+            std::thread::sleep(Duration::from_millis(5));
             drop(server);
             for thread in callers {
                 assert!(matches!(thread.join().unwrap(), Err(LinkError::Closed)));

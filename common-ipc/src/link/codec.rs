@@ -15,6 +15,9 @@ use crate::link::guard::Guarded;
 const CONFIG: bincode::config::Configuration<bincode::config::LittleEndian, bincode::config::Fixint> =
     bincode::config::standard().with_fixed_int_encoding();
 
+const UNLIKE: &str = "both ends must have the same type, and it none of what a format that isn't \
+    self-describing can't carry (untagged or internally tagged enums, flatten, skip_serializing_if)";
+
 const NOT_SELF_DESCRIBING: &str = "untagged or internally tagged enums, flatten and \
     skip_serializing_if don't work with a format that isn't self-describing";
 
@@ -57,7 +60,8 @@ fn encode_onto<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) -> Result<
     let failed = |message: String| EncodeError { type_name: std::any::type_name::<T>(), message };
     match caught(|| bincode::serde::encode_into_writer(value, Onto(bytes), CONFIG)) {
         Some(Ok(())) => Ok(()),
-        Some(Err(error)) => Err(failed(error.to_string())),
+        Some(Err(bincode::error::EncodeError::OtherString(text))) => Err(failed(text)),
+        Some(Err(error)) => Err(failed(format!("{error}; {NOT_SELF_DESCRIBING}"))),
         None => Err(failed("its Serialize panicked".to_owned())),
     }
 }
@@ -150,7 +154,8 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
         (Some(Err(bincode::error::DecodeError::Serde(error))), _) => {
             Err(failed(format!("{error:?}; {NOT_SELF_DESCRIBING}")))
         }
-        (Some(Err(error)), _) => Err(failed(error.to_string())),
+        (Some(Err(bincode::error::DecodeError::OtherString(text))), _) => Err(failed(text)),
+        (Some(Err(error)), _) => Err(failed(format!("{error}; {UNLIKE}"))),
         (None, _) => Err(failed("its Deserialize panicked".to_owned())),
     }
 }

@@ -12,7 +12,8 @@ use crate::ownership::generation::WrongProcess;
 #[non_exhaustive]
 pub enum LinkError {
     /// The other end is closed: its process dropped it or ended. All whole messages that it had sent
-    /// were received before.
+    /// were received before. How it ended is told by the child's handle
+    /// ([`Child::wait`](crate::process::Child::wait)), where this process has that.
     #[error("the other end of the connection is closed: its process has dropped it or has ended")]
     Closed,
     /// The other end was closed in the midst of a message.
@@ -24,6 +25,14 @@ pub enum LinkError {
     /// There was no room in time. The receiver never sees any of the message, and the connection goes on.
     #[error("there was no room for the message in time; nothing of it was delivered")]
     TimedOut,
+    /// No reply to a call came in time. The request may have been carried out, or may yet be; its reply will be
+    /// dropped.
+    #[error("no reply came in time; the request may have been carried out, or may yet be")]
+    NoReply,
+    /// Whoever had taken the request dropped it without a reply, or panicked. It may have been carried out in
+    /// part.
+    #[error("the other side has dropped the request without a reply to it")]
+    Unanswered,
     /// A message is larger than the connection allows. When sending, nothing was sent and the
     /// connection goes on; when receiving, it is broken.
     #[error(transparent)]

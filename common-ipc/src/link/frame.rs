@@ -17,7 +17,7 @@ const AHEAD: usize = 1 << 20;
 
 /// A message that is too long.
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a frame of {length} bytes, where at most {max} are allowed")]
+#[error("a message of {length} bytes, where at most {max} are allowed")]
 pub struct FrameTooLarge {
     /// The length it has, or says it has, in bytes.
     pub length: usize,

@@ -19,12 +19,17 @@ pub(crate) mod sealed;
 pub(crate) mod spin;
 
 pub use bytes::Bytes;
-pub use calls::{Caller, Responder, Server, calls};
+pub use calls::{Caller, Received, Responder, Server, calls};
 #[cfg(feature = "tokio")]
+#[doc(inline)]
 pub use connection::AsyncConnection;
-pub use connection::{Connection, Receiver, Sender};
+#[doc(inline)]
+pub use connection::{Connection, DEFAULT_RING, Receiver, Sender};
 pub use error::LinkError;
 pub use frame::{DEFAULT_MAX_FRAME, FrameTooLarge};
+#[doc(inline)]
 pub use pipe::{PipeReader, PipeWriter, pipe};
+#[doc(inline)]
 pub use poll::safe_select;
+#[doc(inline)]
 pub use queue::Queue;

@@ -11,8 +11,8 @@ use crate::sys;
 /// it at its start: [`LaunchOptions::give`](crate::process::LaunchOptions::give).
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "this handle belongs to another process; a child uses only what it made itself or what it was \
-     given at its start (LaunchOptions::give)"
+    "this handle belongs to another process, or was given away to one; a process uses only what it made \
+     itself, what it was given at its start (LaunchOptions::give), or what it received"
 )]
 pub struct WrongProcess;
 

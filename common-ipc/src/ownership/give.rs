@@ -4,7 +4,8 @@ use std::sync::{Arc, Weak};
 
 use super::descriptors::PrivateFd;
 
-/// What can be given to a child: ends of this family's connections and pipes, and collections of them.
+/// What can be given to a child: what has descriptors of this library's (connections, pipes, queues, events,
+/// locks, memory, both sides of calls), and collections of it.
 pub trait Give: private::Sealed {
     #[doc(hidden)]
     fn list(&self, giver: &mut Giver<'_>);

@@ -103,7 +103,9 @@ impl<'a> Launch<'a> {
     /// value that does something when it is dropped (a temporary directory that deletes itself, a
     /// `BufWriter` with pending output) therefore does it in both: make it in the body.
     ///
-    /// What the body returns is serialised in the child and read by [`Child::output`].
+    /// What the body returns is serialised in the child and read by [`Child::output`]. An `io::Result` can't be:
+    /// return a `Result<T, RemoteError>`. A body that never returns is of a type that can't be either: write
+    /// `|| -> () { .. }`.
     ///
     /// # Errors
     ///

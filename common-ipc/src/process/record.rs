@@ -50,6 +50,8 @@ pub(crate) struct Record {
 struct State {
     life: Life,
     callbacks: Vec<Callback>,
+    /// They were handed on: from now on each new one is at once.
+    callbacks_gone: bool,
     /// Whoever stops a group's leader means the group.
     kill_group_at_end: bool,
 }
@@ -129,7 +131,12 @@ impl Record {
             head_start_from,
             handles: AtomicUsize::new(0),
             exposed: OnceCell::new(),
-            state: Mutex::new(State { life, callbacks: Vec::new(), kill_group_at_end: false }),
+            state: Mutex::new(State {
+                life,
+                callbacks: Vec::new(),
+                callbacks_gone: false,
+                kill_group_at_end: false,
+            }),
         }
     }
 
@@ -189,7 +196,7 @@ impl Record {
     /// meanwhile is short.
     pub(crate) fn collect(&self) -> Result<bool, ChildError> {
         let mut state = self.state.lock();
-        let State { life, callbacks, kill_group_at_end } = &mut *state;
+        let State { life, kill_group_at_end, .. } = &mut *state;
         let Life::Running { pidfd, reports, status } = life else { return Ok(true) };
         let fd = pidfd.get()?;
         let look = |reap| {
@@ -213,7 +220,6 @@ impl Record {
         let ended = Ended::new(raw, reports.get()?, self.max_output)
             .map_err(|source| ChildError::Os { step: "receive its output", source })?;
         let exit = Exit { pid: self.pid as u32, name: self.name.clone(), status: ended.status.clone() };
-        let callbacks = std::mem::take(callbacks);
         let before = std::mem::replace(life, Life::Ended(Arc::new(ended)));
         drop(state);
         // From here on every wait returns. The descriptors go, then the callbacks come.
@@ -226,8 +232,17 @@ impl Record {
         }
         drop(process);
         drop((before, removed));
-        callbacks::enqueue(callbacks, &exit);
-        Ok(true)
+        loop {
+            let mut state = self.state.lock();
+            let callbacks = std::mem::take(&mut state.callbacks);
+            // One that comes meanwhile is called after those that were there before.
+            state.callbacks_gone = callbacks.is_empty();
+            drop(state);
+            if callbacks.is_empty() {
+                return Ok(true);
+            }
+            callbacks::enqueue(callbacks, &exit);
+        }
     }
 
     /// Sends a signal, unless it was collected: through the pidfd, so never to a stranger.
@@ -281,13 +296,13 @@ impl Record {
     pub(crate) fn on_exit(&self, callback: Callback) {
         let mut state = self.state.lock();
         match &state.life {
-            Life::Running { .. } => state.callbacks.push(callback),
-            Life::Ended(ended) => {
+            Life::Ended(ended) if state.callbacks_gone => {
                 let exit =
                     Exit { pid: self.pid as u32, name: self.name.clone(), status: ended.status.clone() };
                 drop(state);
                 callbacks::enqueue(vec![callback], &exit);
             }
+            _ => state.callbacks.push(callback),
         }
     }
 

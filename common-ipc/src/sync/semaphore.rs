@@ -17,7 +17,8 @@ use crate::sync::table::{Held, SharedTable, end_of};
 /// A number of permits, of which each is had by one process at a time.
 ///
 /// It knows who has which. What a process held when it died goes to the next one who finds no free permit, and
-/// who is told: [`Permit::previous_owner_died`]. One who sleeps notices a death within 50 ms.
+/// who is told: [`Permit::previous_owner_died`]. One who sleeps notices a death within 50 ms. As long as others
+/// are free nobody is told, and a dead one's permit isn't counted as [`available`](Semaphore::available).
 ///
 /// Clones, and what arrives where it was sent, are the same semaphore. **Dropping** one ends this handle
 /// only; a [`Permit`] is given back when it is dropped. All who use it must be in the same pid namespace, and

@@ -28,8 +28,9 @@ use crate::sys::readiness::Number;
 
 /// A [`Connection`] whose calls don't block the thread: for tasks of a tokio runtime.
 ///
-/// Clones, and the connection that it was made from, share one end. Any number of tasks and threads may send
-/// and receive at once.
+/// Clones of it, and of the connection that it was made from, share one end. Any number of tasks and threads may
+/// send and receive at once. For time-outs wrap the calls in `tokio::time::timeout`: no message is lost by
+/// that, nor sent in part.
 ///
 /// ```
 /// use common_ipc::link::Connection;
@@ -81,15 +82,20 @@ impl<Out, In> Connection<Out, In> {
     ///
     /// # Errors
     ///
-    /// Outside of a runtime, or in one without I/O (`enable_io`); no descriptors left; an end of
-    /// another process.
+    /// Outside of a runtime; no descriptors left; an end of another process.
+    ///
+    /// # Panics
+    ///
+    /// In a runtime that was built without `enable_io`, as everything of tokio's that waits does there.
     pub fn into_async(self) -> io::Result<AsyncConnection<Out, In>> {
-        Handle::try_current().map_err(io::Error::other)?;
+        Handle::try_current().map_err(|error| {
+            let text = "into_async outside of a tokio runtime: call it within block_on, or in a task";
+            io::Error::other(format!("{text} ({error})"))
+        })?;
         let epoll = self.end.epoll().map_err(io::Error::other)?;
         let watched = PrivateFd::new(|| sys::descriptors::duplicate_above(epoll, 2))?;
         let number = watched.get().map_err(io::Error::other)?.as_raw_fd();
-        let readable = std::panic::catch_unwind(|| sys::readiness::watch(number))
-            .map_err(|_| io::Error::other("the tokio runtime has no I/O: build it with enable_io"))??;
+        let readable = sys::readiness::watch(number)?;
         let shared = Shared {
             readable: Some(readable),
             _watched: watched,

@@ -69,8 +69,8 @@ pub const DEFAULT_RING: usize = 256 << 10;
 /// let (here, there) = Connection::<u32, u64>::pair()?;
 /// let options = LaunchOptions::new().give(&there);
 /// let child = Launch::new(&options).start(move || {
-///     while let Ok(number) = there.recv() {
-///         there.send(&u64::from(number).pow(2)).unwrap();
+///     for number in there.iter() {
+///         there.send(&u64::from(number.unwrap()).pow(2)).unwrap();
 ///     }
 /// })?;
 /// here.send(&12)?;
@@ -79,6 +79,11 @@ pub const DEFAULT_RING: usize = 256 << 10;
 /// child.output::<()>()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// # What can be sent
+///
+/// What is `Serialize` and `DeserializeOwned`, but for what only a self-describing format carries: untagged or
+/// internally tagged enums, `flatten`, `skip_serializing_if`. Debug builds notice that at the sender, by name.
 ///
 /// # Room
 ///
@@ -125,7 +130,7 @@ where
     }
 
     /// A pair of ends, for messages whose encoding, with what is sent beside it, has up to `max_frame`
-    /// bytes, 4 GiB at the most.
+    /// bytes; above 4 GiB is taken for that.
     ///
     /// # Errors
     ///
@@ -218,7 +223,9 @@ where
         self.recv_until(Deadline::after(timeout))
     }
 
-    /// The messages that come, until the other end is closed; any other error is the last item.
+    /// The messages that come, until the other end is closed; any other error is the last item. A peer that was
+    /// killed between two messages ends it as one does that had no more to say: ask
+    /// [`Child::wait`](crate::process::Child::wait), or have the last message say that it is the last.
     ///
     /// ```
     /// use common_ipc::link::Connection;
