@@ -22,6 +22,7 @@ mod death;
 mod fork_rule;
 mod inheritance;
 mod link;
+mod link_death;
 mod many;
 mod memory;
 mod nested;
@@ -42,7 +43,7 @@ enum Outcome {
 
 type Scenario = (&'static str, fn() -> Outcome);
 
-const TABLES: [&[Scenario]; 17] = [
+const TABLES: [&[Scenario]; 18] = [
     bad_input::ALL,
     beside_threads::ALL,
     callbacks::ALL,
@@ -51,6 +52,7 @@ const TABLES: [&[Scenario]; 17] = [
     fork_rule::ALL,
     inheritance::ALL,
     link::ALL,
+    link_death::ALL,
     many::ALL,
     memory::ALL,
     nested::ALL,
