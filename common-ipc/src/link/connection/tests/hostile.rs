@@ -247,3 +247,32 @@ fn a_ring_that_never_ends_is_not_read_for_ever() {
         }
     }
 }
+
+#[test]
+fn a_flood_of_bells_does_not_hold_up_a_deadline() {
+    let (one, other) = pair::<String>();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let control = other.end.wires.control.get().unwrap();
+            while !done.load(Ordering::Relaxed) {
+                crate::link::control::ring(control);
+            }
+        });
+        assert!(one.recv_timeout(Duration::from_millis(20)).unwrap().is_none());
+        assert!(one.try_recv().unwrap().is_none());
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn an_end_on_its_way_through_a_broken_link_is_closed() {
+    type Inner = Connection<u8, u8>;
+    let (one, other) = Connection::<Inner, Inner>::pair_with(100_000, 4096).unwrap();
+    let (here, there) = Inner::pair().unwrap();
+    write_raw(&other, END, b"the end of nothing");
+    other.send(&there).unwrap();
+    drop(there);
+    assert!(is_garbled(&one.recv().unwrap_err()));
+    assert!(matches!(here.recv(), Err(LinkError::Closed)), "nobody will ever have it");
+}

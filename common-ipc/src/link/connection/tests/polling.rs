@@ -88,3 +88,20 @@ fn what_was_taken_in_by_a_blocked_send_is_readable() {
         assert!(one.try_recv().unwrap().is_none());
     }
 }
+
+#[test]
+fn a_send_does_not_take_the_bell_from_those_who_poll() {
+    let (one, other) = Connection::<u8, u8>::pair().unwrap();
+    assert!(!is_readable(&one));
+    for number in 0..10 {
+        other.send(&number).unwrap();
+    }
+    // Long enough that it looks whether the other side lives, and hears what that has said.
+    std::thread::sleep(Duration::from_millis(25));
+    one.send(&1).unwrap();
+    for number in 0..10 {
+        assert!(is_readable(&one));
+        assert_eq!(one.try_recv().unwrap(), Some(number));
+    }
+    assert!(!is_readable(&one));
+}

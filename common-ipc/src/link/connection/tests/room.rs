@@ -180,3 +180,17 @@ fn a_flood_does_not_hold_up_a_send_with_a_deadline() {
         done.store(true, std::sync::atomic::Ordering::Relaxed);
     });
 }
+
+#[test]
+fn what_was_given_up_in_a_full_ring_is_told_later() {
+    let (one, other) = Connection::<String, ()>::pair_with(1 << 20, SMALL).unwrap();
+    // With this before them three quarters leave no room for another header.
+    let before = "x".repeat(996);
+    one.send(&before).unwrap();
+    assert!(one.send_timeout(&"y".repeat(100_000), Duration::from_millis(5)).is_err());
+    assert!(one.end.sending.lock().is_midway());
+    assert_eq!(other.recv().unwrap(), before);
+    assert!(other.try_recv().unwrap().is_none());
+    one.send(&"after".to_owned()).unwrap();
+    assert_eq!(other.recv().unwrap(), "after");
+}
