@@ -59,10 +59,10 @@ impl Standing {
 
 /// A descriptor of /dev/null.
 pub(crate) fn null() -> io::Result<BorrowedFd<'static>> {
-    static NULL: Standing = Standing::new();
     NULL.get(|| Ok(std::fs::File::options().read(true).write(true).open("/dev/null")?.into()))
 }
 
+static NULL: Standing = Standing::new();
 static READY: Standing = Standing::new();
 
 /// As [`always_ready`], in a process that has called [`prepare_always_ready`].
@@ -87,6 +87,11 @@ pub(crate) fn always_ready() -> io::Result<BorrowedFd<'static>> {
         drop(other);
         Ok(end)
     })
+}
+
+/// The numbers of those that are there; -1 for one that isn't.
+pub(crate) fn numbers() -> [i32; 2] {
+    [&NULL, &READY].map(|standing| standing.number.load(Ordering::Relaxed))
 }
 
 /// Makes [`always_ready`]'s if there is none, without a look at one that there is.

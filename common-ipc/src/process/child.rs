@@ -17,7 +17,7 @@ use crate::process::callbacks::Exit;
 use crate::process::errors::{ChildError, JoinError};
 use crate::process::exit_hook::AtExit;
 use crate::process::reaper;
-use crate::process::record::{Ended, Record};
+use crate::process::record::{Ended, Record, Role};
 use crate::process::report::{OutputFailure, Report};
 use crate::process::signal::Signal;
 use crate::process::state;
@@ -304,11 +304,19 @@ fn output_of<O: DeserializeOwned>(ended: &Ended) -> Result<O, JoinError> {
             OutputFailure::Undeliverable { errno } => {
                 JoinError::Undeliverable(io::Error::from_raw_os_error(errno))
             }
+            // The start has waited for these, and failed.
+            failure @ (OutputFailure::Argument { .. }
+            | OutputFailure::UnknownFunction
+            | OutputFailure::Threads { .. }) => JoinError::Garbled(format!(
+                "the child didn't begin, which its start should have said: {failure:?}"
+            )),
         }),
         Ok(Some(Report::SetupFailed(failure))) => {
             Err(JoinError::Setup { step: failure.step, source: io::Error::from_raw_os_error(failure.errno) })
         }
-        Ok(None | Some(Report::Ready)) => Err(JoinError::Died(ended.status.clone())),
+        Ok(None | Some(Report::Ready | Report::Born { .. } | Report::NotBorn { .. })) => {
+            Err(JoinError::Died(ended.status.clone()))
+        }
         Err(garbled) => Err(JoinError::Garbled(garbled.clone())),
     }
 }
@@ -330,5 +338,6 @@ fn output_of<O: DeserializeOwned>(ended: &Ended) -> Result<O, JoinError> {
 #[must_use]
 pub fn active_children() -> Vec<Child> {
     let records = state::lock().children();
-    records.into_iter().map(Child::new).filter(|child| child.is_alive().unwrap_or(true)).collect()
+    let started = records.into_iter().filter(|record| record.role == Role::Child);
+    started.map(Child::new).filter(|child| child.is_alive().unwrap_or(true)).collect()
 }

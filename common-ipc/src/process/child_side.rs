@@ -9,27 +9,29 @@ use std::time::Duration;
 use crate::process::after_fork;
 use crate::process::exit_hook;
 use crate::process::lifeline;
-use crate::process::options::{DEFAULT_MAX_OUTPUT, ParentDeath, Prepared, Sigint};
+use crate::process::options::{DEFAULT_MAX_OUTPUT, LaunchOptions, ParentDeath, Prepared};
 use crate::process::panic_report::{self, PanicReport};
 use crate::process::report::{self, OutputFailure, Report};
 use crate::process::setup;
-use crate::process::signals::{self, ToReset};
+use crate::process::signals::{self, Held, ToReset};
 use crate::process::status::PANIC_EXIT_CODE;
 use crate::sys;
 
 /// The exit code of a child that couldn't be set up. Its parent learns the reason from the report.
-const SETUP_EXIT_CODE: i32 = 125;
+pub(crate) const SETUP_EXIT_CODE: i32 = 125;
 
 /// What the parent's side hands over.
 pub(crate) struct ChildStart<'a> {
     pub(crate) prepared: &'a Prepared<'a>,
+    /// Those whose streams are still to be put in place.
+    pub(crate) streams: Option<&'a LaunchOptions>,
     pub(crate) null: BorrowedFd<'a>,
     pub(crate) reports: OwnedFd,
     pub(crate) to_reset: ToReset,
     pub(crate) parent_death: ParentDeath,
     pub(crate) forked_by_main_thread: bool,
     pub(crate) handshake: bool,
-    pub(crate) hold_stop_signals: bool,
+    pub(crate) held: Held,
 }
 
 /// The number of this process's end of its report link; -1 in the program itself.
@@ -59,7 +61,7 @@ pub(crate) fn report_panic_before_abort(report: &PanicReport) {
 }
 
 /// Leaves by `_exit` whatever happens: a child must never unwind into its parent's frames.
-struct LeaveOnUnwind;
+pub(crate) struct LeaveOnUnwind;
 
 impl Drop for LeaveOnUnwind {
     fn drop(&mut self) {
@@ -67,18 +69,23 @@ impl Drop for LeaveOnUnwind {
     }
 }
 
+/// What a child does. It is passed what to call when it is ready for its work, which is before that; if it
+/// isn't, it returns why.
+pub(crate) type Body<'a> = dyn FnMut(&mut dyn FnMut()) -> Result<Vec<u8>, OutputFailure> + 'a;
+
 /// Runs the child. Its copies of the parent's descriptors and locks are settled by now; all signals
 /// are blocked.
 #[inline]
-pub(crate) fn run(start: ChildStart<'_>, body: &mut dyn FnMut() -> Result<Vec<u8>, OutputFailure>) -> ! {
+pub(crate) fn run(start: ChildStart<'_>, body: &mut Body<'_>) -> ! {
     let _leave = LeaveOnUnwind;
     // First, so that no way out leads through the parent's atexit handlers.
     sys::fork::trap_exit(leave_by_exit);
     exit_hook::forget_children();
-    let options = start.prepared.options;
-    start.to_reset.reset(options.sigint);
+    let own = start.prepared.own;
+    start.to_reset.reset(own.sigint);
     sys::fork::set_name(&start.prepared.comm);
-    let set_up = setup::apply(start.prepared, start.null).and_then(|()| {
+    let streams = start.streams.map_or(Ok(()), |options| setup::streams(options, start.null));
+    let set_up = streams.and_then(|()| setup::apply(start.prepared)).and_then(|()| {
         lifeline::arm(start.reports.as_fd(), start.parent_death, start.forked_by_main_thread)
             .map_err(|error| setup::SetupStep::ParentDeath.failed_io(&error))
     });
@@ -88,28 +95,28 @@ pub(crate) fn run(start: ChildStart<'_>, body: &mut dyn FnMut() -> Result<Vec<u8
         sys::fork::exit_now(SETUP_EXIT_CODE);
     }
     LINK.store(start.reports.into_raw_fd(), Ordering::Relaxed);
-    let held = match start.hold_stop_signals {
-        true => signals::held_for(options.sigint == Sigint::Default),
-        false => &[],
-    };
-    signals::unblock_all_but(held);
+    signals::unblock_all_but(start.held, own.sigint);
 
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         after_fork::run();
-        if start.handshake {
-            // Should it fail, the parent is gone, and the lifeline knows.
-            let _ = send(&Report::Ready);
-        }
-        body()
+        body(&mut || {
+            if start.handshake {
+                // Should it fail, the parent is gone, and the lifeline knows.
+                let _ = send(&Report::Ready);
+            }
+        })
     }));
-    let max = options.max_output.unwrap_or(DEFAULT_MAX_OUTPUT);
+    let max = own.max_output.unwrap_or(DEFAULT_MAX_OUTPUT);
     let (report, code) = match outcome {
         Ok(Ok(bytes)) if bytes.len() <= max => leave(0, || report::send_output(link()?, &bytes)),
         Ok(Ok(bytes)) => {
             let failure = OutputFailure::TooLarge { bytes: bytes.len() as u64, max: max as u64 };
             (Report::NoOutput(failure), 0)
         }
-        Ok(Err(failure)) => (Report::NoOutput(failure), 0),
+        Ok(Err(failure)) => {
+            let code = if failure.is_of_the_start() { SETUP_EXIT_CODE } else { 0 };
+            (Report::NoOutput(failure), code)
+        }
         Err(payload) => {
             let report = panic_report::report_of(payload.as_ref());
             // Its drop could panic again.

@@ -5,9 +5,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::link::codec::DecodeError;
+use crate::link::codec::{DecodeError, EncodeError};
 use crate::ownership::generation::WrongProcess;
 use crate::process::fork_rule::Refusal;
+use crate::process::fork_server::{ForkServer, ProgramState};
 use crate::process::options::OptionError;
 use crate::process::panic_report::PanicReport;
 use crate::process::setup::SetupStep;
@@ -62,6 +63,82 @@ pub enum StartError {
     /// The object had been started before.
     #[error("this was started before; a task is started once")]
     AlreadyStarted,
+    /// A zygote is asked for in a program that has no keeper to make one: it didn't call
+    /// [`init`](crate::process::init), or this is a child of the process that did.
+    #[error(
+        "there is no zygote: call init() on the first line of main, before any thread is started (under \
+         `cargo test`, put init_before_main!() into the test's file)"
+    )]
+    NotInitialised,
+    /// [`init`](crate::process::init) came too late.
+    #[error(
+        "init() came too late: {threads} other thread(s) are running. It belongs on the first line of main, \
+         before an async runtime is built (instead of `#[tokio::main]`, a plain `fn main` that calls init() \
+         and then builds the runtime); under `cargo test`, put init_before_main!() into the test's file"
+    )]
+    InitTooLate {
+        /// How many.
+        threads: usize,
+    },
+    /// The process that was to make the child died before it had made it.
+    #[error("the {server} {status} before it had made the child. {}", server.what_next())]
+    ServerDied {
+        /// Which process.
+        server: ForkServer,
+        /// How it ended.
+        status: ExitStatus,
+    },
+    /// The process that was to make the child didn't, and was killed.
+    #[error(
+        "the {server} had not made the child after {timeout:?} and was killed (LaunchOptions::ready_timeout). \
+         {}", server.what_next()
+    )]
+    ServerStuck {
+        /// Which process.
+        server: ForkServer,
+        /// The time it had.
+        timeout: Duration,
+    },
+    /// The program's state is one that a child of the zygote, or of the template, can't take over.
+    #[error(
+        "the program has changed its {what} since the zygote (or template) was made, and its children can't \
+         take that over{}. Make the zygote afterwards, or don't change it",
+        source.as_ref().map(|source| format!(": {source}")).unwrap_or_default()
+    )]
+    ZygoteStale {
+        /// Which part of it.
+        what: ProgramState,
+        /// Why not; `None` if there is no way to.
+        source: Option<io::Error>,
+    },
+    /// The function to run isn't in the zygote: it was made at run time, or is in a library that the program
+    /// loaded after [`init`](crate::process::init).
+    #[error(
+        "the zygote doesn't have the function to run: it is in a library that was loaded after init(). Load \
+         it before, or in the preload of a zygote of its own"
+    )]
+    UnknownFunction,
+    /// What the child is to work on couldn't be serialised.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// What the child is to work on couldn't be read in the child. Its body didn't run.
+    #[error("the child could not read what it is to work on: {message}")]
+    Argument {
+        /// What its `Deserialize` said.
+        message: String,
+    },
+    /// Ends are given to a zygote's child, which has no closure that captured them.
+    #[error(
+        "a zygote's child can't be given anything by its options: what it is to have belongs into what it \
+         works on (connections, queues, events, locks and memory are serialised along with it)"
+    )]
+    GivenToZygote,
+    /// The object can't be started again.
+    #[error("this can't be restarted: {why}")]
+    NotRestartable {
+        /// What was to be done at its first start.
+        why: &'static str,
+    },
     /// The child couldn't be looked at while it started; it was killed.
     #[error(transparent)]
     Child(#[from] ChildError),

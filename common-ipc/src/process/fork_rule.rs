@@ -42,7 +42,8 @@ pub enum Refusal {
          Start processes before the first thread; in a program with an async runtime, in a plain `fn main` \
          that builds the runtime afterwards; under `cargo test`, in a doc test, in a test with \
          `harness = false` or in a helper binary, since the test harness has threads of its own, also \
-         with --test-threads=1. Where the threads are known to be harmless, process::set_fork_rule or \
+         with --test-threads=1. Beside threads a zygote can start what is serialisable: call init() on the first \
+         line of main, then start_in a Zygote. Where the threads are known to be harmless, process::set_fork_rule or \
          LaunchOptions::fork_rule allows it"
     )]
     OtherThreads {
@@ -68,6 +69,15 @@ pub enum Refusal {
         CALLBACK_PATIENCE.as_millis()
     )]
     CallbackRunning,
+    /// A zygote's preload has started threads, which its children would lack.
+    #[error(
+        "refused to make children of a zygote whose preload has started {count} thread(s): a preload loads and \
+         computes, and leaves no thread behind"
+    )]
+    ThreadsOfPreload {
+        /// How many.
+        count: usize,
+    },
     /// The calling thread is panicking: in the child the panic would never end.
     #[error("refused to fork while panicking: start processes before or after the unwinding")]
     Panicking,
@@ -173,6 +183,20 @@ fn other_threads() -> Option<Refusal> {
         count if count <= in_callback => Some(Refusal::CallbackRunning),
         count => Some(Refusal::OtherThreads { count: count - in_callback }),
     }
+}
+
+/// How many threads a user's code that has returned has left running beside the calling one, if any.
+pub(crate) fn threads_left_behind() -> Option<usize> {
+    let begin = Instant::now();
+    while sys::threads::is_alone() != Some(true) {
+        let Ok(tasks) = std::fs::metadata("/proc/self/task") else { return None };
+        let count = (tasks.nlink() as usize).saturating_sub(3);
+        if count == 0 || begin.elapsed() >= JOINED_THREADS_PATIENCE {
+            return (count > 0).then_some(count);
+        }
+        thread::sleep(Duration::from_micros(50));
+    }
+    None
 }
 
 /// Starts a library thread: all signals blocked, so that none of the program's is handled there,

@@ -1,43 +1,25 @@
-//! Starting a child by fork, with the discipline that makes it safe.
+//! Starting a child: what of it is chosen by the kind of child, and the ways to start one.
 
-use std::ffi::{OsStr, OsString};
-use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::borrow::Cow;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::link::attachments::{self, Incoming};
 use crate::link::codec;
-use crate::link::poll::Deadline;
-use crate::ownership::descriptors;
-use crate::ownership::harmless;
 use crate::process::child::Child;
-use crate::process::child_side::{self, ChildStart};
 use crate::process::errors::StartError;
-use crate::process::exit_hook::{self, AtExit};
-use crate::process::fork_rule::{self, Leave};
-use crate::process::lifeline;
-use crate::process::options::{DEFAULT_MAX_OUTPUT, Ends, LaunchOptions, ParentDeath, Prepared, ProcessGroup};
-use crate::process::panic_report::ChildHook;
-use crate::process::record::{Awaited, Record};
-use crate::process::report::{self, OutputFailure, Report};
-use crate::process::setup::SetupFailure;
-use crate::process::signals::{self, ToReset};
-use crate::process::state;
-use crate::process::status::ExitStatus;
-use crate::sys;
-use crate::sys::fork::Forked;
-
-/// How long a start waits for a child's word unless the options say otherwise.
-const DEFAULT_READY_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long a child that wasn't ready may take over its death before it is left to the reaper.
-const DEATH_PATIENCE: Duration = Duration::from_secs(5);
-
-/// The number of the next child without a name.
-static NEXT: AtomicU64 = AtomicU64::new(1);
+use crate::process::exit_hook::AtExit;
+use crate::process::fork_server::{Outcome, Start, Thunk};
+use crate::process::forking;
+use crate::process::options::{LaunchOptions, ParentDeath};
+use crate::process::plan::Plan;
+use crate::process::portable::Portable;
+use crate::process::report::OutputFailure;
+use crate::process::signals::Held;
+use crate::process::template::Template;
+use crate::process::zygote::Zygote;
+use crate::sys::function;
 
 /// A start of a child: the options of the user and what the kind of child adds to them.
 ///
@@ -53,7 +35,13 @@ static NEXT: AtomicU64 = AtomicU64::new(1);
 #[must_use]
 pub struct Launch<'a> {
     options: &'a LaunchOptions,
-    kind: &'a str,
+    kind: Kind<'a>,
+}
+
+/// What the kind of child adds to the options.
+#[derive(Debug, Clone)]
+pub(crate) struct Kind<'a> {
+    name: Cow<'a, str>,
     wait_until_ready: bool,
     hold_stop_signals: bool,
     at_exit: AtExit,
@@ -62,37 +50,37 @@ pub struct Launch<'a> {
 impl<'a> Launch<'a> {
     /// A start with these options.
     pub fn new(options: &'a LaunchOptions) -> Launch<'a> {
-        Launch {
-            options,
-            kind: "child",
+        let kind = Kind {
+            name: Cow::Borrowed("child"),
             wait_until_ready: false,
             hold_stop_signals: false,
             at_exit: AtExit::default(),
-        }
+        };
+        Launch { options, kind }
     }
 
     /// What a child without a name is named after: `kind` and a number.
     pub fn kind(mut self, kind: &'a str) -> Self {
-        self.kind = kind;
+        self.kind.name = Cow::Borrowed(kind);
         self
     }
 
     /// Has the start wait until the child is about to run its body.
     pub fn wait_until_ready(mut self, wait: bool) -> Self {
-        self.wait_until_ready = wait;
+        self.kind.wait_until_ready = wait;
         self
     }
 
     /// Keeps SIGTERM and, unless it is to be ignored, SIGINT blocked in the child from its first
     /// moment; its body takes them by [`StopSignals`](crate::process::StopSignals).
     pub fn hold_stop_signals(mut self, hold: bool) -> Self {
-        self.hold_stop_signals = hold;
+        self.kind.hold_stop_signals = hold;
         self
     }
 
     /// What the program's exit does to the child.
     pub fn at_exit(mut self, at_exit: AtExit) -> Self {
-        self.at_exit = at_exit;
+        self.kind.at_exit = at_exit;
         self
     }
 
@@ -116,201 +104,127 @@ impl<'a> Launch<'a> {
         O: Serialize + DeserializeOwned,
     {
         let mut body = Some(body);
-        let mut run = || {
-            // Always there: the child runs this once, and never comes back.
-            body.take().map_or_else(|| Ok(Vec::new()), |body| encode_output(&body()))
-        };
-        self.fork(&mut run)
+        forking::fork(&self.kind.plan(self.options)?, &mut |ready| run(&mut body, ready))
     }
 
-    fn fork(&self, body: &mut dyn FnMut() -> Result<Vec<u8>, OutputFailure>) -> Result<Child, StartError> {
-        let os = |step| move |source| StartError::Os { step, source };
-        let options = self.options;
-        let name = match &options.name {
-            Some(name) => name.clone(),
-            None => {
-                let number = NEXT.fetch_add(1, Ordering::Relaxed);
-                OsString::from(format!("{}-{number}", self.kind))
-            }
-        };
-        let prepared = Prepared::new(options, OsStr::new(&name))?;
-        let parent_death = options.parent_death.unwrap_or(match self.hold_stop_signals {
-            true => ParentDeath::Stop { grace: ParentDeath::LOOP_GRACE },
-            false => ParentDeath::default(),
-        });
-        let handshake = self.wait_until_ready || prepared.can_fail();
-        // What every process needs once. Children inherit them.
-        let null = harmless::null().map_err(os("open /dev/null"))?;
-        harmless::prepare_always_ready().map_err(os("make a socket pair"))?;
-        exit_hook::register();
-
-        // From here to the fork: nobody else forks, and no library thread holds a lock.
-        let Leave { gate, others } = fork_rule::close_gate(options.fork_rule)?;
-        // Beside other threads (where that is allowed) locks are taken in the order in which those may
-        // hold them: a panic hook writes to a stream, and whoever writes may call the library.
-        let hook = ChildHook::install();
-        // Nothing is left in the buffers for both to write. It fails where the output leads nowhere;
-        // that is its writer's trouble, not the child's.
-        let _ = io::stdout().flush();
-        sys::fork::flush_c_streams(others);
-        // Nor is anybody else half way through a line. Never standard input: its buffer may be in
-        // use by this very thread.
-        let streams = others.then(|| (io::stdout().lock(), io::stderr().lock()));
-
-        let mut process = state::lock();
-        process.open_status_file();
-        let ends = Ends::claim(options).map_err(StartError::GivenTwice)?;
-        let parents_link = child_side::report_link();
-        let mut registry = descriptors::registry();
-
-        let (ours, theirs) = report::pair().map_err(os("make a socket pair"))?;
-        let ours = descriptors::above_stderr(ours).map_err(os("make a socket pair"))?;
-        let theirs = descriptors::above_stderr(theirs).map_err(os("make a socket pair"))?;
-        lifeline::prepare(theirs.as_fd(), parent_death).map_err(os("arm the lifeline"))?;
-        let on_main_thread = lifeline::on_main_thread();
-
-        let mask = signals::block_all().map_err(os("block signals"))?;
-        let to_reset = ToReset::find(process.status_file());
-
-        let pid = match sys::fork::fork() {
-            Ok(Forked::Child) => {
-                registry.settle_in_child(ends.for_child(), null);
-                ends.announce();
-                // The last of its handles closes an end. The gate, the state and the registry stay as
-                // they are: this process has its own.
-                drop(ends);
-                drop(streams);
-                // The parent's end of the link: should anybody else hold it, the parent's death
-                // would go unnoticed. And the parent's own, if it is a child itself: what comes
-                // through that is its word.
-                sys::descriptors::close(ours);
-                if let Some(link) = parents_link {
-                    sys::descriptors::close_range(link.as_raw_fd(), link.as_raw_fd());
-                }
-                hook.keep_in_child();
-                child_side::run(
-                    ChildStart {
-                        prepared: &prepared,
-                        null,
-                        reports: theirs,
-                        to_reset,
-                        parent_death,
-                        forked_by_main_thread: on_main_thread,
-                        handshake,
-                        hold_stop_signals: self.hold_stop_signals,
-                    },
-                    body,
-                )
-            }
-            Ok(Forked::Parent(pid)) => Ok(pid),
-            Err(error) => Err(error),
-        };
-        // This process goes on as before.
-        drop(streams);
-        // The number that this frees is the one that the pidfd needs.
-        drop(theirs);
-        // Signals stay blocked until the pidfd is there: a handler that collects all children could
-        // otherwise collect this one before.
-        let pidfd = pid.as_ref().ok().map(|&pid| sys::pidfd::open(pid).and_then(descriptors::above_stderr));
-        signals::restore(&mask);
-        let pid = pid.map_err(os("fork"))?;
-        let pidfd = match pidfd {
-            Some(Ok(pidfd)) => Some(registry.list(pidfd)),
-            // SIGCHLD is ignored, or another thread collects all children, and this one was quick.
-            Some(Err(error)) if error.raw_os_error() == Some(libc::ESRCH) => None,
-            None => None,
-            Some(Err(source)) => {
-                kill_unwatched(pid);
-                return Err(StartError::Os { step: "open a pidfd", source });
-            }
-        };
-        let reports = registry.list(ours);
-        // A record closes descriptors of its own, which takes this lock.
-        drop(registry);
-        let collected = pidfd.is_none();
-        let record = Arc::new(Record::new(
-            process.next_serial(),
-            pid,
-            name,
-            if parent_death == ParentDeath::Survive { AtExit::Leave } else { self.at_exit },
-            options.process_group != ProcessGroup::Inherit,
-            options.max_output.unwrap_or(DEFAULT_MAX_OUTPUT),
-            // A loop has its beginning and its end however early the request comes.
-            (self.wait_until_ready && !self.hold_stop_signals).then(Instant::now),
-            pidfd,
-            reports,
-        ));
-        if !collected {
-            process.add(Arc::clone(&record));
-        }
-        drop(process);
-        drop(hook);
-        drop(gate);
-        let child = Child::new(record);
-        if let Err(error) = child.record().verify() {
-            child.kill()?;
-            return Err(error.into());
-        }
-        if handshake {
-            self.wait_for_word(&child)?;
-        }
-        ends.give_away();
-        Ok(child)
+    /// Starts a child from a zygote, which calls `run` on a copy of `argument`.
+    ///
+    /// `run` is a plain function, or a closure that captures nothing; what it is to work on is its argument,
+    /// which is serialised. Connections, queues, events, locks and memory may be part of that: what belongs to
+    /// one process moves to the child if the start succeeds. The start returns when the child has read its
+    /// argument and is about to call `run`.
+    ///
+    /// ```
+    /// use common_ipc::link::Connection;
+    /// use common_ipc::process::{self, Launch, LaunchOptions, Zygote};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// process::init()?;
+    /// let (here, there) = Connection::<u32, u32>::pair()?;
+    /// let child = Launch::new(&LaunchOptions::new()).start_in(
+    ///     &Zygote::global(),
+    ///     |(there, factor): (Connection<u32, u32>, u32)| {
+    ///         let number = there.recv().unwrap();
+    ///         there.send(&(number * factor)).unwrap();
+    ///     },
+    ///     &(there, 7),
+    /// )?;
+    /// here.send(&6)?;
+    /// assert_eq!(here.recv()?, 42);
+    /// child.wait()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// See [`StartError`]. The function wasn't called.
+    pub fn start_in<A, O>(&self, zygote: &Zygote, run: fn(A) -> O, argument: &A) -> Result<Child, StartError>
+    where
+        A: Portable,
+        O: Serialize + DeserializeOwned,
+    {
+        // Whether the argument can be read is known in the child only.
+        let plan = Plan { handshake: true, ..self.kind.plan(self.options)? };
+        zygote.start(&plan, Start::new(call::<A, O> as Thunk, function::address(run), argument)?)
     }
 
-    /// Waits until the child says that it is set up, or why not.
-    fn wait_for_word(&self, child: &Child) -> Result<(), StartError> {
-        let timeout = self.options.ready_timeout.unwrap_or(DEFAULT_READY_TIMEOUT);
-        let awaited = child.record().wait_for_report(Deadline::after(timeout));
-        let failed = match awaited {
-            Ok(Awaited::Report(Report::Ready)) => return Ok(()),
-            Ok(Awaited::Report(Report::SetupFailed(failure))) => self.setup_error(failure),
-            Ok(Awaited::Report(Report::Panicked(report))) => {
-                // Of a hook after the fork. The report was taken from the link, so the status is made here.
-                StartError::EndedEarly { status: ExitStatus::Panicked(Arc::new(report)) }
-            }
-            Ok(Awaited::Report(_)) => return Ok(()),
-            Ok(Awaited::End) => match child.record().ended() {
-                Some(ended) if ended.was_ready => return Ok(()),
-                Some(ended) => match &ended.report {
-                    Ok(Some(Report::SetupFailed(failure))) => self.setup_error(*failure),
-                    _ => StartError::EndedEarly { status: ended.status.clone() },
-                },
-                None => return Ok(()),
-            },
-            Ok(Awaited::Nothing) => StartError::NotReady { timeout },
-            Err(error) => StartError::Child(error),
-        };
-        child.kill()?;
-        if child.wait_timeout(DEATH_PATIENCE)?.is_none() {
-            log::warn!("child {} doesn't die of SIGKILL; it is collected when it does", child.id());
-        }
-        Err(failed)
+    /// Makes a template of `body`, from which it can be started any number of times: see [`Template`]. Nothing is
+    /// started yet.
+    ///
+    /// ```
+    /// use common_ipc::process::{Launch, LaunchOptions};
+    ///
+    /// let words = std::rc::Rc::new(vec!["any", "closure"]); // nothing need be serialisable
+    /// let template = Launch::new(&LaunchOptions::new()).template(move || words.len())?;
+    /// std::thread::spawn(|| std::thread::sleep(std::time::Duration::from_secs(1)));
+    /// for _ in 0..3 {
+    ///     // Also beside other threads.
+    ///     assert_eq!(template.start()?.output::<usize>()?, 2);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// See [`StartError`]. Beside other threads it is refused whatever the fork rule says:
+    /// [`Refusal::OtherThreads`](crate::process::Refusal::OtherThreads).
+    pub fn template<O, F>(&self, body: F) -> Result<Template, StartError>
+    where
+        F: FnOnce() -> O,
+        O: Serialize + DeserializeOwned,
+    {
+        let mut body = Some(body);
+        Template::new(self.options, self.kind.clone().into_owned(), &mut |ready| run(&mut body, ready))
     }
 }
 
-impl Launch<'_> {
-    fn setup_error(&self, failure: SetupFailure) -> StartError {
-        StartError::Setup {
-            step: failure.step,
-            action: failure.step.describe(self.options),
-            source: io::Error::from_raw_os_error(failure.errno),
+impl Kind<'_> {
+    /// What a start of this kind with these options is like.
+    pub(crate) fn plan<'a>(&self, options: &'a LaunchOptions) -> Result<Plan<'a>, StartError> {
+        let mut plan = Plan::new(options, &self.name)?;
+        plan.at_exit = self.at_exit;
+        plan.wait_until_ready = self.wait_until_ready;
+        plan.handshake |= self.wait_until_ready;
+        if self.hold_stop_signals {
+            plan.held = Held::StopSignals;
+            plan.parent_death =
+                options.parent_death.unwrap_or(ParentDeath::Stop { grace: ParentDeath::LOOP_GRACE });
         }
+        Ok(plan)
+    }
+
+    fn into_owned(self) -> Kind<'static> {
+        Kind { name: Cow::Owned(self.name.into_owned()), ..self }
     }
 }
 
-/// The pidfd couldn't be had: this child can be had by its number only, and mustn't stay.
-fn kill_unwatched(pid: i32) {
-    let pid = nix::unistd::Pid::from_raw(pid);
-    // It is not collected yet, so the number is still its own - unless somebody collects all
-    // children, who then has collected this one, too, and the number was free for less than the
-    // time since the fork.
-    let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
-    let _ = sys::retry(|| Ok(nix::sys::wait::waitpid(pid, Some(nix::sys::wait::WaitPidFlag::__WALL))?));
+/// In the child, whose copy of the body is its own. It is there: a child runs it once, and never comes back.
+fn run<O, F>(body: &mut Option<F>, ready: &mut dyn FnMut()) -> Outcome
+where
+    F: FnOnce() -> O,
+    O: Serialize + DeserializeOwned,
+{
+    ready();
+    body.take().map_or_else(|| Ok(Vec::new()), |body| encode_output(&body()))
+}
+
+/// In a zygote's child.
+fn call<A: Portable, O: Serialize + DeserializeOwned>(
+    run: usize,
+    argument: &[u8],
+    incoming: Incoming,
+    ready: &mut dyn FnMut(),
+) -> Outcome {
+    let argument = attachments::offer(incoming, || codec::decode::<A>(argument))
+        .map_err(|error| OutputFailure::Argument { message: error.to_string() })?;
+    ready();
+    // `start_in` made it a number, and named these types.
+    encode_output(&function::at::<fn(A) -> O>(run)(argument))
 }
 
 /// In the child: the output, whole, before anything of it is sent.
-fn encode_output<O: Serialize + DeserializeOwned>(output: &O) -> Result<Vec<u8>, OutputFailure> {
+fn encode_output<O: Serialize + DeserializeOwned>(output: &O) -> Outcome {
     codec::encode_checked(output).map_err(|error| OutputFailure::Encode {
         type_name: error.type_name.to_owned(),
         message: error.message,

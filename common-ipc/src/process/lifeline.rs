@@ -13,6 +13,7 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::unistd::{getpid, gettid};
 
@@ -38,11 +39,21 @@ pub(crate) fn on_main_thread() -> bool {
     gettid() == getpid()
 }
 
+/// Whether the parent's thread that started this process, whose death PR_SET_PDEATHSIG is about, is the
+/// program's main one.
+static OF_MAIN_THREAD: AtomicBool = AtomicBool::new(true);
+
+/// In a fork server: what [`on_main_thread`] said where it was forked. Its children are that thread's as well.
+pub(crate) fn parent_is_the_main_thread() -> bool {
+    OF_MAIN_THREAD.load(Ordering::Relaxed)
+}
+
 /// In the child: makes it this process's, then looks whether the parent has gone before that.
 /// Without a signal the parent's death is of no consequence, but the link is marked all the same.
 #[inline]
 pub(crate) fn arm(end: BorrowedFd<'_>, policy: ParentDeath, forked_by_main_thread: bool) -> io::Result<()> {
     sys::descriptors::arm_owner(end)?;
+    OF_MAIN_THREAD.store(forked_by_main_thread, Ordering::Relaxed);
     let Some(signal) = signal_of(policy) else { return Ok(()) };
     if let ParentDeath::Stop { grace } = policy {
         sys::parent_death::handle_polite_end(grace)?;

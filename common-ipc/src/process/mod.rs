@@ -21,11 +21,16 @@ pub(crate) mod child_side;
 mod errors;
 mod exit_hook;
 pub(crate) mod fork_rule;
+mod fork_server;
+mod forking;
 mod gate;
+mod keeper;
 mod launch;
 mod lifeline;
 pub(crate) mod options;
 mod panic_report;
+mod plan;
+mod portable;
 mod reaper;
 mod record;
 mod report;
@@ -34,6 +39,8 @@ mod signal;
 mod signals;
 mod state;
 mod status;
+mod template;
+mod zygote;
 
 pub use crate::ownership::generation::{Generation, WrongProcess};
 pub use crate::ownership::give::Give;
@@ -44,12 +51,19 @@ pub use child::{Child, StopStep, Stopped, active_children};
 pub use errors::{ChildError, JoinError, StartError};
 pub use exit_hook::AtExit;
 pub use fork_rule::{ForkRule, Refusal};
+pub use fork_server::{ForkServer, ProgramState};
+pub use keeper::init;
+#[doc(hidden)]
+pub use keeper::init_before_main;
 pub use launch::Launch;
 pub use options::{
     DEFAULT_MAX_OUTPUT, LaunchOptions, OptionError, ParentDeath, ProcessGroup, Resource, Sigint, Stdio,
 };
 pub use panic_report::PanicReport;
+pub use portable::Portable;
 pub use setup::SetupStep;
-pub use signal::Signal;
+pub use signal::{NoSuchSignal, Signal};
 pub use signals::StopSignals;
 pub use status::{ExitStatus, PANIC_EXIT_CODE};
+pub use template::Template;
+pub use zygote::Zygote;

@@ -28,6 +28,15 @@ use crate::sys::pidfd::{Look, RawStatus};
 /// collect yet: somebody is tracing it.
 const HELD_UP: Duration = Duration::from_millis(5);
 
+/// What a child is to the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// One that the user has started.
+    Child,
+    /// One that makes children for the library.
+    Server,
+}
+
 /// One child, from its fork until its last handle is gone.
 pub(crate) struct Record {
     pub(crate) serial: u64,
@@ -35,6 +44,7 @@ pub(crate) struct Record {
     pub(crate) name: OsString,
     pub(crate) home: Generation,
     pub(crate) at_exit: AtExit,
+    pub(crate) role: Role,
     /// It leads a process group of its own.
     pub(crate) leads_group: bool,
     pub(crate) max_output: usize,
@@ -102,6 +112,7 @@ impl Record {
         pid: i32,
         name: OsString,
         at_exit: AtExit,
+        role: Role,
         leads_group: bool,
         max_output: usize,
         head_start_from: Option<Instant>,
@@ -126,6 +137,7 @@ impl Record {
             name,
             home: Generation::current(),
             at_exit,
+            role,
             leads_group,
             max_output,
             head_start_from,

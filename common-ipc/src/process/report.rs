@@ -31,6 +31,10 @@ const PACKETS_MAX: usize = 8;
 /// A report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Report {
+    /// A fork server's child is there, and this is its number.
+    Born { pid: u32 },
+    /// A fork server couldn't make the child.
+    NotBorn { errno: i32 },
     /// Set up, and about to run its body.
     Ready,
     /// Not set up.
@@ -52,6 +56,12 @@ pub(crate) enum OutputFailure {
     TooLarge { bytes: u64, max: u64 },
     /// The kernel wouldn't carry it.
     Undeliverable { errno: i32 },
+    /// The body didn't run: what it takes couldn't be read.
+    Argument { message: String },
+    /// The body didn't run: its code isn't there.
+    UnknownFunction,
+    /// A zygote's preload has left threads behind.
+    Threads { count: usize },
 }
 
 impl OutputFailure {
@@ -60,8 +70,17 @@ impl OutputFailure {
             OutputFailure::Encode { type_name, message } => {
                 OutputFailure::Encode { type_name: cut(type_name, 192), message: cut(message, 256) }
             }
+            OutputFailure::Argument { message } => OutputFailure::Argument { message: cut(message, 256) },
             other => other.clone(),
         }
+    }
+
+    /// Whether the body didn't run because of it.
+    pub(crate) fn is_of_the_start(&self) -> bool {
+        matches!(
+            self,
+            OutputFailure::Argument { .. } | OutputFailure::UnknownFunction | OutputFailure::Threads { .. }
+        )
     }
 }
 
@@ -70,6 +89,8 @@ const SETUP_FAILED: u8 = 1;
 const OUTPUT: u8 = 2;
 const PANICKED: u8 = 3;
 const NO_OUTPUT: u8 = 4;
+const BORN: u8 = 5;
+const NOT_BORN: u8 = 6;
 /// Added to a tag whose payload is in the attached memfd.
 const IN_MEMFD: u8 = 0x80;
 
@@ -89,6 +110,8 @@ pub(crate) fn send_output(end: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<()> {
 pub(crate) fn send(end: BorrowedFd<'_>, report: &Report) -> io::Result<()> {
     match report {
         Report::Ready => send_packet(end, READY, &[]),
+        Report::Born { pid } => send_packet(end, BORN, &pid.to_le_bytes()),
+        Report::NotBorn { errno } => send_packet(end, NOT_BORN, &errno.to_le_bytes()),
         Report::SetupFailed(failure) => send_packet(end, SETUP_FAILED, &encoded(failure)?),
         Report::Output(bytes) => send_output(end, bytes),
         // Why there is no output must get through: without memory or descriptors, in short.
@@ -149,8 +172,11 @@ pub(crate) fn try_recv(end: BorrowedFd<'_>, max_output: usize) -> io::Result<Opt
 
 fn parse(tag: u8, payload: Vec<u8>) -> io::Result<Report> {
     let undecodable = |error: codec::DecodeError| garbled(&error.to_string());
+    let number = || payload.first_chunk().copied().ok_or_else(|| garbled("a number is missing"));
     Ok(match tag {
         READY => Report::Ready,
+        BORN => Report::Born { pid: u32::from_le_bytes(number()?) },
+        NOT_BORN => Report::NotBorn { errno: i32::from_le_bytes(number()?) },
         SETUP_FAILED => Report::SetupFailed(codec::decode(&payload).map_err(undecodable)?),
         OUTPUT => Report::Output(payload),
         PANICKED => Report::Panicked(codec::decode(&payload).map_err(undecodable)?),

@@ -9,6 +9,7 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{self, Gid, Pid, Uid};
 use serde::{Deserialize, Serialize};
 
+use crate::process::fork_server::ProgramState;
 use crate::process::options::{Identity, LaunchOptions, Prepared, ProcessGroup, Stdio};
 use crate::sys;
 
@@ -45,6 +46,8 @@ pub enum SetupStep {
     NoNewPrivs,
     /// The tie to the parent's life.
     ParentDeath,
+    /// The program's state at the time of the start, in a child of a zygote or a template.
+    ProgramState(ProgramState),
 }
 
 /// What a child that couldn't be set up sends.
@@ -69,12 +72,12 @@ impl SetupStep {
             SetupStep::Stdin => "set its standard input".to_owned(),
             SetupStep::Stdout => "set its standard output".to_owned(),
             SetupStep::Stderr => "set its standard error".to_owned(),
-            SetupStep::ProcessGroup => format!("get a process group ({:?})", options.process_group),
-            SetupStep::Nice => format!("set nice to {}", options.nice.unwrap_or_default()),
+            SetupStep::ProcessGroup => format!("get a process group ({:?})", options.own.process_group),
+            SetupStep::Nice => format!("set nice to {}", options.own.nice.unwrap_or_default()),
             SetupStep::Affinity => {
-                format!("run on the processors {:?}", options.affinity.as_deref().unwrap_or_default())
+                format!("run on the processors {:?}", options.own.affinity.as_deref().unwrap_or_default())
             }
-            SetupStep::Limit(place) => match options.limits.get(place) {
+            SetupStep::Limit(place) => match options.own.limits.get(place) {
                 Some((resource, soft, hard)) => format!("limit {resource:?} to {soft} (hard {hard})"),
                 None => "set a limit".to_owned(),
             },
@@ -83,10 +86,11 @@ impl SetupStep {
             SetupStep::User => format!("set its user{}", who(options)),
             SetupStep::VerifyIdentity => format!("verify its user and groups{}", who(options)),
             SetupStep::WorkingDirectory => {
-                format!("enter {:?}", options.cwd.as_deref().unwrap_or(std::path::Path::new("")))
+                format!("enter {:?}", options.own.cwd.as_deref().unwrap_or_default())
             }
             SetupStep::NoNewPrivs => "ban new privileges".to_owned(),
             SetupStep::ParentDeath => "tie itself to its parent's life".to_owned(),
+            SetupStep::ProgramState(what) => format!("take over the program's {what}"),
         }
     }
 }
@@ -113,49 +117,49 @@ fn who(options: &LaunchOptions) -> String {
     Who(options).to_string()
 }
 
-/// Does all of it. Each step comes where it still has the rights that it needs: descriptors before
-/// a limit on them, priorities and limits before root is given up, the directory as the new user.
+/// Does all of it but the streams. Each step comes where it still has the rights that it needs: priorities and
+/// limits before root is given up, the directory as the new user.
 #[inline]
-pub(crate) fn apply(prepared: &Prepared<'_>, null: BorrowedFd<'_>) -> Result<(), SetupFailure> {
-    let options = prepared.options;
-    streams(options, null)?;
-    let group = match options.process_group {
+pub(crate) fn apply(prepared: &Prepared<'_>) -> Result<(), SetupFailure> {
+    let own = prepared.own;
+    let group = match own.process_group {
         ProcessGroup::Inherit => Ok(()),
         ProcessGroup::New => unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0)),
         ProcessGroup::NewSession => unistd::setsid().map(drop),
     };
     group.map_err(|errno| SetupStep::ProcessGroup.failed(errno))?;
-    if let Some(nice) = options.nice {
+    if let Some(nice) = own.nice {
         sys::priority::set_nice(nice).map_err(|error| SetupStep::Nice.failed_io(&error))?;
     }
     if let Some(set) = &prepared.affinity {
         nix::sched::sched_setaffinity(Pid::from_raw(0), set)
             .map_err(|errno| SetupStep::Affinity.failed(errno))?;
     }
-    if let Some(mask) = options.umask {
+    if let Some(mask) = own.umask {
         umask(Mode::from_bits_truncate(mask & 0o777));
     }
-    for (place, (resource, soft, hard)) in options.limits.iter().enumerate() {
+    for (place, (resource, soft, hard)) in own.limits.iter().enumerate() {
         setrlimit(resource.as_nix(), *soft, *hard).map_err(|errno| SetupStep::Limit(place).failed(errno))?;
     }
     if prepared.identity != Identity::default() {
         become_identity(&prepared.identity)?;
     }
-    if let Some(cwd) = &options.cwd {
-        unistd::chdir(cwd.as_path()).map_err(|errno| SetupStep::WorkingDirectory.failed(errno))?;
+    if let Some(cwd) = &own.cwd {
+        unistd::chdir(cwd.as_os_str()).map_err(|errno| SetupStep::WorkingDirectory.failed(errno))?;
     }
-    if options.no_new_privs {
+    if own.no_new_privs {
         nix::sys::prctl::set_no_new_privs().map_err(|errno| SetupStep::NoNewPrivs.failed(errno))?;
     }
-    if options.env_clear || !options.env.is_empty() {
-        let changes = options.env.iter().map(|(name, value)| (name.as_os_str(), value.as_deref()));
-        sys::environment::change_in_child(options.env_clear, changes);
+    if own.env_clear || !own.env.is_empty() {
+        let changes = own.env.iter().map(|(name, value)| (name.as_os_str(), value.as_deref()));
+        sys::environment::change_in_child(own.env_clear, changes);
     }
     Ok(())
 }
 
+/// The first step: descriptors come before a limit on them.
 #[inline]
-fn streams(options: &LaunchOptions, null: BorrowedFd<'_>) -> Result<(), SetupFailure> {
+pub(crate) fn streams(options: &LaunchOptions, null: BorrowedFd<'_>) -> Result<(), SetupFailure> {
     if let (None, Stdio::Inherit, Stdio::Inherit) = (&options.stdin, &options.stdout, &options.stderr) {
         // The common case, on the shortest way.
         return sys::descriptors::place(null, 0).map_err(|error| SetupStep::Stdin.failed_io(&error));
@@ -200,12 +204,13 @@ fn needs_copy(fd: std::os::fd::BorrowedFd<'_>, number: usize) -> bool {
 /// Groups, group, user: each needs rights that the next one gives up. Then what came of it.
 fn become_identity(identity: &Identity) -> Result<(), SetupFailure> {
     if let Some(groups) = &identity.groups {
-        unistd::setgroups(groups).map_err(|errno| SetupStep::Groups.failed(errno))?;
+        let groups: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();
+        unistd::setgroups(&groups).map_err(|errno| SetupStep::Groups.failed(errno))?;
     }
-    if let Some(gid) = identity.gid {
+    if let Some(gid) = identity.gid.map(Gid::from_raw) {
         unistd::setresgid(gid, gid, gid).map_err(|errno| SetupStep::Group.failed(errno))?;
     }
-    if let Some(uid) = identity.uid {
+    if let Some(uid) = identity.uid.map(Uid::from_raw) {
         unistd::setresuid(uid, uid, uid).map_err(|errno| SetupStep::User.failed(errno))?;
     }
     verify_identity(identity)
@@ -222,17 +227,17 @@ fn verify_identity(identity: &Identity) -> Result<(), SetupFailure> {
         };
         let have = unistd::getgroups().map_err(asked)?;
         let have = sorted(have.into_iter().map(Gid::as_raw).collect());
-        if have != sorted(groups.iter().map(|gid| gid.as_raw()).collect()) {
+        if have != sorted(groups.clone()) {
             return Err(broken);
         }
     }
-    if let Some(gid) = identity.gid {
+    if let Some(gid) = identity.gid.map(Gid::from_raw) {
         let have = unistd::getresgid().map_err(asked)?;
         if [have.real, have.effective, have.saved] != [gid; 3] {
             return Err(broken);
         }
     }
-    if let Some(uid) = identity.uid {
+    if let Some(uid) = identity.uid.map(Uid::from_raw) {
         let have = unistd::getresuid().map_err(asked)?;
         let root = Uid::from_raw(0);
         let can_return = !uid.is_root() && unistd::setresuid(root, root, root).is_ok();

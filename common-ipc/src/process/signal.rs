@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// A signal: a number from 1 to 64.
 ///
 /// ```
@@ -11,8 +13,31 @@ use std::fmt;
 /// assert_eq!(Signal::from_raw(40).map(|signal| signal.to_string()).as_deref(), Some("signal 40"));
 /// assert_eq!(Signal::from_raw(0), None);
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "i32", into = "i32")]
 pub struct Signal(i32);
+
+impl From<Signal> for i32 {
+    fn from(signal: Signal) -> i32 {
+        signal.0
+    }
+}
+
+/// # Errors
+///
+/// A number outside of 1 to 64.
+impl TryFrom<i32> for Signal {
+    type Error = NoSuchSignal;
+
+    fn try_from(number: i32) -> Result<Signal, NoSuchSignal> {
+        Signal::from_raw(number).ok_or(NoSuchSignal(number))
+    }
+}
+
+/// A number that is no signal's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("there is no signal {0}")]
+pub struct NoSuchSignal(pub i32);
 
 impl Signal {
     /// The terminal or the session is gone.

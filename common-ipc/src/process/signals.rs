@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use nix::sys::uio::pread;
+use serde::{Deserialize, Serialize};
 
 use crate::process::options::Sigint;
 use crate::sys::signals::{self, Disposition};
@@ -39,6 +40,9 @@ const fn bit(signal: i32) -> u64 {
 }
 
 impl ToReset {
+    /// In a child that starts with default actions.
+    pub(crate) const NOTHING: ToReset = ToReset(0);
+
     /// Asks the kernel for all signals at once, by reading `/proc/self/status` through `status`, a
     /// descriptor of it. That takes half the time of one question for each signal, which is what is
     /// done where it doesn't work. Nothing can be remembered from one fork to the next: whoever
@@ -119,11 +123,24 @@ fn parse_lines(lines: &[u8]) -> Option<ToReset> {
     Some(ToReset((ignored & !STAY_IGNORED | handled) & !OF_LIBC))
 }
 
-/// In a child, as the last step before its body: unblocks all signals but those that the body
-/// takes itself.
+/// Which signals stay blocked in a child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Held {
+    Nothing,
+    /// Those that ask it to stop: its body takes them itself.
+    StopSignals,
+    /// All, in a process that runs nothing of the user's.
+    All,
+}
+
+/// In a child, as the last step before its body: unblocks all signals but those that are held.
 #[inline]
-pub(crate) fn unblock_all_but(held: &[i32]) {
-    signals::set_mask(held);
+pub(crate) fn unblock_all_but(held: Held, sigint: Sigint) {
+    match held {
+        Held::Nothing => signals::set_mask(&[]),
+        Held::StopSignals => signals::set_mask(held_for(sigint == Sigint::Default)),
+        Held::All => {}
+    }
 }
 
 /// The requests to stop that a child takes between two steps of its work: SIGTERM, and SIGINT
@@ -168,7 +185,7 @@ impl StopSignals {
 }
 
 /// What a child holds.
-pub(crate) fn held_for(sigint: bool) -> &'static [i32] {
+fn held_for(sigint: bool) -> &'static [i32] {
     if sigint { &[libc::SIGTERM, libc::SIGINT] } else { &[libc::SIGTERM] }
 }
 

@@ -30,6 +30,81 @@ pub(crate) fn fork() -> io::Result<Forked> {
     Ok(if pid == 0 { Forked::Child } else { Forked::Parent(pid as i32) })
 }
 
+/// The kernel's `struct clone_args` as of Linux 5.5 (linux/sched.h).
+#[repr(C)]
+#[derive(Default)]
+struct CloneArgs {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+}
+
+/// linux/sched.h: every handler of the parent's is back to the default in the child.
+const CLONE_CLEAR_SIGHAND: u64 = 1 << 32;
+/// linux/prctl.h; missing from libc.
+const PR_GET_TID_ADDRESS: libc::c_int = 40;
+
+/// Forks a child of this process that only those see who wait for it by its pid or pidfd, with `__WALL`: its
+/// end sends no signal, `waitpid(-1)` doesn't collect it, and SIGCHLD being ignored doesn't lose its status.
+///
+/// A bare system call: libc doesn't prepare its allocator for it, nor does it run `pthread_atfork` handlers.
+/// So only for a process with one thread, whose locks are free.
+pub(crate) fn fork_unseen() -> io::Result<Forked> {
+    bare_fork(0)
+}
+
+/// As [`fork_unseen`], of a child of this process's parent, which is unseen there if this process is.
+/// Handlers of signals are back to the default in it.
+#[inline]
+pub(crate) fn fork_sibling() -> io::Result<Forked> {
+    bare_fork(libc::CLONE_PARENT as u64 | CLONE_CLEAR_SIGHAND)
+}
+
+/// As libc's own fork does, the child's thread id is written to where libc keeps it, and cleared there at its
+/// end; and what the kernel does for robust mutexes at a thread's end it does for the child, too.
+#[inline]
+fn bare_fork(flags: u64) -> io::Result<Forked> {
+    let mut tid: *mut libc::pid_t = ptr::null_mut();
+    let (mut robust_list, mut length): (*mut RobustList, usize) = (ptr::null_mut(), 0);
+    // SAFETY: the kernel writes an address and a length to where there is room for them. Without either
+    // (a kernel without CONFIG_CHECKPOINT_RESTORE, a filter) they stay null.
+    unsafe {
+        libc::syscall(libc::SYS_prctl, PR_GET_TID_ADDRESS, &raw mut tid, 0, 0, 0);
+        libc::syscall(libc::SYS_get_robust_list, 0, &raw mut robust_list, &raw mut length);
+    }
+    let tid_flags = if tid.is_null() { 0 } else { libc::CLONE_CHILD_SETTID | libc::CLONE_CHILD_CLEARTID };
+    let arguments =
+        CloneArgs { flags: flags | tid_flags as u64, child_tid: tid as u64, ..CloneArgs::default() };
+    // SAFETY: without CLONE_VM the child continues on a private copy of everything, this stack included. The
+    // address of the thread id is the one that libc gave to the kernel, and so of an integer that lives as
+    // long as the thread.
+    let pid =
+        check(unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<CloneArgs>()) })?;
+    if pid != 0 {
+        return Ok(Forked::Parent(pid as i32));
+    }
+    if !robust_list.is_null() {
+        // SAFETY: the list's head is libc's, in this thread's own memory; empty, it points to itself, and in
+        // the child it is: what the parent has locked is the parent's.
+        unsafe {
+            (*robust_list).next = robust_list.cast();
+            libc::syscall(libc::SYS_set_robust_list, robust_list, length);
+        }
+    }
+    Ok(Forked::Child)
+}
+
+/// The first field of the kernel's `struct robust_list_head` (linux/futex.h).
+#[repr(C)]
+struct RobustList {
+    next: *mut libc::c_void,
+}
+
 /// Ends the process at once: no destructors, no atexit handlers, no flushing.
 #[inline]
 pub(crate) fn exit_now(code: i32) -> ! {

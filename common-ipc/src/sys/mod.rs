@@ -7,12 +7,15 @@
 
 use std::io;
 
+pub(crate) mod credentials;
 pub(crate) mod descriptors;
+pub(crate) mod directory;
 pub(crate) mod environment;
 pub(crate) mod epoll;
 pub(crate) mod fork;
 pub(crate) mod fork_rule;
 pub(crate) mod frozen;
+pub(crate) mod function;
 pub(crate) mod futex;
 pub(crate) mod generation;
 pub(crate) mod mapping;

@@ -6,9 +6,9 @@ mod end;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod halves;
-mod moving;
+pub(crate) mod moving;
 mod receiving;
-mod room;
+pub(crate) mod room;
 mod scratch;
 mod sending;
 mod travel;

@@ -13,11 +13,11 @@ use crate::ownership::descriptors::PrivateFd;
 use crate::ownership::give::How;
 
 /// Ends that are on their way to another process: should the message not be sent, they are here again.
-pub(super) struct Moving<'a>(Vec<&'a PrivateFd>);
+pub(crate) struct Moving<'a>(Vec<&'a PrivateFd>);
 
 impl Moving<'_> {
     /// Tells their other ends, which must know before the process that they leave may die.
-    pub(super) fn begin<'a>(outgoing: &'a Outgoing, patience: Patience<'_>) -> Result<Moving<'a>, LinkError> {
+    pub(crate) fn begin<'a>(outgoing: &'a Outgoing, patience: Patience<'_>) -> Result<Moving<'a>, LinkError> {
         let mut moving = Moving(Vec::new());
         for (control, _) in outgoing.moved().filter(|(_, how)| *how == How::MovedWithNotice) {
             loop {
@@ -45,7 +45,7 @@ impl Moving<'_> {
         Ok(moving)
     }
 
-    pub(super) fn have_arrived(mut self) {
+    pub(crate) fn have_arrived(mut self) {
         self.0.clear();
     }
 }

@@ -58,6 +58,12 @@ impl Ends {
 
     /// In the parent, once the child has them.
     pub(crate) fn give_away(mut self) {
+        self.give_moved_away();
+    }
+
+    /// As [`give_away`](Ends::give_away): what is shared is there for the next child.
+    pub(crate) fn give_moved_away(&mut self) {
+        self.noticed.clear();
         for end in std::mem::take(&mut self.moved) {
             end.give_away();
         }

@@ -6,12 +6,14 @@ mod values;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 pub(crate) use ends::Ends;
 pub use prepare::OptionError;
-pub(crate) use prepare::{Identity, Prepared};
+pub(crate) use prepare::{COMM_MAX, Identity, Prepared};
 pub use values::{ParentDeath, ProcessGroup, Resource, Sigint, Stdio};
 
 use crate::ownership::give::{Give, Given, Giver};
@@ -49,28 +51,35 @@ use crate::process::fork_rule::ForkRule;
 #[must_use]
 pub struct LaunchOptions {
     pub(crate) name: Option<OsString>,
-    pub(crate) cwd: Option<PathBuf>,
-    pub(crate) env_clear: bool,
-    pub(crate) env: BTreeMap<OsString, Option<OsString>>,
+    /// What the child does with itself.
+    pub(crate) own: OwnSetup,
     pub(crate) user: Option<OsString>,
     pub(crate) uid: Option<u32>,
     pub(crate) gid: Option<u32>,
     pub(crate) groups: Option<Vec<u32>>,
+    pub(crate) stdin: Option<Stdio>,
+    pub(crate) stdout: Stdio,
+    pub(crate) stderr: Stdio,
+    pub(crate) parent_death: Option<ParentDeath>,
+    pub(crate) ready_timeout: Option<Duration>,
+    pub(crate) given: Vec<Given>,
+    pub(crate) fork_rule: Option<ForkRule>,
+}
+
+/// The options that the child carries out as they are: a zygote's child is sent them.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct OwnSetup {
+    pub(crate) cwd: Option<OsString>,
+    pub(crate) env_clear: bool,
+    pub(crate) env: BTreeMap<OsString, Option<OsString>>,
     pub(crate) limits: Vec<(Resource, u64, u64)>,
     pub(crate) nice: Option<i32>,
     pub(crate) affinity: Option<Vec<usize>>,
     pub(crate) umask: Option<u32>,
-    pub(crate) stdin: Option<Stdio>,
-    pub(crate) stdout: Stdio,
-    pub(crate) stderr: Stdio,
     pub(crate) sigint: Sigint,
     pub(crate) process_group: ProcessGroup,
-    pub(crate) parent_death: Option<ParentDeath>,
     pub(crate) no_new_privs: bool,
-    pub(crate) ready_timeout: Option<Duration>,
     pub(crate) max_output: Option<usize>,
-    pub(crate) given: Vec<Given>,
-    pub(crate) fork_rule: Option<ForkRule>,
 }
 
 /// What a child may send back at the most, unless [`LaunchOptions::max_output`] says otherwise: 256 MiB.
@@ -93,7 +102,7 @@ impl LaunchOptions {
 
     /// The working directory, entered as the child's user. A relative one is meant from the parent's.
     pub fn cwd(mut self, directory: impl AsRef<Path>) -> Self {
-        self.cwd = Some(directory.as_ref().to_owned());
+        self.own.cwd = Some(directory.as_ref().as_os_str().to_owned());
         self
     }
 
@@ -101,20 +110,20 @@ impl LaunchOptions {
     ///
     /// A name that is empty or holds `=` or NUL, or a value with NUL, is an error of the start.
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.env.insert(name.as_ref().to_owned(), Some(value.as_ref().to_owned()));
+        self.own.env.insert(name.as_ref().to_owned(), Some(value.as_ref().to_owned()));
         self
     }
 
     /// Removes an environment variable.
     pub fn env_remove(mut self, name: impl AsRef<OsStr>) -> Self {
-        self.env.insert(name.as_ref().to_owned(), None);
+        self.own.env.insert(name.as_ref().to_owned(), None);
         self
     }
 
     /// Starts from an empty environment; what was set before this call is dropped as well.
     pub fn env_clear(mut self) -> Self {
-        self.env.clear();
-        self.env_clear = true;
+        self.own.env.clear();
+        self.own.env_clear = true;
         self
     }
 
@@ -152,7 +161,7 @@ impl LaunchOptions {
     /// [`Resource::UNLIMITED`] stands for no limit. A soft limit above the hard one, or a hard limit
     /// above the present one without the right to raise it, is an error of the start.
     pub fn limit(mut self, resource: Resource, soft: u64, hard: u64) -> Self {
-        self.limits.push((resource, soft, hard));
+        self.own.limits.push((resource, soft, hard));
         self
     }
 
@@ -165,20 +174,20 @@ impl LaunchOptions {
     /// The nice value: -20 (served first) to 19 (last). Below the present one needs CAP_SYS_NICE.
     /// Linux clips values outside of that range.
     pub fn nice(mut self, nice: i32) -> Self {
-        self.nice = Some(nice);
+        self.own.nice = Some(nice);
         self
     }
 
     /// Runs only on these processors, counted from 0. None at all, or none that this machine has, is
     /// an error of the start.
     pub fn affinity(mut self, processors: impl IntoIterator<Item = usize>) -> Self {
-        self.affinity = Some(processors.into_iter().collect());
+        self.own.affinity = Some(processors.into_iter().collect());
         self
     }
 
     /// The permissions that new files don't get, e.g. `0o077`. Only the lower nine bits count.
     pub fn umask(mut self, mask: u32) -> Self {
-        self.umask = Some(mask);
+        self.own.umask = Some(mask);
         self
     }
 
@@ -202,13 +211,13 @@ impl LaunchOptions {
 
     /// What Ctrl-C does to the child.
     pub fn sigint(mut self, policy: Sigint) -> Self {
-        self.sigint = policy;
+        self.own.sigint = policy;
         self
     }
 
     /// The process group of the child.
     pub fn process_group(mut self, group: ProcessGroup) -> Self {
-        self.process_group = group;
+        self.own.process_group = group;
         self
     }
 
@@ -221,7 +230,7 @@ impl LaunchOptions {
 
     /// Forbids the child, and whatever it executes, to gain privileges (set-user-ID files and the like).
     pub fn no_new_privs(mut self) -> Self {
-        self.no_new_privs = true;
+        self.own.no_new_privs = true;
         self
     }
 
@@ -235,7 +244,7 @@ impl LaunchOptions {
     /// How many bytes the child's encoded output may have; [`DEFAULT_MAX_OUTPUT`] unless set.
     /// A longer one is an error of the wait.
     pub fn max_output(mut self, bytes: usize) -> Self {
-        self.max_output = Some(bytes);
+        self.own.max_output = Some(bytes);
         self
     }
 

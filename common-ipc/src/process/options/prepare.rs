@@ -6,7 +6,9 @@ use std::os::unix::ffi::OsStrExt;
 use nix::sched::CpuSet;
 use nix::unistd::{Gid, Uid, User};
 
-use super::{LaunchOptions, ProcessGroup};
+use serde::{Deserialize, Serialize};
+
+use super::{LaunchOptions, OwnSetup, ProcessGroup};
 
 /// An option that can't be meant; found before anything was started.
 #[derive(thiserror::Error)]
@@ -41,17 +43,17 @@ pub enum OptionError {
 crate::error::debug_is_display!(OptionError);
 
 /// Who the child becomes.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Identity {
-    pub(crate) groups: Option<Vec<Gid>>,
-    pub(crate) gid: Option<Gid>,
-    pub(crate) uid: Option<Uid>,
+    pub(crate) groups: Option<Vec<u32>>,
+    pub(crate) gid: Option<u32>,
+    pub(crate) uid: Option<u32>,
 }
 
-/// Options after all checks and look-ups.
+/// Options after all checks and look-ups: what the child needs to know of them.
 #[derive(Debug)]
 pub(crate) struct Prepared<'a> {
-    pub(crate) options: &'a LaunchOptions,
+    pub(crate) own: &'a OwnSetup,
     /// For the kernel: at most 15 bytes, then NULs.
     pub(crate) comm: [u8; COMM_MAX + 1],
     pub(crate) identity: Identity,
@@ -68,7 +70,7 @@ impl<'a> Prepared<'a> {
         let mut comm = [0; COMM_MAX + 1];
         let kept = bytes.len().min(COMM_MAX);
         comm[..kept].copy_from_slice(&bytes[..kept]);
-        for (variable, value) in &options.env {
+        for (variable, value) in &options.own.env {
             if variable.is_empty() {
                 return Err(text("the name of an environment variable", variable, "is empty"));
             }
@@ -80,25 +82,34 @@ impl<'a> Prepared<'a> {
                 no_nul("the environment value", value)?;
             }
         }
-        if let Some(cwd) = &options.cwd {
-            no_nul("the working directory", cwd.as_os_str())?;
+        if let Some(cwd) = &options.own.cwd {
+            no_nul("the working directory", cwd)?;
         }
-        let affinity = options.affinity.as_deref().map(cpu_set).transpose()?;
-        Ok(Prepared { options, comm, identity: identity(options)?, affinity })
+        Prepared::of(&options.own, comm, identity(options)?)
+    }
+
+    /// Of what was checked before.
+    pub(crate) fn of(
+        own: &'a OwnSetup,
+        comm: [u8; COMM_MAX + 1],
+        identity: Identity,
+    ) -> Result<Prepared<'a>, OptionError> {
+        let affinity = own.affinity.as_deref().map(cpu_set).transpose()?;
+        Ok(Prepared { own, comm, identity, affinity })
     }
 
     /// Whether the child has anything to do that may fail, so that the start must wait for it.
-    pub(crate) fn can_fail(&self) -> bool {
-        let options = self.options;
-        options.cwd.is_some()
+    pub(crate) fn can_fail(&self, options: &LaunchOptions) -> bool {
+        let own = self.own;
+        own.cwd.is_some()
             || self.identity.uid.is_some()
             || self.identity.gid.is_some()
             || self.identity.groups.is_some()
-            || !options.limits.is_empty()
-            || options.nice.is_some()
-            || options.affinity.is_some()
-            || options.no_new_privs
-            || options.process_group != ProcessGroup::Inherit
+            || !own.limits.is_empty()
+            || own.nice.is_some()
+            || own.affinity.is_some()
+            || own.no_new_privs
+            || own.process_group != ProcessGroup::Inherit
             || options.stdin.is_some()
             || !matches!(options.stdout, super::Stdio::Inherit)
             || !matches!(options.stderr, super::Stdio::Inherit)
@@ -130,23 +141,14 @@ fn identity(options: &LaunchOptions) -> Result<Identity, OptionError> {
         no_nul("the user", name)?;
         let user = look_up(name)?;
         identity.groups = Some(groups_of(name, &user)?);
-        identity.gid = Some(user.gid);
-        identity.uid = Some(user.uid);
+        identity.gid = Some(user.gid.as_raw());
+        identity.uid = Some(user.uid.as_raw());
     }
-    if let Some(uid) = options.uid {
-        identity.uid = Some(Uid::from_raw(uid));
-    }
-    if let Some(gid) = options.gid {
-        identity.gid = Some(Gid::from_raw(gid));
-    }
-    if let Some(groups) = &options.groups {
-        identity.groups = Some(groups.iter().copied().map(Gid::from_raw).collect());
-    }
+    identity.uid = options.uid.or(identity.uid);
+    identity.gid = options.gid.or(identity.gid);
+    identity.groups = options.groups.clone().or(identity.groups);
     // Whoever drops root but says nothing of the groups wouldn't want to keep root's.
-    if identity.uid.is_some_and(|uid| !uid.is_root())
-        && identity.groups.is_none()
-        && Uid::effective().is_root()
-    {
+    if identity.uid.is_some_and(|uid| uid != 0) && identity.groups.is_none() && Uid::effective().is_root() {
         identity.groups = Some(Vec::new());
     }
     Ok(identity)
@@ -163,9 +165,11 @@ fn look_up(name: &OsStr) -> Result<User, OptionError> {
     }
 }
 
-fn groups_of(name: &OsStr, user: &User) -> Result<Vec<Gid>, OptionError> {
+fn groups_of(name: &OsStr, user: &User) -> Result<Vec<u32>, OptionError> {
     let name_c = CString::new(name.as_bytes()).map_err(|_| text("the user", name, "holds a NUL byte"))?;
     let name_c: &CStr = &name_c;
-    nix::unistd::getgrouplist(name_c, user.gid)
+    let groups = nix::unistd::getgrouplist(name_c, user.gid);
+    groups
+        .map(|groups| groups.into_iter().map(Gid::as_raw).collect())
         .map_err(|errno| OptionError::UserDatabase { user: name.to_owned(), source: errno.into() })
 }

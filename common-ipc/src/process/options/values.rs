@@ -5,6 +5,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::link::pipe::{PipeReader, PipeWriter};
 use crate::ownership::descriptors::PrivateFd;
 use crate::process::signal::Signal;
@@ -69,7 +71,7 @@ impl Stdio {
 
 /// What SIGINT does to a child. Ctrl-C at a terminal sends it to every process of the foreground
 /// group: to the program and, unless they have a group of their own, to its children.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Sigint {
     /// It ends the child; a loop ends after its current iteration.
@@ -80,7 +82,7 @@ pub enum Sigint {
 }
 
 /// The process group of a child.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ProcessGroup {
     /// Its parent's.
@@ -97,7 +99,7 @@ pub enum ProcessGroup {
 ///
 /// A body that executes another program in its place keeps this only if it was started by the
 /// program's main thread; as a child of any other thread that program goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ParentDeath {
     /// It gets this signal, within moments, also in the midst of a computation.
@@ -128,7 +130,7 @@ impl Default for ParentDeath {
 }
 
 /// A resource whose use can be limited; setrlimit(2) has the details.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Resource {
     /// Bytes of address space.

@@ -1,0 +1,74 @@
+//! Processes that make children for the program: a fork whose cost doesn't grow with the program's memory, and
+//! that is safe beside its threads.
+//!
+//! ```text
+//! ask             the program's side: a request, and what comes of it     (Server)
+//! request         what it consists of
+//! serve           the server's side: it makes the child                   (serve)
+//! surroundings    what has changed in the program since                   (ProgramState)
+//! ```
+//!
+//! There are three kinds. The *keeper* is forked on the first line of `main` and makes zygotes. A *zygote* runs
+//! functions by their addresses on serialised values. A *template* holds a closure and runs that.
+//!
+//! A server was forked from the program and has its code, at the same addresses, and the memory of that moment.
+//! It makes each child by clone3 with CLONE_PARENT: the child is the program's own, as if the program itself had
+//! forked it, with the server's memory. (Made by a bare clone3 without an exit signal, as the server was itself,
+//! a child's end sends no signal, and only who waits for its very pid or pidfd collects it.)
+//!
+//! The program sends one packet: how the child is to be, and descriptors, among them the child's end of its
+//! report link. On that the child says its number as the first thing it does, or the server says why there is
+//! none; its closing says that the server is gone. So requests from many threads cross each other freely, a
+//! start has one thing to wait for, and a server that is killed at any moment leaves nobody waiting. (A child
+//! that is itself killed in its first microseconds, before it has said its number, stays a zombie until the
+//! program's end: nobody knows of it.)
+//!
+//! A bare clone doesn't run the handlers of `pthread_atfork`; a server has one thread, and takes no lock that
+//! those are about. What must not be the same in two processes belongs into
+//! [`after_fork`](crate::process::after_fork).
+
+mod ask;
+mod request;
+mod serve;
+mod surroundings;
+
+use std::fmt;
+
+pub(crate) use ask::{NoChild, Server, Start, socket_pair};
+pub(crate) use request::{Outcome, Thunk};
+pub(crate) use serve::{Work, serve};
+pub use surroundings::ProgramState;
+pub(crate) use surroundings::{Surroundings, open_cwd};
+
+/// A process that makes children for the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ForkServer {
+    /// Made by [`init`](crate::process::init), makes zygotes.
+    Keeper,
+    /// Starts functions on serialised values.
+    Zygote,
+    /// Starts one closure again and again.
+    Template,
+}
+
+impl fmt::Display for ForkServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ForkServer::Keeper => "keeper of zygotes",
+            ForkServer::Zygote => "zygote",
+            ForkServer::Template => "template",
+        })
+    }
+}
+
+impl ForkServer {
+    /// What the caller of a start that it failed can do next.
+    pub(crate) fn what_next(self) -> &'static str {
+        match self {
+            ForkServer::Keeper => "Zygotes that are there go on; there will be no new ones",
+            ForkServer::Zygote => "The next start gets a new one",
+            ForkServer::Template => "What it held is lost: make the object anew, before other threads run",
+        }
+    }
+}

@@ -1,0 +1,371 @@
+//! What of a program's state its children take over: recorded, compared, and made good in a child that was
+//! made by a process which is behind.
+//!
+//! A fork server has the state of the moment at which it was made. The program goes on: it enters another
+//! directory, drops privileges, redirects its streams. So each request brings what has changed since, and the
+//! child makes up for it before it does anything else. Most starts bring nothing.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::uio::pread;
+use nix::unistd::{getpid, gettid};
+use serde::{Deserialize, Serialize};
+
+use crate::process::state;
+use crate::sys;
+use crate::sys::credentials::Capabilities;
+
+/// A part of the state that a program's children take over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProgramState {
+    /// Standard input, output and error.
+    #[error("standard streams")]
+    Streams,
+    /// The limits of resources.
+    #[error("resource limits")]
+    Limits,
+    /// The nice value.
+    #[error("nice value")]
+    Nice,
+    /// The processors.
+    #[error("processor affinity")]
+    Affinity,
+    /// The permissions that new files don't get.
+    #[error("umask")]
+    Umask,
+    /// Whether SIGPIPE and SIGHUP are ignored.
+    #[error("ignored signals")]
+    IgnoredSignals,
+    /// The working directory.
+    #[error("working directory")]
+    WorkingDirectory,
+    /// The root directory, or the whole mount namespace.
+    #[error("root directory or mount namespace")]
+    RootDirectory,
+    /// The supplementary groups.
+    #[error("supplementary groups")]
+    Groups,
+    /// The group ids.
+    #[error("group ids")]
+    GroupIds,
+    /// The user ids.
+    #[error("user ids")]
+    UserIds,
+    /// The capabilities.
+    #[error("capabilities")]
+    Capabilities,
+    /// The ban on new privileges.
+    #[error("ban on new privileges")]
+    NoNewPrivs,
+    /// The filters of system calls.
+    #[error("filters of system calls (seccomp)")]
+    Seccomp,
+}
+
+/// The state at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Surroundings {
+    status: Status,
+    limits: Vec<(u64, u64)>,
+    nice: i32,
+    affinity: Vec<u8>,
+    cwd: Directory,
+    root: Directory,
+    environment: Vec<(OsString, OsString)>,
+}
+
+/// A directory, as long as somebody is in it: by its device, its inode, and the mount it is reached through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Directory(u64, u64, u64);
+
+/// What a child makes good.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Changes {
+    limits: Vec<(u32, (u64, u64))>,
+    nice: Option<i32>,
+    affinity: Option<Vec<u8>>,
+    umask: Option<u32>,
+    ignored: Option<u64>,
+    /// A descriptor of the directory comes along.
+    pub(crate) cwd: bool,
+    groups: Option<Vec<u32>>,
+    gids: Option<[u32; 3]>,
+    uids: Option<[u32; 3]>,
+    /// Of the bounding set there is more to lose than the target says.
+    capabilities: Option<(Capabilities, u64)>,
+    no_new_privs: bool,
+    environment: Option<Vec<(OsString, OsString)>>,
+}
+
+/// What /proc says of a thread: proc_pid_status(5).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Status {
+    umask: u32,
+    uids: [u32; 3],
+    gids: [u32; 3],
+    groups: Vec<u32>,
+    /// Of SIGPIPE and SIGHUP.
+    ignored: u64,
+    capabilities: Capabilities,
+    no_new_privs: bool,
+    seccomp: [u64; 2],
+}
+
+/// Those that a child leaves ignored where its parent does.
+const TWO_SIGNALS: [i32; 2] = [libc::SIGPIPE, libc::SIGHUP];
+
+impl Status {
+    /// Of the calling thread.
+    fn read() -> io::Result<Status> {
+        let mut text = [0; 4096];
+        let is_main = gettid() == getpid();
+        let length = match is_main.then(|| {
+            let mut process = state::lock();
+            process.open_status_file();
+            process.status_file().and_then(|file| pread(file, &mut text, 0).ok())
+        }) {
+            Some(Some(length)) => length,
+            _ => File::open("/proc/thread-self/status")?.read(&mut text)?,
+        };
+        Status::parse(&text[..length]).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidData, "/proc/thread-self/status is another one")
+        })
+    }
+
+    fn parse(text: &[u8]) -> Option<Status> {
+        let mut status = Status::default();
+        let mut seen = 0;
+        for line in text.split(|byte| *byte == b'\n') {
+            let Ok(line) = std::str::from_utf8(line) else { continue };
+            let Some((label, value)) = line.split_once(':') else { continue };
+            let value = value.trim();
+            let hexadecimal = || u64::from_str_radix(value, 16).ok();
+            let ids = || -> Option<[u32; 3]> {
+                let mut ids = value.split_ascii_whitespace().map_while(|id| id.parse().ok());
+                Some([ids.next()?, ids.next()?, ids.next()?])
+            };
+            let capabilities = &mut status.capabilities;
+            match label {
+                "Umask" => status.umask = u32::from_str_radix(value, 8).ok()?,
+                "Uid" => status.uids = ids()?,
+                "Gid" => status.gids = ids()?,
+                "Groups" => {
+                    status.groups = value.split_ascii_whitespace().filter_map(|id| id.parse().ok()).collect();
+                }
+                "SigIgn" => {
+                    let two = TWO_SIGNALS.iter().fold(0, |bits, signal| bits | 1 << (signal - 1));
+                    status.ignored = hexadecimal()? & two;
+                }
+                "CapInh" => capabilities.inheritable = hexadecimal()?,
+                "CapPrm" => capabilities.permitted = hexadecimal()?,
+                "CapEff" => capabilities.effective = hexadecimal()?,
+                "CapBnd" => capabilities.bounding = hexadecimal()?,
+                "CapAmb" => capabilities.ambient = hexadecimal()?,
+                "NoNewPrivs" => status.no_new_privs = value == "1",
+                // Without support for it these aren't there.
+                "Seccomp" => status.seccomp[0] = value.parse().ok()?,
+                "Seccomp_filters" => status.seccomp[1] = value.parse().ok()?,
+                _ => continue,
+            }
+            seen += u32::from(!label.starts_with("Seccomp"));
+        }
+        (seen == 11).then_some(status)
+    }
+}
+
+impl Directory {
+    fn at(path: &str) -> io::Result<Directory> {
+        let found = sys::directory::identity(path)?;
+        Ok(Directory(found[0], found[1], found[2]))
+    }
+}
+
+impl Surroundings {
+    /// Those of the calling thread.
+    ///
+    /// # Errors
+    ///
+    /// There is no /proc, or the working directory can't be told.
+    pub(crate) fn now() -> io::Result<Surroundings> {
+        Ok(Surroundings {
+            status: Status::read()?,
+            limits: (0..).map_while(|resource| sys::credentials::limit(resource).ok()).collect(),
+            nice: sys::priority::nice(),
+            affinity: sys::credentials::affinity()?,
+            cwd: Directory::at(".")?,
+            root: Directory::at("/")?,
+            environment: std::env::vars_os().filter(|(name, _)| can_be_set(name)).collect(),
+        })
+    }
+
+    /// What a child of a process in these surroundings has to change to be in `now`.
+    ///
+    /// # Errors
+    ///
+    /// What no child can change.
+    pub(crate) fn until(&self, now: &Surroundings) -> Result<Changes, ProgramState> {
+        let (before, after) = (&self.status, &now.status);
+        if self.root != now.root {
+            return Err(ProgramState::RootDirectory);
+        }
+        if before.seccomp != after.seccomp {
+            return Err(ProgramState::Seccomp);
+        }
+        if before.no_new_privs && !after.no_new_privs {
+            return Err(ProgramState::NoNewPrivs);
+        }
+        let limits = now.limits.iter().zip(&self.limits).enumerate();
+        Ok(Changes {
+            limits: limits
+                .filter(|(_, (now, before))| now != before)
+                .map(|(resource, (now, _))| (resource as u32, *now))
+                .collect(),
+            nice: (self.nice != now.nice).then_some(now.nice),
+            affinity: (self.affinity != now.affinity).then(|| now.affinity.clone()),
+            umask: (before.umask != after.umask).then_some(after.umask),
+            ignored: (before.ignored != after.ignored).then_some(after.ignored),
+            cwd: self.cwd != now.cwd,
+            groups: (before.groups != after.groups).then(|| after.groups.clone()),
+            gids: (before.gids != after.gids).then_some(after.gids),
+            uids: (before.uids != after.uids).then_some(after.uids),
+            capabilities: (before.capabilities != after.capabilities)
+                .then_some((after.capabilities, before.capabilities.bounding)),
+            no_new_privs: before.no_new_privs != after.no_new_privs,
+            environment: (self.environment != now.environment).then(|| now.environment.clone()),
+        })
+    }
+}
+
+/// A descriptor by which a child can enter the working directory, which may have been removed.
+pub(crate) fn open_cwd() -> io::Result<std::os::fd::OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    Ok(nix::fcntl::open(".", flags, nix::sys::stat::Mode::empty())?)
+}
+
+/// What environ(7) holds may be anything.
+fn can_be_set(name: &OsStr) -> bool {
+    let name = name.as_encoded_bytes();
+    !name.is_empty() && !name.contains(&b'=')
+}
+
+impl Changes {
+    /// In a child: makes them, each while it still has the rights for it. The streams are in place by now.
+    ///
+    /// # Errors
+    ///
+    /// What couldn't be changed, and why.
+    pub(crate) fn make(&self, cwd: Option<BorrowedFd<'_>>) -> Result<(), (ProgramState, i32)> {
+        let because = |what| move |error: io::Error| (what, error.raw_os_error().unwrap_or(libc::EIO));
+        for (resource, limit) in &self.limits {
+            sys::credentials::set_limit(*resource, *limit).map_err(because(ProgramState::Limits))?;
+        }
+        if let Some(nice) = self.nice {
+            sys::priority::set_nice(nice).map_err(because(ProgramState::Nice))?;
+        }
+        if let Some(bits) = &self.affinity {
+            sys::credentials::set_affinity(bits).map_err(because(ProgramState::Affinity))?;
+        }
+        if let Some(mask) = self.umask {
+            nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(mask));
+        }
+        if let Some(ignored) = self.ignored {
+            for signal in TWO_SIGNALS {
+                sys::signals::set_disposition(signal, ignored & (1 << (signal - 1)) != 0)
+                    .map_err(because(ProgramState::IgnoredSignals))?;
+            }
+        }
+        if self.cwd {
+            // As whoever the server is: the program is there already.
+            let entered = cwd.ok_or(Errno::EBADF).and_then(nix::unistd::fchdir);
+            entered.map_err(|errno| (ProgramState::WorkingDirectory, errno as i32))?;
+        }
+        self.change_credentials()?;
+        if self.no_new_privs {
+            let banned = nix::sys::prctl::set_no_new_privs();
+            banned.map_err(|errno| (ProgramState::NoNewPrivs, errno as i32))?;
+        }
+        if let Some(environment) = &self.environment {
+            let all = environment.iter().map(|(name, value)| (name.as_os_str(), Some(value.as_os_str())));
+            sys::environment::change_in_child(true, all);
+        }
+        Ok(())
+    }
+
+    fn change_credentials(&self) -> Result<(), (ProgramState, i32)> {
+        use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+        let capabilities =
+            |error: io::Error| (ProgramState::Capabilities, error.raw_os_error().unwrap_or(libc::EIO));
+        if let Some((target, have)) = &self.capabilities {
+            sys::credentials::cut_bounding(*have, target.bounding).map_err(capabilities)?;
+            sys::credentials::keep_across_users(true).map_err(capabilities)?;
+        }
+        if let Some(groups) = &self.groups {
+            let groups: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();
+            setgroups(&groups).map_err(|errno| (ProgramState::Groups, errno as i32))?;
+        }
+        if let Some(gids) = self.gids {
+            let [real, effective, saved] = gids.map(Gid::from_raw);
+            setresgid(real, effective, saved).map_err(|errno| (ProgramState::GroupIds, errno as i32))?;
+        }
+        if let Some(uids) = self.uids {
+            let [real, effective, saved] = uids.map(Uid::from_raw);
+            setresuid(real, effective, saved).map_err(|errno| (ProgramState::UserIds, errno as i32))?;
+        }
+        if let Some((target, _)) = &self.capabilities {
+            target.set().map_err(capabilities)?;
+            sys::credentials::keep_across_users(false).map_err(capabilities)?;
+        }
+        Ok(())
+    }
+}
+
+/// A standard stream of a child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Stream {
+    /// As the server's own: nowhere.
+    Null,
+    /// Not open.
+    Closed,
+    /// A descriptor of it comes along.
+    Sent,
+}
+
+/// What is open behind the number of a standard stream of this process.
+pub(crate) fn own_stream(number: i32) -> Option<BorrowedFd<'static>> {
+    let stream = sys::descriptors::standing(number);
+    nix::fcntl::fcntl(stream, nix::fcntl::FcntlArg::F_GETFD).is_ok().then_some(stream)
+}
+
+/// In a child: puts its streams in place.
+///
+/// # Errors
+///
+/// The errno of what failed.
+pub(crate) fn place_streams<F: AsFd>(
+    streams: [Stream; 3],
+    null: BorrowedFd<'_>,
+    mut sent: impl FnMut() -> Option<F>,
+) -> Result<(), i32> {
+    for (number, stream) in streams.into_iter().enumerate() {
+        let number = number as i32;
+        let placed = match stream {
+            Stream::Null => sys::descriptors::place(null, number),
+            Stream::Closed => {
+                sys::descriptors::close_range(number, number);
+                Ok(())
+            }
+            Stream::Sent => match sent() {
+                Some(fd) => sys::descriptors::place(fd.as_fd(), number),
+                None => Err(io::Error::from_raw_os_error(libc::EBADF)),
+            },
+        };
+        placed.map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))?;
+    }
+    Ok(())
+}

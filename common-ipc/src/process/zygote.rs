@@ -1,0 +1,260 @@
+//! Zygotes: processes that were forked early and start functions on serialised values.
+
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::link::attachments::{self, Incoming};
+use crate::link::codec;
+use crate::link::poll::Deadline;
+use crate::ownership::descriptors::PrivateFd;
+use crate::ownership::generation::Generation;
+use crate::ownership::give::How;
+use crate::ownership::per_process::PerProcess;
+use crate::process::child::Child;
+use crate::process::errors::StartError;
+use crate::process::exit_hook;
+use crate::process::fork_rule;
+use crate::process::fork_server::{
+    self, ForkServer, NoChild, Outcome, Server, Start, Surroundings, Thunk, Work,
+};
+use crate::process::keeper;
+use crate::process::options::{LaunchOptions, Sigint, Stdio};
+use crate::process::plan::Plan;
+use crate::process::portable::Portable;
+use crate::process::report::OutputFailure;
+use crate::process::signals::ToReset;
+use crate::sys::function::{self, Place};
+
+/// A process from which children are started that share nothing with the program but its code.
+///
+/// A start from a zygote costs the same however large the program is (a fork copies its page tables), and is
+/// safe beside any threads (a fork copies their locks). What runs is a function, on a value that is
+/// [`Portable`]: see [`Launch::start_in`](crate::process::Launch::start_in). The child has the program's state of
+/// the time of its start - user and groups, capabilities, working directory, umask, environment, limits, nice
+/// value, processors, standard streams - and is the program's own child in every respect. It has none of the
+/// program's memory, and no descriptor that wasn't sent to it.
+///
+/// The program calls [`init`](crate::process::init) first. The zygote itself is made at the first start; should
+/// it die, the start that it was working on fails, and the next one gets a new zygote.
+///
+/// What doesn't follow the program: control groups, scheduling policies, and namespaces other than that of mounts
+/// stay those of the moment of `init`; a changed root directory or mount namespace, and new filters of system
+/// calls, are [`StartError::ZygoteStale`]. Handlers of `pthread_atfork` don't run; hooks of
+/// [`after_fork`](crate::process::after_fork) that were registered before the zygote was made do.
+///
+/// Clones are the same zygote. Dropping the last of them ends it, but not its children.
+#[derive(Debug, Clone)]
+pub struct Zygote {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    home: Generation,
+    preload: Option<Preload>,
+    /// Made at the first start, and again after its death.
+    server: Mutex<Option<Arc<Server>>>,
+}
+
+/// What a zygote does before its first child.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Preload {
+    thunk: Place,
+    function: Place,
+    argument: Vec<u8>,
+}
+
+/// Decodes the argument of a preload and calls it.
+type PreloadThunk = fn(function: usize, argument: &[u8]) -> Result<(), String>;
+
+impl Zygote {
+    /// The program's zygote, which has run nothing. Every call gives the same one.
+    ///
+    /// This only names it: without [`init`](crate::process::init) the start is [`StartError::NotInitialised`].
+    #[must_use]
+    pub fn global() -> Zygote {
+        static GLOBAL: PerProcess<Mutex<Option<Zygote>>> = PerProcess::new(Mutex::new(None), Mutex::default);
+        let mut global = GLOBAL.own().lock().unwrap_or_else(PoisonError::into_inner);
+        global.get_or_insert_with(|| Zygote::new(None)).clone()
+    }
+
+    /// A zygote that calls `preload` first: it loads a library, a dictionary, a model once, and its children have
+    /// that in their memory, shared until they change it. Returns when it has.
+    ///
+    /// Descriptors that it opens its children have as well, under the same numbers.
+    ///
+    /// ```
+    /// use std::sync::OnceLock;
+    /// use common_ipc::process::{self, Launch, LaunchOptions, Zygote};
+    ///
+    /// static WORDS: OnceLock<Vec<String>> = OnceLock::new();
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// process::init()?;
+    /// let zygote = Zygote::with_preload(
+    ///     |words: Vec<String>| WORDS.set(words).unwrap(),
+    ///     &vec!["any".to_owned(), "words".to_owned()],
+    /// )?;
+    /// let child = Launch::new(&LaunchOptions::new())
+    ///     .start_in(&zygote, |place: usize| WORDS.get().unwrap()[place].clone(), &1)?;
+    /// assert_eq!(child.output::<String>()?, "words");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::NotInitialised`]; [`StartError::EndedEarly`] if the preload panics, exits or dies;
+    /// [`StartError::NotReady`] if it takes longer than 60 s; [`Refusal::ThreadsOfPreload`](crate::process::Refusal::ThreadsOfPreload) if it leaves threads
+    /// behind; [`StartError::Argument`] if its argument can't be read there; any other of a start. It isn't tried
+    /// again.
+    pub fn with_preload<A: Portable>(preload: fn(A), argument: &A) -> Result<Zygote, StartError> {
+        let thunk: PreloadThunk = |function, argument| {
+            let argument = codec::decode::<A>(argument).map_err(|error| error.to_string())?;
+            // As it was made a number below.
+            function::at::<fn(A)>(function)(argument);
+            Ok(())
+        };
+        let place = |address| Place::of(address).ok_or(StartError::UnknownFunction);
+        let zygote = Zygote::new(Some(Preload {
+            thunk: place(function::address(thunk))?,
+            function: place(function::address(preload))?,
+            argument: codec::encode_checked(argument)?,
+        }));
+        let now = now()?;
+        *zygote.server() = Some(zygote.make(&now)?);
+        Ok(zygote)
+    }
+
+    fn new(preload: Option<Preload>) -> Zygote {
+        let home = Generation::current();
+        Zygote { inner: Arc::new(Inner { home, preload, server: Mutex::new(None) }) }
+    }
+
+    /// Its process id, if it is there at this moment.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.inner.home.check().ok()?;
+        self.server().as_ref().filter(|server| server.is_alive()).map(|server| server.id())
+    }
+
+    fn server(&self) -> MutexGuard<'_, Option<Arc<Server>>> {
+        self.inner.server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts a child.
+    pub(crate) fn start(&self, plan: &Plan<'_>, start: Start) -> Result<Child, StartError> {
+        self.inner.home.check()?;
+        if !plan.options.given.is_empty() {
+            return Err(StartError::GivenToZygote);
+        }
+        exit_hook::register();
+        let now = now()?;
+        let mut asked_before = false;
+        loop {
+            let server = {
+                let mut current = self.server();
+                match &*current {
+                    Some(server) => Arc::clone(server),
+                    None => Arc::clone(current.insert(self.make(&now)?)),
+                }
+            };
+            let deadline = Deadline::after(plan.timeout());
+            let failed = match server.start_in(plan, &start, &now, deadline) {
+                Ok(child) => {
+                    start.outgoing.sent();
+                    return Ok(child);
+                }
+                Err(failed) => failed,
+            };
+            if !server.is_alive() {
+                // The next start gets a new one, unless another thread has made that already.
+                let mut current = self.server();
+                if current.as_ref().is_some_and(|known| Arc::ptr_eq(known, &server)) {
+                    *current = None;
+                }
+            }
+            match failed {
+                // It had died while nobody looked: that is no business of this start's.
+                NoChild::NobodyAsked(_) if !asked_before => asked_before = true,
+                NoChild::NobodyAsked(error) | NoChild::Failed(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Has the keeper make it.
+    fn make(&self, now: &Surroundings) -> Result<Arc<Server>, StartError> {
+        let keeper = keeper::current()?;
+        let (ours, theirs) = fork_server::socket_pair()?;
+        let seed = Seed { socket: Socket(Arc::new(theirs)), preload: self.inner.preload.clone() };
+        let start = Start::new(hatch, function::address(hatch as Thunk), &seed)?;
+        let mut options = LaunchOptions::new().name("mp-zygote").stdin(Stdio::Inherit);
+        options.own.max_output = Some(0);
+        let plan = Plan { handshake: true, ..Plan::of_server(&options)? };
+        let deadline = Deadline::after(plan.timeout());
+        let child = keeper.start_in(&plan, &start, now, deadline).map_err(|failed| match failed {
+            NoChild::NobodyAsked(error) | NoChild::Failed(error) => error,
+        })?;
+        Ok(Arc::new(Server::new(ForkServer::Zygote, child, ours, now.clone())))
+    }
+}
+
+fn now() -> Result<Surroundings, StartError> {
+    Surroundings::now().map_err(|source| StartError::Os { step: "find out the program's state", source })
+}
+
+/// What a zygote is made from.
+#[derive(Serialize, Deserialize)]
+struct Seed {
+    socket: Socket,
+    preload: Option<Preload>,
+}
+
+/// The zygote's end of the way to it.
+struct Socket(Arc<PrivateFd>);
+
+impl Serialize for Socket {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        attachments::attach(&self.0, How::Shared).map_err(serde::ser::Error::custom)?.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Socket {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Socket, D::Error> {
+        let place = u32::deserialize(deserializer)?;
+        attachments::take(place).map(|fd| Socket(Arc::new(fd))).map_err(serde::de::Error::custom)
+    }
+}
+
+/// The task of the keeper's child that becomes a zygote.
+fn hatch(_: usize, seed: &[u8], incoming: Incoming, ready: &mut dyn FnMut()) -> Outcome {
+    let unreadable = |message| OutputFailure::Argument { message };
+    let seed = attachments::offer(incoming, || codec::decode::<Seed>(seed));
+    let seed = seed.map_err(|error| unreadable(error.to_string()))?;
+    if let Some(preload) = &seed.preload {
+        let (Some(thunk), Some(function)) = (preload.thunk.here(), preload.function.here()) else {
+            return Err(OutputFailure::UnknownFunction);
+        };
+        let failed = |error: std::io::Error| unreadable(error.to_string());
+        let cwd = fork_server::open_cwd().map_err(failed)?;
+        let before = Surroundings::now().map_err(failed)?;
+        function::at::<PreloadThunk>(thunk)(function, &preload.argument).map_err(unreadable)?;
+        // Children are in the program's surroundings, whatever the preload did to its own.
+        let after = Surroundings::now().map_err(failed)?;
+        let undone = after
+            .until(&before)
+            .and_then(|changes| changes.make(Some(cwd.as_fd())).map_err(|(what, _)| what));
+        undone.map_err(|what| unreadable(format!("the preload has changed the {what} for good")))?;
+        ToReset::find(None).reset(Sigint::Default);
+        if let Some(count) = fork_rule::threads_left_behind() {
+            return Err(OutputFailure::Threads { count });
+        }
+        let _ = std::io::stdout().flush();
+    }
+    ready();
+    let served = fork_server::serve(&seed.socket.0, Work::Tasks);
+    served.map(|()| Vec::new()).map_err(|error| unreadable(error.to_string()))
+}
