@@ -19,10 +19,12 @@
 //! The one promise at the centre: **no call ever hangs because a process died, and every error
 //! says why.**
 //!
-//! Start processes before threads: see the fork rule in [`common_ipc`](common_ipc#the-fork-rule).
+//! Start processes before threads, or call [`init`] on the first line of `main` and start them from a
+//! [`Zygote`] at any time: see the fork rule in [`common_ipc`](common_ipc#the-fork-rule).
 
 pub use common_ipc;
-pub use common_ipc::{RemoteError, link, memory, process, sync};
+pub use common_ipc::process::{Portable, Zygote, init};
+pub use common_ipc::{RemoteError, init_before_main, link, memory, process, sync};
 
 #[cfg(feature = "offspring")]
 pub use offspring;
@@ -30,5 +32,5 @@ pub use offspring;
 pub use offspring::{
     Child, ChildError, ExitStatus, Handle, JoinError, LaunchOptions, LoopStep, PanicReport, ParentDeath,
     ProcessGroup, Refusal, Resource, Sigint, Signal, StartError, Stdio, StopStep, Stopped, Subprocess,
-    SubprocessLoop, active_children, spawn, spawn_with,
+    SubprocessLoop, active_children, spawn, spawn_in, spawn_restartable, spawn_with,
 };

@@ -5,11 +5,13 @@ use std::marker::PhantomData;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use common_ipc::process::{Child, ChildError, Generation, JoinError, LaunchOptions, StartError, Stopped};
+use common_ipc::process::{
+    Child, ChildError, Generation, JoinError, LaunchOptions, Portable, StartError, Stopped, Template, Zygote,
+};
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 
-use crate::subprocess::{Subprocess, launch};
+use crate::subprocess::{Subprocess, start_in_zygote, start_once, template};
 
 /// A task with an output of type `O`, started or about to be.
 ///
@@ -25,17 +27,66 @@ use crate::subprocess::{Subprocess, launch};
 pub struct Handle<O, T = ()> {
     child: OnceLock<Child>,
     home: Generation,
-    /// The task and its options until it is started.
-    pending: Mutex<Option<(T, LaunchOptions)>>,
+    stage: Mutex<Stage<T>>,
     output: PhantomData<fn() -> O>,
+}
+
+/// What there is beside the process.
+enum Stage<T> {
+    NotStarted(Box<Pending<T>>),
+    /// By some thread, at this moment.
+    Starting,
+    /// It was started, and can't be again.
+    Once,
+    /// By a closure in a process of its own.
+    Template(Box<Template>),
+    /// By serialising the task again.
+    InZygote {
+        pending: Box<Pending<T>>,
+        zygote: Zygote,
+        start: StartInZygote<T>,
+    },
+}
+
+/// What is needed for a start.
+struct Pending<T> {
+    task: T,
+    options: LaunchOptions,
+}
+
+/// [`start_in_zygote`], for a task that can be.
+type StartInZygote<T> = fn(&T, &LaunchOptions, &Zygote) -> Result<Child, StartError>;
+/// The process and what there is beside it from now on, or why not and all as it was.
+type Begun<T> = Result<(Child, Stage<T>), (StartError, Box<Pending<T>>)>;
+
+impl<T> Stage<T> {
+    /// A process, if there is a way to start one again.
+    fn start_again(&self) -> Result<Child, StartError> {
+        match self {
+            Stage::Template(template) => template.start(),
+            Stage::InZygote { pending, zygote, start } => start(&pending.task, &pending.options, zygote),
+            Stage::Once | Stage::NotStarted(_) | Stage::Starting => Err(StartError::NotRestartable {
+                why: "it was started by a fork of its own. Set RESTARTABLE, use spawn_restartable, or start it \
+                      from a zygote",
+            }),
+        }
+    }
 }
 
 impl<O> Handle<O> {
     pub(crate) fn started(child: Child) -> Handle<O> {
+        Handle::of(child, Stage::Once)
+    }
+
+    pub(crate) fn from_template(template: Template) -> Result<Handle<O>, StartError> {
+        Ok(Handle::of(template.start()?, Stage::Template(Box::new(template))))
+    }
+
+    fn of(child: Child, stage: Stage<()>) -> Handle<O> {
         Handle {
             child: OnceLock::from(child),
             home: Generation::current(),
-            pending: Mutex::new(None),
+            stage: Mutex::new(stage),
             output: PhantomData,
         }
     }
@@ -46,7 +97,7 @@ impl<O, T: Subprocess<Output = O>> Handle<O, T> {
         Handle {
             child: OnceLock::new(),
             home: Generation::current(),
-            pending: Mutex::new(Some((task, options))),
+            stage: Mutex::new(Stage::NotStarted(Box::new(Pending { task, options }))),
             output: PhantomData,
         }
     }
@@ -81,25 +132,70 @@ impl<O, T: Subprocess<Output = O>> Handle<O, T> {
     /// [`StartError::WrongProcess`] in a child of the process that made the handle. After any other
     /// error it isn't started, and can be tried again.
     pub fn start(&self) -> Result<(), StartError> {
+        self.begin(|pending| {
+            let Pending { task, options } = *pending;
+            let started = if T::RESTARTABLE {
+                // It is in the template as well, and dropped here once that has started it.
+                template(task, &options).and_then(|(template, task)| match template.start() {
+                    Ok(child) => Ok((child, Stage::Template(Box::new(template)))),
+                    Err(error) => Err((error, task)),
+                })
+            } else {
+                start_once(task, &options).map(|child| (child, Stage::Once))
+            };
+            started.map_err(|(error, task)| (error, Box::new(Pending { task, options })))
+        })
+    }
+
+    /// As [`start`](Handle::start), from a zygote: the task is serialised, and made anew in the child. It can be
+    /// [`restart`](Handle::restart)ed.
+    ///
+    /// # Errors
+    ///
+    /// As for [`start`](Handle::start).
+    pub fn start_in(&self, zygote: &Zygote) -> Result<(), StartError>
+    where
+        T: Portable,
+    {
+        self.begin(|pending| {
+            let start = start_in_zygote::<T>;
+            match start(&pending.task, &pending.options, zygote) {
+                Ok(child) => Ok((child, Stage::InZygote { pending, zygote: zygote.clone(), start })),
+                Err(error) => Err((error, pending)),
+            }
+        })
+    }
+
+    /// Takes the task out, and puts back what is left of it.
+    fn begin(&self, start: impl FnOnce(Box<Pending<T>>) -> Begun<T>) -> Result<(), StartError> {
         self.home.check()?;
         // Not locked meanwhile: the child's copy of the lock would stay locked.
-        let taken = self.pending.lock().take();
-        let Some((task, options)) = taken else { return Err(StartError::AlreadyStarted) };
-        let mut task = Some(task);
-        match launch(&mut task, &options) {
-            Ok(child) => {
+        let pending = {
+            let mut stage = self.stage.lock();
+            match std::mem::replace(&mut *stage, Stage::Starting) {
+                Stage::NotStarted(pending) => pending,
+                other => {
+                    *stage = other;
+                    return Err(StartError::AlreadyStarted);
+                }
+            }
+        };
+        match start(pending) {
+            Ok((child, stage)) => {
                 // Empty until now: whoever sets it has taken the task.
                 let _ = self.child.set(child);
+                *self.stage.lock() = stage;
                 Ok(())
             }
-            Err(error) => {
-                *self.pending.lock() = task.map(|task| (task, options));
+            Err((error, pending)) => {
+                *self.stage.lock() = Stage::NotStarted(pending);
                 Err(error)
             }
         }
     }
 
-    /// A handle of the same task that doesn't name its type. Starts it if it isn't started.
+    /// A handle of the same task that doesn't name its type. Starts it if it isn't started. One that was started
+    /// from a zygote, for whose restart the task itself is needed, can't be restarted by the new handle.
     ///
     /// # Errors
     ///
@@ -108,7 +204,11 @@ impl<O, T: Subprocess<Output = O>> Handle<O, T> {
         if self.child.get().is_none() {
             self.start()?;
         }
-        Ok(Handle { child: self.child, home: self.home, pending: Mutex::new(None), output: PhantomData })
+        let stage = match self.stage.into_inner() {
+            Stage::Template(template) => Stage::Template(template),
+            _ => Stage::Once,
+        };
+        Ok(Handle { child: self.child, home: self.home, stage: Mutex::new(stage), output: PhantomData })
     }
 }
 
@@ -116,6 +216,39 @@ impl<O, T> Handle<O, T> {
     /// Its process, once it was started: for its pid, its signals, its exit callbacks, and `as_fd`.
     pub fn process(&self) -> Option<&Child> {
         self.child.get()
+    }
+
+    /// Starts it again: a new process, with the task as it was before its first start. If it runs, it is shut down
+    /// first, as [`shutdown`](Handle::shutdown) does; the new process starts when the old one is collected.
+    ///
+    /// That is possible, also beside other threads, for tasks with [`RESTARTABLE`](Subprocess::RESTARTABLE), for
+    /// closures started by [`spawn_restartable`](crate::spawn_restartable), and for whatever was started from a
+    /// zygote. Clones of the old [`process`](Handle::process) stay handles of the old one.
+    ///
+    /// ```
+    /// let mut task = offspring::spawn_restartable(Default::default(), std::process::id)?;
+    /// let first = task.wait()?;
+    /// task.restart()?;
+    /// assert_ne!(task.wait()?, first);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::NotRestartable`]: any other task, or it wasn't started yet; those of a start, then there is
+    /// no process but the old one, which has ended; [`StartError::Child`] if the old one can't be ended.
+    pub fn restart(&mut self) -> Result<(), StartError> {
+        self.home.check()?;
+        let Some(child) = self.child.get() else {
+            return Err(StartError::NotRestartable { why: "it was never started" });
+        };
+        let stage = self.stage.get_mut();
+        if matches!(stage, Stage::Once) {
+            return stage.start_again().map(drop);
+        }
+        child.shutdown()?;
+        self.child = OnceLock::from(stage.start_again()?);
+        Ok(())
     }
 
     fn child(&self) -> Result<&Child, ChildError> {

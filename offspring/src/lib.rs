@@ -38,7 +38,10 @@
 //!
 //! - **Start processes before threads.** A fork copies the locks of other threads in whatever state
 //!   they are; so a start in a program with other threads is refused, and the error says what to
-//!   do: [`StartError::Refused`].
+//!   do: [`StartError::Refused`]. Or call [`init`] on the first line of `main`, and start tasks that
+//!   are serialisable from a zygote, at any time: [`Subprocess::spawn_in`], [`spawn_in`](spawn_in()).
+//!   A task that is to be started again and again once there are threads is
+//!   [`RESTARTABLE`](Subprocess::RESTARTABLE).
 //! - **Dropping a handle doesn't stop its task.** The exit of the program does: it tells every
 //!   running task to terminate, or waits for it, as the task says
 //!   ([`Subprocess::TERMINATE_ON_SHUTDOWN`]). Should the program be killed, its tasks are killed
@@ -101,10 +104,11 @@ mod subprocess;
 mod subprocess_loop;
 
 pub use common_ipc::process::{
-    AtExit, Child, ChildError, ExitStatus, JoinError, LaunchOptions, PanicReport, ParentDeath, ProcessGroup,
-    Refusal, Resource, Sigint, Signal, StartError, Stdio, StopStep, Stopped, active_children,
+    AtExit, Child, ChildError, ExitStatus, JoinError, LaunchOptions, PanicReport, ParentDeath, Portable,
+    ProcessGroup, Refusal, Resource, Sigint, Signal, StartError, Stdio, StopStep, Stopped, Zygote,
+    active_children, init,
 };
-pub use common_ipc::{RemoteError, link, memory, process, sync};
+pub use common_ipc::{RemoteError, init_before_main, link, memory, process, sync};
 pub use handle::Handle;
-pub use subprocess::{Subprocess, spawn, spawn_with};
+pub use subprocess::{Subprocess, spawn, spawn_in, spawn_restartable, spawn_with};
 pub use subprocess_loop::{LoopStep, SubprocessLoop};

@@ -1,6 +1,6 @@
 //! A unit of work that runs once.
 
-use common_ipc::process::{AtExit, Launch, LaunchOptions, StartError};
+use common_ipc::process::{AtExit, Child, Launch, LaunchOptions, Portable, StartError, Template, Zygote};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -52,6 +52,11 @@ pub trait Subprocess: Sized {
     /// Whether [`spawn`](Subprocess::spawn) only makes the handle, and [`Handle::start`] the process.
     const EXPLICIT_START: bool = false;
 
+    /// Whether its handle can [`restart`](crate::Handle::restart) it. The first start then makes a small process
+    /// that keeps the task as it is, and from which it is started each time: any task, also in a program that
+    /// has threads by then. Tasks that are started from a zygote can be restarted without it.
+    const RESTARTABLE: bool = false;
+
     /// Whether the child takes SIGTERM and SIGINT itself, between two steps of a loop.
     #[doc(hidden)]
     const HOLDS_STOP_SIGNALS: bool = false;
@@ -79,6 +84,54 @@ pub trait Subprocess: Sized {
         if !Self::EXPLICIT_START {
             handle.start()?;
         }
+        Ok(handle)
+    }
+
+    /// Starts it from a zygote: it is serialised here, made anew in the child, and runs there. That costs the same
+    /// however large the program is, and is safe beside any threads.
+    ///
+    /// ```
+    /// use offspring::{LaunchOptions, Subprocess, Zygote};
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Square(u64);
+    ///
+    /// impl Subprocess for Square {
+    ///     type Output = u64;
+    ///
+    ///     fn run(&mut self) -> u64 {
+    ///         self.0 * self.0
+    ///     }
+    /// }
+    ///
+    /// fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     offspring::init()?; // the first line of main
+    ///     let mut task = Square(12).spawn_in(&Zygote::global(), LaunchOptions::new())?;
+    ///     assert_eq!(task.wait()?, 144);
+    ///     task.restart()?;
+    ///     assert_eq!(task.wait()?, 144);
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// The handle keeps the task, for [`restart`](Handle::restart). A task with
+    /// [`EXPLICIT_START`](Subprocess::EXPLICIT_START) is started as well; to start it later, `spawn` it and use
+    /// [`Handle::start_in`].
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]: nothing was started. [`StartError::NotInitialised`] without [`init`](crate::init).
+    fn spawn_in(
+        self,
+        zygote: &Zygote,
+        options: LaunchOptions,
+    ) -> Result<Handle<Self::Output, Self>, StartError>
+    where
+        Self: Portable,
+    {
+        let handle = Handle::not_started(self, options);
+        handle.start_in(zygote)?;
         Ok(handle)
     }
 }
@@ -142,19 +195,101 @@ where
     Ok(Handle::started(child))
 }
 
-/// Starts the process of a task object, which the child takes out of its copy of `task`. In this
-/// process it stays there: the caller drops it, or keeps it if nothing was started.
-#[expect(clippy::expect_used, reason = "the caller puts it in, and the body takes it out once")]
-pub(crate) fn launch<T: Subprocess>(
-    task: &mut Option<T>,
-    options: &LaunchOptions,
-) -> Result<common_ipc::process::Child, StartError> {
+/// Runs a closure in a process of its own, which can be started again: see
+/// [`Handle::restart`](crate::Handle::restart). The closure stays in a small process made for it.
+///
+/// # Errors
+///
+/// [`StartError`]: nothing was started.
+pub fn spawn_restartable<O, F>(options: LaunchOptions, body: F) -> Result<Handle<O>, StartError>
+where
+    F: FnOnce() -> O,
+    O: Serialize + DeserializeOwned,
+{
+    Handle::from_template(Launch::new(&options).kind("offspring").template(body)?)
+}
+
+/// Runs a function in a process of its own that is started from a zygote: at a cost that doesn't grow with the
+/// program, and beside any threads.
+///
+/// The function captures nothing; what it works on is its argument, which is serialised.
+///
+/// ```
+/// use offspring::{LaunchOptions, Zygote, spawn_in};
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     offspring::init()?; // the first line of main
+///     let thread = std::thread::spawn(|| -> Result<usize, offspring::StartError> {
+///         let words = vec!["beside".to_owned(), "threads".to_owned()];
+///         let task = spawn_in(&Zygote::global(), LaunchOptions::new(), |words: Vec<String>| words.len(), &words)?;
+///         Ok(task.join().unwrap())
+///     });
+///     assert_eq!(thread.join().unwrap()?, 2);
+///     Ok(())
+/// }
+/// ```
+///
+/// # Errors
+///
+/// [`StartError`]: nothing was started. [`StartError::NotInitialised`] without [`init`](crate::init).
+pub fn spawn_in<A, O>(
+    zygote: &Zygote,
+    options: LaunchOptions,
+    run: fn(A) -> O,
+    argument: &A,
+) -> Result<Handle<O>, StartError>
+where
+    A: Portable,
+    O: Serialize + DeserializeOwned,
+{
+    let child = Launch::new(&options).kind("offspring").start_in(zygote, run, argument)?;
+    Ok(Handle::started(child))
+}
+
+/// How a task of this type is launched.
+fn launch<T: Subprocess>(options: &LaunchOptions) -> Launch<'_> {
     Launch::new(options)
         .kind(short_name::<T>())
         .wait_until_ready(T::WAIT_FOR_CHILD)
         .hold_stop_signals(T::HOLDS_STOP_SIGNALS)
         .at_exit(if T::TERMINATE_ON_SHUTDOWN { AtExit::default() } else { AtExit::Wait })
-        .start(|| task.take().expect("the child runs its body once").run())
+}
+
+/// Starts the process of a task object, which the child takes out of its copy of this process's memory. Here it is
+/// dropped, or given back if nothing was started.
+pub(crate) fn start_once<T: Subprocess>(task: T, options: &LaunchOptions) -> Result<Child, (StartError, T)> {
+    let mut task = Some(task);
+    let started = launch::<T>(options).start(|| take(&mut task).run());
+    started.map_err(|error| (error, take(&mut task)))
+}
+
+/// A process that keeps a copy of the task object, from which it can be started.
+pub(crate) fn template<T: Subprocess>(
+    task: T,
+    options: &LaunchOptions,
+) -> Result<(Template, T), (StartError, T)> {
+    let mut task = Some(task);
+    match launch::<T>(options).template(|| take(&mut task).run()) {
+        Ok(template) => Ok((template, take(&mut task))),
+        Err(error) => Err((error, take(&mut task))),
+    }
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "a child takes it out of its copy once, and this process out of its own"
+)]
+fn take<T>(task: &mut Option<T>) -> T {
+    task.take().expect("it is taken once")
+}
+
+/// As [`start_once`], of a copy that is made in the child.
+pub(crate) fn start_in_zygote<T: Subprocess + Portable>(
+    task: &T,
+    options: &LaunchOptions,
+    zygote: &Zygote,
+) -> Result<Child, StartError> {
+    launch::<T>(options).start_in(zygote, |mut task: T| task.run(), task)
 }
 
 /// The name of a type without its path and its parameters.

@@ -70,6 +70,9 @@ pub trait SubprocessLoop: Sized {
     /// As [`Subprocess::EXPLICIT_START`].
     const EXPLICIT_START: bool = false;
 
+    /// As [`Subprocess::RESTARTABLE`].
+    const RESTARTABLE: bool = false;
+
     /// Called in the child before the loop.
     fn begin(&mut self) {}
 
@@ -91,6 +94,7 @@ impl<T: SubprocessLoop> Subprocess for T {
     const WAIT_FOR_CHILD: bool = true;
     const TERMINATE_ON_SHUTDOWN: bool = <T as SubprocessLoop>::TERMINATE_ON_SHUTDOWN;
     const EXPLICIT_START: bool = <T as SubprocessLoop>::EXPLICIT_START;
+    const RESTARTABLE: bool = <T as SubprocessLoop>::RESTARTABLE;
     const HOLDS_STOP_SIGNALS: bool = true;
 
     fn run(&mut self) {

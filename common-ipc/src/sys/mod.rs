@@ -7,6 +7,7 @@
 
 use std::io;
 
+mod before_main;
 pub(crate) mod credentials;
 pub(crate) mod descriptors;
 pub(crate) mod directory;
