@@ -46,6 +46,10 @@ impl Numbers {
         was_there
     }
 
+    fn contains(&self, number: RawFd) -> bool {
+        self.0.get(number as usize / 64).is_some_and(|word| word & (1 << (number as usize % 64)) != 0)
+    }
+
     fn iter(&self) -> impl Iterator<Item = RawFd> + '_ {
         self.0.iter().enumerate().flat_map(|(word, &bits)| {
             let mut left = bits;
@@ -89,49 +93,83 @@ impl Registry {
         }
     }
 
+    /// Those of this process.
+    pub(crate) fn numbers(&self) -> Vec<RawFd> {
+        self.hidden.iter().chain(self.exposed.iter()).collect()
+    }
+
     /// In a child that has just been forked, on the copy of its parent's registry: gets rid of all
     /// copies but those in `keep`, which from now on belong to this process. `null` is /dev/null's.
     #[inline]
-    pub(crate) fn settle_in_child(&mut self, keep: [&[Arc<PrivateFd>]; 2], null: BorrowedFd<'_>) {
-        let mut kept = Vec::new();
-        for fd in keep[0].iter().chain(keep[1]) {
-            let number = fd.fd.as_raw_fd();
-            let hidden = self.hidden.remove(number);
-            kept.push((fd, hidden || !self.exposed.remove(number)));
-        }
-        let mut run: Option<(RawFd, RawFd)> = None;
-        for number in self.hidden.iter() {
-            run = match run {
-                Some((first, last)) if last + 1 == number => Some((first, number)),
-                Some((first, last)) => {
-                    sys::descriptors::close_range(first, last);
-                    Some((number, number))
-                }
-                None => Some((number, number)),
-            };
-        }
-        if let Some((first, last)) = run {
-            sys::descriptors::close_range(first, last);
-        }
-        for number in self.exposed.iter() {
-            // The copy must go in any case; only if this fails does its number become free.
-            if sys::descriptors::replace(number, null).is_err() {
-                sys::descriptors::close_range(number, number);
+    pub(crate) fn settle_in_child(&mut self, keep: Keep<'_>, null: BorrowedFd<'_>) {
+        self.not_kept(keep).close_in_child(null);
+        self.adopt_in_child(keep);
+    }
+
+    /// What a forked child has to get rid of.
+    #[inline]
+    pub(crate) fn not_kept(&self, keep: Keep<'_>) -> NotKept {
+        let mut found = NotKept { hidden: Vec::new(), exposed: Vec::new() };
+        let is_kept = |number| keep.iter().copied().flatten().any(|fd| fd.fd.as_raw_fd() == number);
+        for number in self.hidden.iter().filter(|number| !is_kept(*number)) {
+            match found.hidden.last_mut() {
+                Some((_, last)) if *last + 1 == number => *last = number,
+                _ => found.hidden.push((number, number)),
             }
         }
-        if kept.is_empty() {
+        found.exposed.extend(self.exposed.iter().filter(|number| !is_kept(*number)));
+        found
+    }
+
+    /// In a child: those that are kept are this process's.
+    #[inline]
+    pub(crate) fn adopt_in_child(&self, keep: Keep<'_>) {
+        if keep.iter().all(|some| some.is_empty()) {
             return;
         }
         let mut own = registry();
-        for (fd, hidden) in kept {
+        for fd in keep[0].iter().chain(keep[1]) {
             let number = fd.fd.as_raw_fd();
-            if hidden {
-                own.hidden.insert(number)
-            } else {
+            if self.exposed.contains(number) {
                 own.exposed.insert(number)
+            } else {
+                own.hidden.insert(number)
             }
             fd.home.store(Generation::current().number(), Ordering::Relaxed);
             fd.given_away.store(false, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Those that a child is given.
+pub(crate) type Keep<'a> = [&'a [Arc<PrivateFd>]; 2];
+
+/// Numbers that are a forked child's to get rid of.
+#[derive(Debug)]
+pub(crate) struct NotKept {
+    /// Runs of numbers: first and last.
+    hidden: Vec<(RawFd, RawFd)>,
+    exposed: Vec<RawFd>,
+}
+
+impl NotKept {
+    /// With one that isn't in the registry.
+    pub(crate) fn and(mut self, number: RawFd) -> NotKept {
+        self.hidden.push((number, number));
+        self
+    }
+
+    /// In the child, once.
+    #[inline]
+    pub(crate) fn close_in_child(&self, null: BorrowedFd<'_>) {
+        for (first, last) in &self.hidden {
+            sys::descriptors::close_range(*first, *last);
+        }
+        for number in &self.exposed {
+            // The copy must go in any case; only if this fails does its number become free.
+            if sys::descriptors::replace(*number, null).is_err() {
+                sys::descriptors::close_range(*number, *number);
+            }
         }
     }
 }

@@ -1,8 +1,11 @@
 //! Hooks that run in each new child: for whatever must not be the same in two processes.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 static HOOKS: Mutex<Vec<fn()>> = Mutex::new(Vec::new());
+/// Whether there is any: most programs have none, and their children needn't touch the lock.
+static ANY: AtomicBool = AtomicBool::new(false);
 
 /// Has `hook` run in each child that this process (or a child of it) starts from now on: after the
 /// child's set-up, before its body, in the order of registration.
@@ -27,12 +30,20 @@ pub fn after_fork(hook: fn()) {
     let mut hooks = HOOKS.lock().unwrap_or_else(PoisonError::into_inner);
     if !hooks.iter().any(|known| std::ptr::fn_addr_eq(*known, hook)) {
         hooks.push(hook);
+        ANY.store(true, Ordering::Release);
     }
 }
 
 /// In a child.
 #[inline]
 pub(crate) fn run() {
+    if ANY.load(Ordering::Acquire) {
+        run_all();
+    }
+}
+
+#[cold]
+fn run_all() {
     let count = HOOKS.lock().unwrap_or_else(PoisonError::into_inner).len();
     for place in 0..count {
         // Not under the lock: a hook may register one itself.

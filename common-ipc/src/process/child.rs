@@ -314,9 +314,7 @@ fn output_of<O: DeserializeOwned>(ended: &Ended) -> Result<O, JoinError> {
         Ok(Some(Report::SetupFailed(failure))) => {
             Err(JoinError::Setup { step: failure.step, source: io::Error::from_raw_os_error(failure.errno) })
         }
-        Ok(None | Some(Report::Ready | Report::Born { .. } | Report::NotBorn { .. })) => {
-            Err(JoinError::Died(ended.status.clone()))
-        }
+        Ok(None | Some(Report::Ready | Report::NotBorn { .. })) => Err(JoinError::Died(ended.status.clone())),
         Err(garbled) => Err(JoinError::Garbled(garbled.clone())),
     }
 }

@@ -69,6 +69,12 @@ impl Drop for LeaveOnUnwind {
     }
 }
 
+/// From now on `exit` leads out of this process as the end of a body does, and through no handler that was
+/// registered before.
+pub(crate) fn trap_exit() {
+    sys::fork::trap_exit(leave_by_exit);
+}
+
 /// What a child does. It is passed what to call when it is ready for its work, which is before that; if it
 /// isn't, it returns why.
 pub(crate) type Body<'a> = dyn FnMut(&mut dyn FnMut()) -> Result<Vec<u8>, OutputFailure> + 'a;
@@ -78,8 +84,10 @@ pub(crate) type Body<'a> = dyn FnMut(&mut dyn FnMut()) -> Result<Vec<u8>, Output
 #[inline]
 pub(crate) fn run(start: ChildStart<'_>, body: &mut Body<'_>) -> ! {
     let _leave = LeaveOnUnwind;
-    // First, so that no way out leads through the parent's atexit handlers.
-    sys::fork::trap_exit(leave_by_exit);
+    // First, so that no way out leads through the parent's atexit handlers. A fork server has done so itself.
+    if start.streams.is_some() {
+        trap_exit();
+    }
     exit_hook::forget_children();
     let own = start.prepared.own;
     start.to_reset.reset(own.sigint);

@@ -69,7 +69,10 @@ pub(crate) fn register() {
 
 /// In a new child: its parent's children aren't its own.
 pub(crate) fn forget_children() {
-    CHILDLESS.store(true, Ordering::Relaxed);
+    // A write costs a page that the child otherwise shares.
+    if !CHILDLESS.load(Ordering::Relaxed) {
+        CHILDLESS.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Shuts down the children of this process.

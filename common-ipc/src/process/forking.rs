@@ -122,7 +122,7 @@ pub(crate) fn fork(plan: &Plan<'_>, body: &mut Body<'_>) -> Result<Child, StartE
     drop(process);
     drop(hook);
     drop(gate);
-    plan.see_to(&child)?;
+    plan.see_to(&child, plan.handshake)?;
     ends.give_away();
     Ok(child)
 }

@@ -6,22 +6,30 @@
 use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::ownership::give::{Given, How};
+use crate::ownership::descriptors;
 use crate::ownership::harmless;
 use crate::ownership::per_process::PerProcess;
 use crate::process::child_side;
 use crate::process::errors::StartError;
 use crate::process::fork_rule::{ForkRule, Refusal};
-use crate::process::fork_server::{self, ForkServer, Server, Surroundings, Work};
+use crate::process::fork_server::{self, Births, ForkServer, Server, Surroundings, Work};
 use crate::process::forking;
 use crate::process::options::LaunchOptions;
 use crate::process::plan::Plan;
 use crate::process::report::OutputFailure;
 use crate::sys;
+use crate::sys::function::Modules;
 
-static KEEPER: PerProcess<Mutex<Option<Arc<Server>>>> = PerProcess::new(Mutex::new(None), Mutex::default);
+/// The keeper, and what it has of the program's code.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    pub(crate) server: Server,
+    modules: Modules,
+}
 
-fn keeper() -> MutexGuard<'static, Option<Arc<Server>>> {
+static KEEPER: PerProcess<Mutex<Option<Arc<Keeper>>>> = PerProcess::new(Mutex::new(None), Mutex::default);
+
+fn keeper() -> MutexGuard<'static, Option<Arc<Keeper>>> {
     KEEPER.own().lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -70,30 +78,34 @@ fn keeper() -> MutexGuard<'static, Option<Arc<Server>>> {
 /// [`StartError::InitTooLate`] if other threads are running and there is no keeper; [`StartError::Os`].
 pub fn init() -> Result<(), StartError> {
     let mut keeper = keeper();
-    if keeper.as_ref().is_some_and(|keeper| keeper.is_alive()) {
+    if keeper.as_ref().is_some_and(|keeper| keeper.server.is_alive()) {
         return Ok(());
     }
     *keeper = Some(Arc::new(start()?));
     Ok(())
 }
 
-fn start() -> Result<Server, StartError> {
+fn start() -> Result<Keeper, StartError> {
     let surroundings = Surroundings::now()
         .map_err(|source| StartError::Os { step: "find out the program's state", source })?;
-    let (ours, theirs) = fork_server::socket_pair()?;
-    let theirs = Arc::new(theirs);
+    let modules = Modules::loaded();
+    let (ours, theirs) = fork_server::both_sides()?;
     let mut options = LaunchOptions::new().name("mp-keeper");
     options.fork_rule = Some(ForkRule::Refuse);
-    options.given.push(Given { fd: Arc::downgrade(&theirs), how: How::Moved });
+    options.given.extend(theirs.given());
     let plan = Plan::of_server(&options)?;
     let child = forking::fork(&plan, &mut |_| {
-        close_all_others(theirs.get().map_or(-1, |socket| socket.as_raw_fd()));
-        let served = fork_server::serve(&theirs, Work::Tasks);
+        let births = Births::receive(&theirs.births);
+        close_all_others();
+        let served = births.and_then(|births| fork_server::serve(&theirs.socket, births, Work::Tasks));
         let errno = served.err().and_then(|error| error.raw_os_error());
         errno.map_or(Ok(Vec::new()), |errno| Err(OutputFailure::Undeliverable { errno }))
     });
     match child {
-        Ok(child) => Ok(Server::new(ForkServer::Keeper, child, ours, surroundings)),
+        Ok(child) => {
+            let server = Server::new(ForkServer::Keeper, child, ours, surroundings);
+            Ok(Keeper { server, modules })
+        }
         Err(StartError::Refused(Refusal::OtherThreads { count })) => {
             Err(StartError::InitTooLate { threads: count })
         }
@@ -102,10 +114,10 @@ fn start() -> Result<Server, StartError> {
 }
 
 /// In the keeper: whatever the program was started with, or has opened, is not for its zygotes' children.
-fn close_all_others(socket: i32) {
-    let link = child_side::report_link().map_or(-1, |link| link.as_raw_fd());
-    let standing = harmless::numbers();
-    let mut keep = [socket, link, standing[0], standing[1]];
+fn close_all_others() {
+    let mut keep = descriptors::registry().numbers();
+    keep.extend(child_side::report_link().map(|link| link.as_raw_fd()));
+    keep.extend(harmless::numbers());
     keep.sort_unstable();
     let mut from = 3;
     for number in keep.into_iter().filter(|number| *number > 2) {
@@ -118,8 +130,16 @@ fn close_all_others(socket: i32) {
 }
 
 /// The keeper of this process.
-pub(crate) fn current() -> Result<Arc<Server>, StartError> {
+pub(crate) fn current() -> Result<Arc<Keeper>, StartError> {
     keeper().clone().ok_or(StartError::NotInitialised)
+}
+
+impl Keeper {
+    /// Checks that zygotes have the functions at these addresses.
+    pub(crate) fn check(&self, functions: &[usize]) -> Result<(), StartError> {
+        let had = functions.iter().all(|address| self.modules.had(*address));
+        if had { Ok(()) } else { Err(StartError::UnknownFunction) }
+    }
 }
 
 /// Called before `main`, where there is nobody to tell: the first start says what is missing.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::link::attachments::{self, Incoming};
+use crate::link::attachments::Incoming;
 use crate::link::codec;
 use crate::process::child::Child;
 use crate::process::errors::StartError;
@@ -144,9 +144,10 @@ impl<'a> Launch<'a> {
         A: Portable,
         O: Serialize + DeserializeOwned,
     {
-        // Whether the argument can be read is known in the child only.
-        let plan = Plan { handshake: true, ..self.kind.plan(self.options)? };
-        zygote.start(&plan, Start::new(call::<A, O> as Thunk, function::address(run), argument)?)
+        zygote.start(
+            &self.kind.plan(self.options)?,
+            Start::new(call::<A, O> as Thunk, function::address(run), argument)?,
+        )
     }
 
     /// Makes a template of `body`, from which it can be started any number of times: see [`Template`]. Nothing is
@@ -213,10 +214,10 @@ where
 fn call<A: Portable, O: Serialize + DeserializeOwned>(
     run: usize,
     argument: &[u8],
-    incoming: Incoming,
+    incoming: Option<Incoming>,
     ready: &mut dyn FnMut(),
 ) -> Outcome {
-    let argument = attachments::offer(incoming, || codec::decode::<A>(argument))
+    let argument = codec::decode_message::<A>(argument, incoming)
         .map_err(|error| OutputFailure::Argument { message: error.to_string() })?;
     ready();
     // `start_in` made it a number, and named these types.

@@ -53,7 +53,9 @@ pub(crate) fn parent_is_the_main_thread() -> bool {
 #[inline]
 pub(crate) fn arm(end: BorrowedFd<'_>, policy: ParentDeath, forked_by_main_thread: bool) -> io::Result<()> {
     sys::descriptors::arm_owner(end)?;
-    OF_MAIN_THREAD.store(forked_by_main_thread, Ordering::Relaxed);
+    if OF_MAIN_THREAD.load(Ordering::Relaxed) != forked_by_main_thread {
+        OF_MAIN_THREAD.store(forked_by_main_thread, Ordering::Relaxed);
+    }
     let Some(signal) = signal_of(policy) else { return Ok(()) };
     if let ParentDeath::Stop { grace } = policy {
         sys::parent_death::handle_polite_end(grace)?;

@@ -108,13 +108,13 @@ impl<'a> Plan<'a> {
         Child::new(record)
     }
 
-    /// The rest of the start: makes sure that it is our child, and waits for its word if it is to give one.
-    pub(crate) fn see_to(&self, child: &Child) -> Result<(), StartError> {
+    /// The rest of the start: makes sure that it is our child, and waits for its word if it gives one.
+    pub(crate) fn see_to(&self, child: &Child, it_speaks: bool) -> Result<(), StartError> {
         if let Err(error) = child.record().verify() {
             child.kill()?;
             return Err(error.into());
         }
-        if self.handshake { self.wait_for_word(child) } else { Ok(()) }
+        if it_speaks { self.wait_for_word(child) } else { Ok(()) }
     }
 
     /// How long the start may take.

@@ -31,8 +31,6 @@ const PACKETS_MAX: usize = 8;
 /// A report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Report {
-    /// A fork server's child is there, and this is its number.
-    Born { pid: u32 },
     /// A fork server couldn't make the child.
     NotBorn { errno: i32 },
     /// Set up, and about to run its body.
@@ -89,8 +87,7 @@ const SETUP_FAILED: u8 = 1;
 const OUTPUT: u8 = 2;
 const PANICKED: u8 = 3;
 const NO_OUTPUT: u8 = 4;
-const BORN: u8 = 5;
-const NOT_BORN: u8 = 6;
+const NOT_BORN: u8 = 5;
 /// Added to a tag whose payload is in the attached memfd.
 const IN_MEMFD: u8 = 0x80;
 
@@ -110,7 +107,6 @@ pub(crate) fn send_output(end: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<()> {
 pub(crate) fn send(end: BorrowedFd<'_>, report: &Report) -> io::Result<()> {
     match report {
         Report::Ready => send_packet(end, READY, &[]),
-        Report::Born { pid } => send_packet(end, BORN, &pid.to_le_bytes()),
         Report::NotBorn { errno } => send_packet(end, NOT_BORN, &errno.to_le_bytes()),
         Report::SetupFailed(failure) => send_packet(end, SETUP_FAILED, &encoded(failure)?),
         Report::Output(bytes) => send_output(end, bytes),
@@ -175,7 +171,6 @@ fn parse(tag: u8, payload: Vec<u8>) -> io::Result<Report> {
     let number = || payload.first_chunk().copied().ok_or_else(|| garbled("a number is missing"));
     Ok(match tag {
         READY => Report::Ready,
-        BORN => Report::Born { pid: u32::from_le_bytes(number()?) },
         NOT_BORN => Report::NotBorn { errno: i32::from_le_bytes(number()?) },
         SETUP_FAILED => Report::SetupFailed(codec::decode(&payload).map_err(undecodable)?),
         OUTPUT => Report::Output(payload),

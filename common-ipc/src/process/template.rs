@@ -1,16 +1,15 @@
 //! Templates: a closure in a process of its own, from which it is started again and again.
 
 use std::ffi::OsString;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::ownership::generation::WrongProcess;
-use crate::ownership::give::{Given, How};
+use crate::ownership::give::How;
 use crate::process::child::Child;
 use crate::process::child_side::Body;
 use crate::process::errors::StartError;
 use crate::process::fork_rule::ForkRule;
-use crate::process::fork_server::{self, ForkServer, NoChild, Server, Start, Surroundings, Work};
+use crate::process::fork_server::{self, Births, ForkServer, NoChild, Server, Start, Surroundings, Work};
 use crate::process::forking;
 use crate::process::launch::Kind;
 use crate::process::options::{Ends, LaunchOptions};
@@ -51,21 +50,22 @@ impl Template {
         let plan = kind.plan(options)?;
         let now = Surroundings::now()
             .map_err(|source| StartError::Os { step: "find out the program's state", source })?;
-        let (ours, theirs) = fork_server::socket_pair()?;
-        let theirs = Arc::new(theirs);
+        let (ours, theirs) = fork_server::both_sides()?;
         let mut name = OsString::from("tmpl:");
         name.push(&plan.name);
         // What its children are given it keeps for them.
         let for_children = LaunchOptions { given: options.given.clone(), ..LaunchOptions::default() };
         let mut its_own = for_children.clone().name(name);
-        its_own.given.push(Given { fd: Arc::downgrade(&theirs), how: How::Moved });
+        its_own.given.extend(theirs.given());
         // Beside other threads not even if the rule allows it: libc's allocator isn't prepared for this fork.
         its_own.fork_rule = Some(ForkRule::Refuse);
         let gives_ends = options.given.iter().any(|given| given.how != How::Shared);
         let child = forking::fork(&Plan::of_server(&its_own)?, &mut |_| {
             let failed = |message: String| OutputFailure::Argument { message };
             let ends = Ends::claim(&for_children).map_err(|error| failed(error.to_string()))?;
-            let served = fork_server::serve(&theirs, Work::Closure { body, ends });
+            let births = Births::receive(&theirs.births);
+            let work = Work::Closure { body, ends };
+            let served = births.and_then(|births| fork_server::serve(&theirs.socket, births, work));
             served.map(|()| Vec::new()).map_err(|error| failed(error.to_string()))
         })?;
         let server = Server::new(ForkServer::Template, child, ours, now);

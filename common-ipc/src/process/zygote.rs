@@ -14,11 +14,12 @@ use crate::ownership::generation::Generation;
 use crate::ownership::give::How;
 use crate::ownership::per_process::PerProcess;
 use crate::process::child::Child;
+use crate::process::child_side;
 use crate::process::errors::StartError;
 use crate::process::exit_hook;
 use crate::process::fork_rule;
 use crate::process::fork_server::{
-    self, ForkServer, NoChild, Outcome, Server, Start, Surroundings, Thunk, Work,
+    self, Births, ForServer, ForkServer, NoChild, Outcome, Server, Start, Surroundings, Thunk, Work,
 };
 use crate::process::keeper;
 use crate::process::options::{LaunchOptions, Sigint, Stdio};
@@ -26,7 +27,7 @@ use crate::process::plan::Plan;
 use crate::process::portable::Portable;
 use crate::process::report::OutputFailure;
 use crate::process::signals::ToReset;
-use crate::sys::function::{self, Place};
+use crate::sys::function;
 
 /// A process from which children are started that share nothing with the program but its code.
 ///
@@ -62,8 +63,8 @@ struct Inner {
 /// What a zygote does before its first child.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Preload {
-    thunk: Place,
-    function: Place,
+    thunk: u64,
+    function: u64,
     argument: Vec<u8>,
 }
 
@@ -118,10 +119,11 @@ impl Zygote {
             function::at::<fn(A)>(function)(argument);
             Ok(())
         };
-        let place = |address| Place::of(address).ok_or(StartError::UnknownFunction);
+        let (thunk, preload) = (function::address(thunk), function::address(preload));
+        keeper::current()?.check(&[thunk, preload])?;
         let zygote = Zygote::new(Some(Preload {
-            thunk: place(function::address(thunk))?,
-            function: place(function::address(preload))?,
+            thunk: thunk as u64,
+            function: preload as u64,
             argument: codec::encode_checked(argument)?,
         }));
         let now = now()?;
@@ -151,6 +153,7 @@ impl Zygote {
         if !plan.options.given.is_empty() {
             return Err(StartError::GivenToZygote);
         }
+        keeper::current()?.check(&start.functions())?;
         exit_hook::register();
         let now = now()?;
         let mut asked_before = false;
@@ -188,14 +191,16 @@ impl Zygote {
     /// Has the keeper make it.
     fn make(&self, now: &Surroundings) -> Result<Arc<Server>, StartError> {
         let keeper = keeper::current()?;
-        let (ours, theirs) = fork_server::socket_pair()?;
-        let seed = Seed { socket: Socket(Arc::new(theirs)), preload: self.inner.preload.clone() };
+        let (ours, theirs) = fork_server::both_sides()?;
+        let ForServer { socket, births } = theirs;
+        let preload = self.inner.preload.clone();
+        let seed = Seed { socket: Descriptor(socket), births: Descriptor(births), preload };
         let start = Start::new(hatch, function::address(hatch as Thunk), &seed)?;
         let mut options = LaunchOptions::new().name("mp-zygote").stdin(Stdio::Inherit);
         options.own.max_output = Some(0);
-        let plan = Plan { handshake: true, ..Plan::of_server(&options)? };
+        let plan = Plan::of_server(&options)?;
         let deadline = Deadline::after(plan.timeout());
-        let child = keeper.start_in(&plan, &start, now, deadline).map_err(|failed| match failed {
+        let child = keeper.server.start_in(&plan, &start, now, deadline).map_err(|failed| match failed {
             NoChild::NobodyAsked(error) | NoChild::Failed(error) => error,
         })?;
         Ok(Arc::new(Server::new(ForkServer::Zygote, child, ours, now.clone())))
@@ -209,39 +214,39 @@ fn now() -> Result<Surroundings, StartError> {
 /// What a zygote is made from.
 #[derive(Serialize, Deserialize)]
 struct Seed {
-    socket: Socket,
+    socket: Descriptor,
+    births: Descriptor,
     preload: Option<Preload>,
 }
 
-/// The zygote's end of the way to it.
-struct Socket(Arc<PrivateFd>);
+/// One that goes along.
+struct Descriptor(Arc<PrivateFd>);
 
-impl Serialize for Socket {
+impl Serialize for Descriptor {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         attachments::attach(&self.0, How::Shared).map_err(serde::ser::Error::custom)?.serialize(serializer)
     }
 }
 
-impl<'de> Deserialize<'de> for Socket {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Socket, D::Error> {
+impl<'de> Deserialize<'de> for Descriptor {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Descriptor, D::Error> {
         let place = u32::deserialize(deserializer)?;
-        attachments::take(place).map(|fd| Socket(Arc::new(fd))).map_err(serde::de::Error::custom)
+        attachments::take(place).map(|fd| Descriptor(Arc::new(fd))).map_err(serde::de::Error::custom)
     }
 }
 
 /// The task of the keeper's child that becomes a zygote.
-fn hatch(_: usize, seed: &[u8], incoming: Incoming, ready: &mut dyn FnMut()) -> Outcome {
+fn hatch(_: usize, seed: &[u8], incoming: Option<Incoming>, ready: &mut dyn FnMut()) -> Outcome {
     let unreadable = |message| OutputFailure::Argument { message };
-    let seed = attachments::offer(incoming, || codec::decode::<Seed>(seed));
+    let seed = codec::decode_message::<Seed>(seed, incoming);
     let seed = seed.map_err(|error| unreadable(error.to_string()))?;
     if let Some(preload) = &seed.preload {
-        let (Some(thunk), Some(function)) = (preload.thunk.here(), preload.function.here()) else {
-            return Err(OutputFailure::UnknownFunction);
-        };
         let failed = |error: std::io::Error| unreadable(error.to_string());
         let cwd = fork_server::open_cwd().map_err(failed)?;
         let before = Surroundings::now().map_err(failed)?;
-        function::at::<PreloadThunk>(thunk)(function, &preload.argument).map_err(unreadable)?;
+        // Both were in what was loaded before the keeper was forked.
+        let thunk = function::at::<PreloadThunk>(preload.thunk as usize);
+        thunk(preload.function as usize, &preload.argument).map_err(unreadable)?;
         // Children are in the program's surroundings, whatever the preload did to its own.
         let after = Surroundings::now().map_err(failed)?;
         let undone = after
@@ -253,8 +258,11 @@ fn hatch(_: usize, seed: &[u8], incoming: Incoming, ready: &mut dyn FnMut()) -> 
             return Err(OutputFailure::Threads { count });
         }
         let _ = std::io::stdout().flush();
+        // Handlers that it has registered are not its children's.
+        child_side::trap_exit();
     }
+    let births = Births::receive(&seed.births.0).map_err(|error| unreadable(error.to_string()))?;
     ready();
-    let served = fork_server::serve(&seed.socket.0, Work::Tasks);
+    let served = fork_server::serve(&seed.socket.0, births, Work::Tasks);
     served.map(|()| Vec::new()).map_err(|error| unreadable(error.to_string()))
 }

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::ptr;
+use std::sync::atomic::AtomicU32;
 
 use super::check;
 
@@ -55,34 +56,51 @@ const PR_GET_TID_ADDRESS: libc::c_int = 40;
 /// A bare system call: libc doesn't prepare its allocator for it, nor does it run `pthread_atfork` handlers.
 /// So only for a process with one thread, whose locks are free.
 pub(crate) fn fork_unseen() -> io::Result<Forked> {
-    bare_fork(0)
+    bare_fork(&OfThread::find(), CloneArgs::default())
 }
 
 /// As [`fork_unseen`], of a child of this process's parent, which is unseen there if this process is.
-/// Handlers of signals are back to the default in it.
+/// Handlers of signals are back to the default in it. Its id is in `pid` before it runs.
 #[inline]
-pub(crate) fn fork_sibling() -> io::Result<Forked> {
-    bare_fork(libc::CLONE_PARENT as u64 | CLONE_CLEAR_SIGHAND)
+pub(crate) fn fork_sibling(of_thread: &OfThread, pid: &AtomicU32) -> io::Result<Forked> {
+    let flags = (libc::CLONE_PARENT | libc::CLONE_PARENT_SETTID) as u64 | CLONE_CLEAR_SIGHAND;
+    bare_fork(of_thread, CloneArgs { flags, parent_tid: pid.as_ptr() as u64, ..CloneArgs::default() })
+}
+
+/// What libc keeps of the calling thread, in its memory, and has told the kernel.
+#[derive(Debug)]
+pub(crate) struct OfThread {
+    tid: *mut libc::pid_t,
+    robust_list: *mut RobustList,
+    length: usize,
+}
+
+impl OfThread {
+    /// Asks the kernel. What it doesn't say (without CONFIG_CHECKPOINT_RESTORE, or because of a filter) is null.
+    pub(crate) fn find() -> OfThread {
+        let mut found = OfThread { tid: ptr::null_mut(), robust_list: ptr::null_mut(), length: 0 };
+        // SAFETY: the kernel writes addresses and a length to where there is room for them.
+        unsafe {
+            libc::syscall(libc::SYS_prctl, PR_GET_TID_ADDRESS, &raw mut found.tid, 0, 0, 0);
+            let (list, length) = (&raw mut found.robust_list, &raw mut found.length);
+            libc::syscall(libc::SYS_get_robust_list, 0, list, length);
+        }
+        found
+    }
 }
 
 /// As libc's own fork does, the child's thread id is written to where libc keeps it, and cleared there at its
 /// end; and what the kernel does for robust mutexes at a thread's end it does for the child, too.
 #[inline]
-fn bare_fork(flags: u64) -> io::Result<Forked> {
-    let mut tid: *mut libc::pid_t = ptr::null_mut();
-    let (mut robust_list, mut length): (*mut RobustList, usize) = (ptr::null_mut(), 0);
-    // SAFETY: the kernel writes an address and a length to where there is room for them. Without either
-    // (a kernel without CONFIG_CHECKPOINT_RESTORE, a filter) they stay null.
-    unsafe {
-        libc::syscall(libc::SYS_prctl, PR_GET_TID_ADDRESS, &raw mut tid, 0, 0, 0);
-        libc::syscall(libc::SYS_get_robust_list, 0, &raw mut robust_list, &raw mut length);
+fn bare_fork(of_thread: &OfThread, mut arguments: CloneArgs) -> io::Result<Forked> {
+    let OfThread { tid, robust_list, length } = *of_thread;
+    if !tid.is_null() {
+        arguments.flags |= (libc::CLONE_CHILD_SETTID | libc::CLONE_CHILD_CLEARTID) as u64;
+        arguments.child_tid = tid as u64;
     }
-    let tid_flags = if tid.is_null() { 0 } else { libc::CLONE_CHILD_SETTID | libc::CLONE_CHILD_CLEARTID };
-    let arguments =
-        CloneArgs { flags: flags | tid_flags as u64, child_tid: tid as u64, ..CloneArgs::default() };
     // SAFETY: without CLONE_VM the child continues on a private copy of everything, this stack included. The
     // address of the thread id is the one that libc gave to the kernel, and so of an integer that lives as
-    // long as the thread.
+    // long as the thread; that of the child's id here is null or an atomic's that lives for the call.
     let pid =
         check(unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<CloneArgs>()) })?;
     if pid != 0 {
@@ -101,6 +119,7 @@ fn bare_fork(flags: u64) -> io::Result<Forked> {
 
 /// The first field of the kernel's `struct robust_list_head` (linux/futex.h).
 #[repr(C)]
+#[derive(Debug)]
 struct RobustList {
     next: *mut libc::c_void,
 }

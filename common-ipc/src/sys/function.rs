@@ -1,32 +1,42 @@
 //! Functions as numbers: how a process asks another one, which has the same code, to call one.
 
-use std::ffi::{CStr, c_int, c_void};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ffi::{CStr, CString, c_int, c_void};
 
-use serde::{Deserialize, Serialize};
+/// The program and the libraries that were loaded at some moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Modules(Vec<Module>);
 
-/// Where a function is, and in what: a program or library is recognised by its place and its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Place {
-    address: usize,
-    module: Module,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// A program or library, recognised by its place and its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Module {
     base: usize,
-    name: u64,
+    name: CString,
+    /// Where its segments begin and how long they are.
+    segments: Vec<(usize, usize)>,
 }
 
-impl Place {
-    /// That of a function in a program or library that is loaded. `None`: it was made at run time.
-    pub(crate) fn of(address: usize) -> Option<Place> {
-        Some(Place { address, module: Module::around(address)? })
+impl Modules {
+    /// Those that are loaded now. Asks the dynamic linker, which knows the program itself as well, also a static
+    /// one.
+    pub(crate) fn loaded() -> Modules {
+        let mut modules = Vec::new();
+        // SAFETY: the callback gets what it is declared with; the vector lives until after the call.
+        unsafe { libc::dl_iterate_phdr(Some(list), (&raw mut modules).cast()) };
+        Modules(modules)
     }
 
-    /// The address, if what is there in this process is the same program or library.
-    pub(crate) fn here(self) -> Option<usize> {
-        (Module::around(self.address) == Some(self.module)).then_some(self.address)
+    /// Whether the function at this address, which is loaded now, was so then, at the same place.
+    pub(crate) fn had(&self, address: usize) -> bool {
+        let is_around = |module: &&Module| module.has(address);
+        let now = Modules::loaded();
+        let now = now.0.iter().find(is_around);
+        now.is_some() && now == self.0.iter().find(is_around)
+    }
+}
+
+impl Module {
+    fn has(&self, address: usize) -> bool {
+        self.segments.iter().any(|(start, length)| address.wrapping_sub(*start) < *length)
     }
 }
 
@@ -39,50 +49,33 @@ pub(crate) fn address<F: Copy>(function: F) -> usize {
 
 /// The function at an address that [`address`] gave, in this process or in one of which this is a copy.
 /// The caller sees to it that `F` is the type which it had there, and that it is loaded here as well
-/// ([`Place::here`]).
+/// ([`Modules::had`]).
 pub(crate) fn at<F: Copy>(address: usize) -> F {
     const { assert!(size_of::<F>() == size_of::<usize>()) };
     // SAFETY: as the caller promises.
     unsafe { std::mem::transmute_copy(&address) }
 }
 
-impl Module {
-    /// Asks the dynamic linker, which knows the program and all libraries, also of a static program.
-    fn around(address: usize) -> Option<Module> {
-        let mut search = Search { address, found: None };
-        // SAFETY: the callback gets what it is declared with; search lives until after the call.
-        unsafe { libc::dl_iterate_phdr(Some(look), (&raw mut search).cast()) };
-        search.found
-    }
-}
-
-struct Search {
-    address: usize,
-    found: Option<Module>,
-}
-
-unsafe extern "C" fn look(info: *mut libc::dl_phdr_info, _: libc::size_t, search: *mut c_void) -> c_int {
-    // SAFETY: the linker's description of one module, valid for this call, and the search that `around` began.
-    let (info, search) = unsafe { (&*info, &mut *search.cast::<Search>()) };
+unsafe extern "C" fn list(info: *mut libc::dl_phdr_info, _: libc::size_t, modules: *mut c_void) -> c_int {
+    // SAFETY: the linker's description of one module, valid for this call, and the vector that `loaded` made.
+    let (info, modules) = unsafe { (&*info, &mut *modules.cast::<Vec<Module>>()) };
     if info.dlpi_phdr.is_null() {
         return 0;
     }
     // SAFETY: the linker says how many headers there are.
     let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
     let base = info.dlpi_addr as usize;
-    let is_inside = headers.iter().any(|header| {
-        let start = base.wrapping_add(header.p_vaddr as usize);
-        header.p_type == libc::PT_LOAD && search.address.wrapping_sub(start) < header.p_memsz as usize
-    });
-    if is_inside {
-        let mut hasher = DefaultHasher::new();
-        if !info.dlpi_name.is_null() {
-            // SAFETY: not null, so a text that ends with a NUL.
-            unsafe { CStr::from_ptr(info.dlpi_name) }.hash(&mut hasher);
-        }
-        search.found = Some(Module { base, name: hasher.finish() });
-    }
-    c_int::from(is_inside)
+    let segments = headers.iter().filter(|header| header.p_type == libc::PT_LOAD);
+    let segments = segments
+        .map(|header| (base.wrapping_add(header.p_vaddr as usize), header.p_memsz as usize))
+        .collect();
+    let name = match info.dlpi_name.is_null() {
+        true => CString::default(),
+        // SAFETY: not null, so a text that ends with a NUL.
+        false => unsafe { CStr::from_ptr(info.dlpi_name) }.to_owned(),
+    };
+    modules.push(Module { base, name, segments });
+    0
 }
 
 #[cfg(test)]
@@ -95,19 +88,24 @@ mod tests {
 
     #[test]
     fn a_function_is_found_again_by_its_address() {
-        let place = Place::of(address(double as fn(u32) -> u32)).unwrap();
-        assert_eq!(at::<fn(u32) -> u32>(place.here().unwrap())(21), 42);
-        let in_libc = Place::of(address(libc::getpid as unsafe extern "C" fn() -> i32)).unwrap();
-        assert_ne!(place.module, in_libc.module);
-        // Where other code is than there was when it was asked for.
-        let moved = Place { address: place.address, module: in_libc.module };
-        assert_eq!(moved.here(), None);
+        let double = address(double as fn(u32) -> u32);
+        assert_eq!(at::<fn(u32) -> u32>(double)(21), 42);
+        let modules = Modules::loaded();
+        let in_libc = address(libc::getpid as unsafe extern "C" fn() -> i32);
+        assert!(modules.had(double) && modules.had(in_libc));
+        // One that was loaded later, or has taken the place of another one.
+        let mut others = modules.clone();
+        others.0.retain(|module| !module.has(in_libc));
+        assert!(others.had(double) && !others.had(in_libc));
+        let mut others = modules;
+        others.0.iter_mut().for_each(|module| module.name = c"another".to_owned());
+        assert!(!others.had(in_libc));
     }
 
     #[test]
-    fn what_is_in_no_module_has_no_place() {
+    fn what_is_in_no_module_is_not_found() {
         let on_the_stack = 7;
-        assert_eq!(Place::of(&raw const on_the_stack as usize), None);
-        assert_eq!(Place::of(8), None);
+        let modules = Modules::loaded();
+        assert!(!modules.had(&raw const on_the_stack as usize) && !modules.had(8));
     }
 }

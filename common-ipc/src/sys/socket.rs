@@ -3,7 +3,7 @@
 
 use std::io;
 use std::mem;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 use nix::sys::socket::{ControlMessage, MsgFlags, recv, send as send_to_peer, sendmsg};
@@ -67,7 +67,7 @@ pub(crate) fn send(
 pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received> {
     let mut attached = None;
     let mut control = [0; 8];
-    let (length, truncated) = peek(socket, buffer, &mut control, 1, |fd| attached = Some(fd))?;
+    let (length, truncated) = peek(socket, buffer, &mut control, 1, |fd| attached = Some(of_stranger(fd)))?;
     if truncated && attached.is_none() {
         // No room for a descriptor, as this will say; else it is one that may not be passed.
         socket.try_clone_to_owned()?;
@@ -111,7 +111,8 @@ pub(crate) fn send_parts(
 pub(crate) fn receive_with(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut attached = Vec::new();
     let mut control: LargeControl = [0; 16 + FDS_MAX / 2];
-    let (length, truncated) = peek(socket, buffer, &mut control, FDS_MAX, |fd| attached.push(fd))?;
+    let (length, truncated) =
+        peek(socket, buffer, &mut control, FDS_MAX, |fd| attached.push(of_stranger(fd)))?;
     if truncated && length <= buffer.len() {
         drop(attached);
         return Err(io::Error::from_raw_os_error(libc::EMFILE));
@@ -135,8 +136,61 @@ pub(crate) struct Taken {
 pub(crate) fn receive_at_once(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Taken> {
     let mut fds = Vec::new();
     let mut control: LargeControl = [0; 16 + FDS_MAX / 2];
-    let (length, flags) = receive_message(socket, buffer, &mut control, FDS_MAX, 0, |fd| fds.push(fd))?;
+    let (length, flags) =
+        receive_message(socket, buffer, &mut control, FDS_MAX, 0, |fd| fds.push(of_stranger(fd)))?;
     Ok(Taken { length, fds_lost: flags & libc::MSG_CTRUNC != 0, fds })
+}
+
+/// Descriptors that came with a packet, without a place in the heap: taken one after the other.
+pub(crate) struct Fds {
+    fds: [Option<OwnedFd>; FDS_MAX],
+    next: usize,
+    count: usize,
+}
+
+impl Iterator for Fds {
+    type Item = OwnedFd;
+
+    fn next(&mut self) -> Option<OwnedFd> {
+        self.next += 1;
+        self.fds.get_mut(self.next - 1)?.take()
+    }
+}
+
+impl Fds {
+    /// None.
+    pub(crate) const fn new() -> Fds {
+        Fds { fds: [const { None }; FDS_MAX], next: 0, count: 0 }
+    }
+
+    /// The first one that wasn't taken.
+    pub(crate) fn first(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.fds.get(self.next)?.as_ref()?.as_fd())
+    }
+
+    /// Closes all that weren't taken.
+    pub(crate) fn clear(&mut self) {
+        self.fds[..self.count].iter_mut().for_each(|fd| drop(fd.take()));
+        (self.next, self.count) = (0, 0);
+    }
+}
+
+/// As [`receive_at_once`], from a sender that is trusted, and into room that is there: the packet's length, and
+/// whether descriptors were lost. Those that are in `fds` must have been taken or cleared.
+pub(crate) fn receive_from_friend(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    fds: &mut Fds,
+) -> io::Result<(usize, bool)> {
+    let mut control: LargeControl = [0; 16 + FDS_MAX / 2];
+    let Fds { fds, next, count } = fds;
+    (*next, *count) = (0, 0);
+    let (length, flags) = receive_message(socket, buffer, &mut control, FDS_MAX, 0, |fd| {
+        // The kernel takes no more along than there is room for.
+        fds[*count] = Some(fd);
+        *count += 1;
+    })?;
+    Ok((length, flags & libc::MSG_CTRUNC != 0))
 }
 
 /// Copies the start of the next packet and leaves everything where it is; false if there is none.
@@ -226,7 +280,6 @@ fn receive_message(
                 // SAFETY: the kernel has just made it for us.
                 let fd = unsafe { OwnedFd::from_raw_fd(number) };
                 if kind == libc::SCM_RIGHTS {
-                    close_without_waiting(&fd);
                     each(fd);
                 }
             }
@@ -242,13 +295,14 @@ const SCM_PIDFD: libc::c_int = 4;
 
 /// A socket that came from another process may be one whose closing waits for its data to be sent (SO_LINGER):
 /// not here. It fails for anything else than a socket.
-fn close_without_waiting(fd: &OwnedFd) {
+fn of_stranger(fd: OwnedFd) -> OwnedFd {
     let linger = libc::linger { l_onoff: 0, l_linger: 0 };
     let size = size_of::<libc::linger>() as libc::socklen_t;
     // SAFETY: linger is valid for the call, and of this size.
     unsafe {
         libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, (&raw const linger).cast(), size)
     };
+    fd
 }
 
 /// Whether the other end, by which nobody sends anything, is gone.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags};
@@ -14,20 +15,23 @@ use crate::link::connection::room::Patience;
 use crate::link::poll::{Deadline, wait_until};
 use crate::link::sealed;
 use crate::ownership::descriptors::PrivateFd;
+use crate::ownership::give::{Given, How};
 use crate::process::child::Child;
 use crate::process::errors::StartError;
 use crate::process::exit_hook;
 use crate::process::fork_server::ForkServer;
-use crate::process::fork_server::request::{Packed, Request, Task, Thunk};
-use crate::process::fork_server::surroundings::{self, Stream, Surroundings};
+use crate::process::fork_server::births::{Births, Expected};
+use crate::process::fork_server::request::{HEADER, Header, PACKET_MAX, Thunk, Unusual};
+use crate::process::fork_server::surroundings::{self, Changes, Stream, Surroundings};
 use crate::process::forking::kill_unwatched;
 use crate::process::lifeline;
-use crate::process::options::{LaunchOptions, Stdio};
+use crate::process::options::{LaunchOptions, OwnSetup, Sigint, Stdio};
 use crate::process::plan::{Newborn, Plan};
 use crate::process::portable::Portable;
 use crate::process::report::{self, Report};
 use crate::process::state;
 use crate::sys;
+use crate::sys::function;
 
 /// A fork server, as the program sees it. Dropping it ends the process.
 #[derive(Debug)]
@@ -35,6 +39,7 @@ pub(crate) struct Server {
     kind: ForkServer,
     child: Child,
     socket: PrivateFd,
+    births: Births,
     /// What it was made in, and so what its children are made in.
     surroundings: Surroundings,
 }
@@ -42,8 +47,10 @@ pub(crate) struct Server {
 /// What a child of a server is to run, beyond what the plan says.
 #[derive(Debug, Default)]
 pub(crate) struct Start {
-    pub(crate) task: Option<Task>,
-    /// What the task's function takes.
+    /// The addresses of a [`Thunk`] and of the function that it calls; zero if the server knows what to run.
+    thunk: usize,
+    function: usize,
+    /// What the function takes.
     pub(crate) argument: Vec<u8>,
     pub(crate) outgoing: Outgoing,
 }
@@ -59,8 +66,12 @@ impl Start {
             let message = format!("a request carries {most} descriptors at the most");
             return Err(EncodeError { type_name, message }.into());
         }
-        let task = Task::new(thunk, function, bytes.len(), &outgoing.buffers);
-        Ok(Start { task: Some(task.ok_or(StartError::UnknownFunction)?), argument: bytes, outgoing })
+        Ok(Start { thunk: function::address(thunk), function, argument: bytes, outgoing })
+    }
+
+    /// The functions that the server must have.
+    pub(crate) fn functions(&self) -> [usize; 2] {
+        [self.thunk, self.function]
     }
 }
 
@@ -83,11 +94,26 @@ const OTHER_FDS: usize = 6;
 /// How long a server that was killed may take to die.
 const DEATH_PATIENCE: Duration = Duration::from_secs(5);
 
-/// The two ends of a server's socket: the program's and the server's.
-pub(crate) fn socket_pair() -> Result<(PrivateFd, PrivateFd), StartError> {
+/// What a new server is to have: its end of the socket, and the memory for the births.
+pub(crate) struct ForServer {
+    pub(crate) socket: Arc<PrivateFd>,
+    pub(crate) births: Arc<PrivateFd>,
+}
+
+impl ForServer {
+    /// For one that gets them by a fork.
+    pub(crate) fn given(&self) -> [Given; 2] {
+        [&self.socket, &self.births].map(|fd| Given { fd: Arc::downgrade(fd), how: How::Shared })
+    }
+}
+
+/// The two sides of a new server's socket and memory: the program's and the server's.
+pub(crate) fn both_sides() -> Result<((PrivateFd, Births), ForServer), StartError> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    PrivateFd::pair(|| Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?))
-        .map_err(os("make a socket pair"))
+    let pair = || Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?);
+    let (ours, theirs) = PrivateFd::pair(pair).map_err(os("make a socket pair"))?;
+    let (births, memfd) = Births::new().map_err(os("make memory to share"))?;
+    Ok(((ours, births), ForServer { socket: Arc::new(theirs), births: Arc::new(memfd) }))
 }
 
 fn os(step: &'static str) -> impl Fn(io::Error) -> StartError {
@@ -98,10 +124,10 @@ impl Server {
     pub(crate) fn new(
         kind: ForkServer,
         child: Child,
-        socket: PrivateFd,
+        (socket, births): (PrivateFd, Births),
         surroundings: Surroundings,
     ) -> Server {
-        Server { kind, child, socket, surroundings }
+        Server { kind, child, socket, births, surroundings }
     }
 
     /// Has the server make a child, and waits until that is there and, if the plan has it so, is ready.
@@ -126,22 +152,13 @@ impl Server {
         let (ours, theirs) = PrivateFd::pair(report::pair).map_err(os("make a socket pair"))?;
         let end = theirs.get().map_err(StartError::WrongProcess)?;
         lifeline::prepare(end, plan.parent_death).map_err(os("arm the lifeline"))?;
-        let request = Request {
-            comm: plan.prepared.comm,
-            own: plan.options.own.clone(),
-            identity: plan.prepared.identity.clone(),
-            parent_death: plan.parent_death,
-            handshake: plan.handshake,
-            held: plan.held,
-            streams: [0, 1, 2].map(|number| streams[number].0),
-            changes,
-            task: start.task.clone(),
-        };
-        let luggage =
-            start.outgoing.buffers.iter().fold(start.argument.len(), |sum, bytes| sum + bytes.len());
-        let packed = request.pack(luggage).map_err(StartError::Encode)?;
-        let memfd = packed.in_memfd.then(|| in_memory(&packed, start, luggage)).transpose()?;
-        let cwd = request.changes.cwd.then(surroundings::open_cwd).transpose();
+        let births = &self.births;
+        let expected =
+            births.claim().ok_or_else(|| os("begin another start")(io::ErrorKind::WouldBlock.into()))?;
+        let cwd = changes.cwd;
+        let packed = Packed::new(plan, start, &expected, streams.map(|(stream, _)| stream), changes)?;
+        let memfd = packed.in_memory()?;
+        let cwd = cwd.then(surroundings::open_cwd).transpose();
         let cwd = cwd.map_err(os("open the working directory"))?;
 
         let mut fds = vec![end];
@@ -153,10 +170,10 @@ impl Server {
         }
         let moving = Moving::begin(&start.outgoing, Patience::Until(deadline));
         let moving = moving.map_err(|error| os("move an end")(io::Error::other(error)))?;
-        self.send(&packed, start, &fds, deadline, plan.timeout())?;
+        self.send(&packed.parts(), &fds, deadline, plan.timeout())?;
         drop(theirs);
 
-        let pid = self.wait_for_birth(&ours, deadline, plan.timeout())?;
+        let pid = self.wait_for_birth(&ours, &expected, deadline, plan.timeout())?;
         let pidfd = match PrivateFd::new(|| sys::pidfd::open(pid)) {
             Ok(pidfd) => Some(pidfd),
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => None,
@@ -166,27 +183,21 @@ impl Server {
             }
         };
         let child = plan.take_in(&mut state::lock(), Newborn { pid, pidfd, reports: ours });
-        plan.see_to(&child)?;
+        plan.see_to(&child, true)?;
         moving.have_arrived();
         Ok(child)
     }
 
     fn send(
         &self,
-        packed: &Packed,
-        start: &Start,
+        parts: &[io::IoSlice<'_>],
         fds: &[BorrowedFd<'_>],
         deadline: Deadline,
         timeout: Duration,
     ) -> Result<(), NoChild> {
         let socket = self.socket.get().map_err(StartError::WrongProcess)?;
-        let mut parts = vec![io::IoSlice::new(packed.header())];
-        if !packed.in_memfd {
-            parts.extend([packed.request(), &start.argument].map(io::IoSlice::new));
-            parts.extend(start.outgoing.buffers.iter().map(|bytes| io::IoSlice::new(bytes)));
-        }
         loop {
-            let error = match sys::socket::send_parts(socket, &parts, fds) {
+            let error = match sys::socket::send_parts(socket, parts, fds) {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
@@ -204,37 +215,36 @@ impl Server {
         }
     }
 
-    /// The child's number.
+    /// Waits until the child says its first word, or it is known that there won't be one: its number.
     fn wait_for_birth(
         &self,
         link: &PrivateFd,
+        expected: &Expected<'_>,
         deadline: Deadline,
         timeout: Duration,
     ) -> Result<i32, StartError> {
         let link = link.get()?;
-        let mut killed = false;
-        loop {
-            let deadline = if killed { Deadline::after(DEATH_PATIENCE) } else { deadline };
-            let in_time = wait_until(&mut [PollFd::new(link, PollFlags::POLLIN)], deadline)
-                .map_err(os("wait for the server"))?;
-            match report::try_recv(link, 0) {
-                Ok(Some(Report::Born { pid })) => return Ok(pid as i32),
+        let mut events = [PollFd::new(link, PollFlags::POLLIN)];
+        let spoken = wait_until(&mut events, deadline).map_err(os("wait for the server"))?;
+        if let Some(pid) = expected.pid() {
+            return Ok(pid);
+        }
+        if spoken {
+            return match report::try_recv(link, 0) {
                 Ok(Some(Report::NotBorn { errno })) => {
-                    return Err(os("make the child")(io::Error::from_raw_os_error(errno)));
+                    Err(os("make the child")(io::Error::from_raw_os_error(errno)))
                 }
                 // Nobody has the other end any more.
-                Ok(_) if in_time && killed => {
-                    return Err(StartError::ServerStuck { server: self.kind, timeout });
-                }
-                Ok(_) if in_time => return Err(self.died()),
-                Ok(_) if killed => return Err(StartError::ServerStuck { server: self.kind, timeout }),
-                Ok(_) => {
-                    // It may have made the child in this moment. Once it is dead, that is known.
-                    self.kill();
-                    killed = true;
-                }
-                Err(source) => return Err(os("hear from the server")(source)),
-            }
+                Ok(_) => Err(self.died()),
+                Err(source) => Err(os("hear from the server")(source)),
+            };
+        }
+        // It may make the child in this moment. Once it is dead, that is known.
+        self.kill();
+        let dead = matches!(self.child.wait_timeout(DEATH_PATIENCE), Ok(Some(_)));
+        match expected.pid() {
+            Some(pid) if dead => Ok(pid),
+            _ => Err(StartError::ServerStuck { server: self.kind, timeout }),
         }
     }
 
@@ -273,15 +283,79 @@ impl Drop for Server {
     }
 }
 
-/// The request and all that comes with it in sealed memory.
-fn in_memory(packed: &Packed, start: &Start, luggage: usize) -> Result<PrivateFd, StartError> {
-    let failed = os("make memory for the request");
-    let length = packed.request().len() + luggage;
-    let memfd = PrivateFd::new(|| sealed::create("request", length)).map_err(&failed)?;
-    let mut parts = vec![packed.request(), &start.argument];
-    parts.extend(start.outgoing.buffers.iter().map(|bytes| &bytes[..]));
-    sealed::fill(memfd.get()?, &parts).map_err(&failed)?;
-    Ok(memfd)
+/// A request, ready to be sent.
+struct Packed<'a> {
+    header: [u8; HEADER],
+    /// What isn't as usual, and the lengths of the byte strings.
+    front: Vec<u8>,
+    start: &'a Start,
+    in_memfd: bool,
+}
+
+impl<'a> Packed<'a> {
+    fn new(
+        plan: &Plan<'_>,
+        start: &'a Start,
+        expected: &Expected<'_>,
+        streams: [Stream; 3],
+        changes: Changes,
+    ) -> Result<Packed<'a>, StartError> {
+        let own = &plan.options.own;
+        let unusual = Unusual {
+            own: OwnSetup { sigint: Sigint::Default, max_output: None, ..own.clone() },
+            identity: plan.prepared.identity.clone(),
+            changes,
+        };
+        let mut front = if unusual == Unusual::default() { Vec::new() } else { codec::encode(&unusual)? };
+        let encoded = front.len();
+        let buffers = &start.outgoing.buffers;
+        buffers.iter().for_each(|bytes| front.extend((bytes.len() as u64).to_le_bytes()));
+        let beside: usize = buffers.iter().map(|bytes| bytes.len()).sum();
+        let in_memfd = HEADER + front.len() + start.argument.len() + beside > PACKET_MAX;
+        let header = Header {
+            slot: expected.slot,
+            comm: plan.prepared.comm,
+            parent_death: plan.parent_death,
+            held: plan.held,
+            sigint: own.sigint,
+            streams,
+            max_output: own.max_output.unwrap_or_default() as u64,
+            rest_in_memfd: in_memfd,
+            unusual: encoded as u32,
+            argument: start.argument.len() as u64,
+            buffers: buffers.len() as u32,
+            thunk: start.thunk as u64,
+            function: start.function as u64,
+        };
+        Ok(Packed { header: header.to_bytes(), front, start, in_memfd })
+    }
+
+    fn rest(&self) -> impl Iterator<Item = &[u8]> {
+        let buffers = self.start.outgoing.buffers.iter().map(|bytes| &bytes[..]);
+        [&self.front[..], &self.start.argument].into_iter().chain(buffers)
+    }
+
+    /// What the packet consists of.
+    fn parts(&self) -> Vec<io::IoSlice<'_>> {
+        let mut parts = vec![io::IoSlice::new(&self.header)];
+        if !self.in_memfd {
+            parts.extend(self.rest().map(io::IoSlice::new));
+        }
+        parts
+    }
+
+    /// The rest in sealed memory, unless it is in the packet.
+    fn in_memory(&self) -> Result<Option<PrivateFd>, StartError> {
+        if !self.in_memfd {
+            return Ok(None);
+        }
+        let failed = os("make memory for the request");
+        let parts: Vec<&[u8]> = self.rest().collect();
+        let length = parts.iter().map(|part| part.len()).sum();
+        let memfd = PrivateFd::new(|| sealed::create("request", length)).map_err(&failed)?;
+        sealed::fill(memfd.get()?, &parts).map_err(&failed)?;
+        Ok(Some(memfd))
+    }
 }
 
 type Sent<'a> = (Stream, Option<BorrowedFd<'a>>);

@@ -5,6 +5,7 @@
 //! ask             the program's side: a request, and what comes of it     (Server)
 //! request         what it consists of
 //! serve           the server's side: it makes the child                   (serve)
+//! births          where the kernel writes a child's number              (Births)
 //! surroundings    what has changed in the program since                   (ProgramState)
 //! ```
 //!
@@ -17,24 +18,26 @@
 //! a child's end sends no signal, and only who waits for its very pid or pidfd collects it.)
 //!
 //! The program sends one packet: how the child is to be, and descriptors, among them the child's end of its
-//! report link. On that the child says its number as the first thing it does, or the server says why there is
-//! none; its closing says that the server is gone. So requests from many threads cross each other freely, a
-//! start has one thing to wait for, and a server that is killed at any moment leaves nobody waiting. (A child
-//! that is itself killed in its first microseconds, before it has said its number, stays a zombie until the
-//! program's end: nobody knows of it.)
+//! report link. On that the child speaks when it is ready, or says why it isn't, or the server says why there is
+//! no child; its closing says that there is nobody left. By then the kernel has written the child's number into
+//! memory that the program and the server share, if there is a child. So requests from many threads cross each
+//! other freely, a start has one thing to wait for, and whoever is killed, at whatever moment, leaves nobody
+//! waiting and no child unknown.
 //!
 //! A bare clone doesn't run the handlers of `pthread_atfork`; a server has one thread, and takes no lock that
 //! those are about. What must not be the same in two processes belongs into
 //! [`after_fork`](crate::process::after_fork).
 
 mod ask;
+mod births;
 mod request;
 mod serve;
 mod surroundings;
 
 use std::fmt;
 
-pub(crate) use ask::{NoChild, Server, Start, socket_pair};
+pub(crate) use ask::{ForServer, NoChild, Server, Start, both_sides};
+pub(crate) use births::Births;
 pub(crate) use request::{Outcome, Thunk};
 pub(crate) use serve::{Work, serve};
 pub use surroundings::ProgramState;

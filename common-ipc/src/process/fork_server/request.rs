@@ -1,13 +1,17 @@
 //! What a fork server is asked for: one packet, that only the child which is made for it looks into.
 //!
 //! ```text
-//! packet:  where the body is (1 byte), the length of the request (4), the body unless it is in a memfd
-//! body:    the request, then what its task takes: the argument, and byte strings beside it
+//! packet:  a header of fixed length; the rest, unless that is in a memfd
+//! rest:    what isn't as usual, encoded; then what the task takes: the argument, byte strings beside it
 //! with it: the child's end of its report link, the memfd if there is one, the streams that are sent,
 //!          the working directory if it is another one, the argument's own descriptors
 //! ```
+//!
+//! The header has all that most children need. It is read without touching more memory than it has: each page
+//! that a new child touches, of code or of data, costs it 1 to 2 us.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,130 +21,247 @@ use crate::link::codec;
 use crate::link::sealed::Sealed;
 use crate::ownership::descriptors::{PrivateFd, registry};
 use crate::process::fork_server::surroundings::{Changes, Stream};
-use crate::process::options::{COMM_MAX, Identity, OwnSetup, ParentDeath};
+use crate::process::options::{COMM_MAX, Identity, OwnSetup, ParentDeath, Sigint};
 use crate::process::report::OutputFailure;
+use crate::process::signal::Signal;
 use crate::process::signals::Held;
-use crate::sys::function::{self, Place};
+use crate::sys::function;
 
 /// So much is in the packet itself: a page, which the server has for it.
 pub(super) const PACKET_MAX: usize = 4096;
-const HEADER: usize = 5;
-const IN_PACKET: u8 = 0;
-const IN_MEMFD: u8 = 1;
-
-/// All that a child is to know.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Request {
-    pub(super) comm: [u8; COMM_MAX + 1],
-    pub(super) own: OwnSetup,
-    pub(super) identity: Identity,
-    pub(super) parent_death: ParentDeath,
-    pub(super) handshake: bool,
-    pub(super) held: Held,
-    pub(super) streams: [Stream; 3],
-    pub(super) changes: Changes,
-    /// What to run, unless the server knows that itself.
-    pub(super) task: Option<Task>,
-}
-
-/// A function to call, and how long its argument and the byte strings beside that are.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Task {
-    /// Knows the types.
-    thunk: Place,
-    /// Is passed to the thunk.
-    function: Place,
-    argument: u64,
-    buffers: Vec<u64>,
-}
 
 /// Decodes an argument, says that it is ready, calls the function, and encodes what that returns.
 pub(crate) type Thunk =
-    fn(function: usize, argument: &[u8], incoming: Incoming, ready: &mut dyn FnMut()) -> Outcome;
+    fn(function: usize, argument: &[u8], incoming: Option<Incoming>, ready: &mut dyn FnMut()) -> Outcome;
 /// What becomes of a body.
 pub(crate) type Outcome = Result<Vec<u8>, OutputFailure>;
 
-impl Task {
-    /// `None`: one of the functions is in no program or library, but was made at run time.
-    pub(crate) fn new(thunk: Thunk, function: usize, argument: usize, buffers: &[Bytes]) -> Option<Task> {
-        Some(Task {
-            thunk: Place::of(function::address(thunk))?,
-            function: Place::of(function)?,
-            argument: argument as u64,
-            buffers: buffers.iter().map(|bytes| bytes.len() as u64).collect(),
-        })
+/// What every child is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Header {
+    /// Where the kernel writes the child's number.
+    pub(super) slot: u16,
+    pub(super) comm: [u8; COMM_MAX + 1],
+    pub(super) parent_death: ParentDeath,
+    pub(super) held: Held,
+    pub(super) sigint: Sigint,
+    pub(super) streams: [Stream; 3],
+    /// Zero: none.
+    pub(super) max_output: u64,
+    pub(super) rest_in_memfd: bool,
+    /// How long the parts of the rest are; of the byte strings, how many there are.
+    pub(super) unusual: u32,
+    pub(super) argument: u64,
+    pub(super) buffers: u32,
+    /// The addresses of the task's thunk and function. Zero: the server knows what to run.
+    pub(super) thunk: u64,
+    pub(super) function: u64,
+}
+
+pub(super) const HEADER: usize = 2 + 16 + 9 + 2 + 3 + 8 + 1 + 4 + 8 + 4 + 8 + 8;
+
+impl Header {
+    pub(super) fn to_bytes(&self) -> [u8; HEADER] {
+        let (kind, value) = match self.parent_death {
+            ParentDeath::Survive => (0, 0),
+            ParentDeath::Signal(signal) => (1, signal.as_raw() as u64),
+            ParentDeath::Stop { grace } => (2, u64::try_from(grace.as_nanos()).unwrap_or(u64::MAX)),
+        };
+        let mut bytes = [0; HEADER];
+        let mut place = 0;
+        let mut put = |part: &[u8]| {
+            bytes[place..place + part.len()].copy_from_slice(part);
+            place += part.len();
+        };
+        put(&self.slot.to_le_bytes());
+        put(&self.comm);
+        put(&[kind]);
+        put(&value.to_le_bytes());
+        put(&[self.held as u8, u8::from(self.sigint == Sigint::Ignore)]);
+        put(&self.streams.map(|stream| stream as u8));
+        put(&self.max_output.to_le_bytes());
+        put(&[u8::from(self.rest_in_memfd)]);
+        put(&self.unusual.to_le_bytes());
+        put(&self.argument.to_le_bytes());
+        put(&self.buffers.to_le_bytes());
+        put(&self.thunk.to_le_bytes());
+        put(&self.function.to_le_bytes());
+        bytes
     }
 
-    /// Calls it.
-    pub(super) fn run(&self, luggage: &[u8], fds: Vec<OwnedFd>, ready: &mut dyn FnMut()) -> Outcome {
-        let (Some(thunk), Some(function)) = (self.thunk.here(), self.function.here()) else {
-            return Err(OutputFailure::UnknownFunction);
+    /// `None` for what no program sends.
+    #[inline]
+    pub(super) fn parse(bytes: &[u8]) -> Option<(Header, &[u8])> {
+        let (mut bytes, rest) = bytes.split_at_checked(HEADER)?;
+        let mut take = |length: usize| {
+            let (part, left) = bytes.split_at(length);
+            bytes = left;
+            part
         };
-        let cut = || OutputFailure::Argument { message: "the request is cut".to_owned() };
-        let (argument, mut rest) = luggage.split_at_checked(self.argument as usize).ok_or_else(cut)?;
+        let slot = u16::from_le_bytes(take(2).try_into().ok()?);
+        let comm = take(COMM_MAX + 1).try_into().ok()?;
+        let kind = take(1)[0];
+        let value = u64::from_le_bytes(take(8).try_into().ok()?);
+        let parent_death = match kind {
+            0 => ParentDeath::Survive,
+            1 => ParentDeath::Signal(Signal::from_raw(i32::try_from(value).ok()?)?),
+            _ => ParentDeath::Stop { grace: Duration::from_nanos(value) },
+        };
+        let held = [Held::Nothing, Held::StopSignals, Held::All];
+        let held = *held.get(usize::from(take(1)[0]))?;
+        let sigint = if take(1)[0] == 1 { Sigint::Ignore } else { Sigint::Default };
+        let mut streams = [Stream::Null; 3];
+        for stream in &mut streams {
+            *stream = *[Stream::Null, Stream::Closed, Stream::Sent].get(usize::from(take(1)[0]))?;
+        }
+        let header = Header {
+            slot,
+            comm,
+            parent_death,
+            held,
+            sigint,
+            streams,
+            max_output: u64::from_le_bytes(take(8).try_into().ok()?),
+            rest_in_memfd: take(1)[0] == 1,
+            unusual: u32::from_le_bytes(take(4).try_into().ok()?),
+            argument: u64::from_le_bytes(take(8).try_into().ok()?),
+            buffers: u32::from_le_bytes(take(4).try_into().ok()?),
+            thunk: u64::from_le_bytes(take(8).try_into().ok()?),
+            function: u64::from_le_bytes(take(8).try_into().ok()?),
+        };
+        Some((header, rest))
+    }
+}
+
+/// What most children aren't told.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Unusual {
+    pub(super) own: OwnSetup,
+    pub(super) identity: Identity,
+    pub(super) changes: Changes,
+}
+
+/// The rest of a request, in the child.
+pub(super) struct Rest<'a> {
+    encoded: &'a [u8],
+    /// How long the byte strings are.
+    lengths: &'a [u8],
+    argument: &'a [u8],
+    buffers: &'a [u8],
+}
+
+const CUT: &str = "the request is cut";
+
+impl<'a> Rest<'a> {
+    #[inline]
+    pub(super) fn of(header: &Header, bytes: &'a [u8]) -> Result<Rest<'a>, &'static str> {
+        let (encoded, bytes) = bytes.split_at_checked(header.unusual as usize).ok_or(CUT)?;
+        let (lengths, bytes) = bytes.split_at_checked(header.buffers as usize * 8).ok_or(CUT)?;
+        let (argument, buffers) = bytes.split_at_checked(header.argument as usize).ok_or(CUT)?;
+        Ok(Rest { encoded, lengths, argument, buffers })
+    }
+
+    #[inline]
+    pub(super) fn unusual(&self) -> Result<Unusual, String> {
+        if self.encoded.is_empty() { Ok(Unusual::default()) } else { self.decode_unusual() }
+    }
+
+    #[cold]
+    fn decode_unusual(&self) -> Result<Unusual, String> {
+        codec::decode(self.encoded).map_err(|error| error.to_string())
+    }
+
+    /// Calls the task's function.
+    #[inline]
+    pub(super) fn run(
+        &self,
+        header: &Header,
+        fds: &mut dyn Iterator<Item = OwnedFd>,
+        ready: &mut dyn FnMut(),
+    ) -> Outcome {
+        let mut fds = fds.peekable();
+        let incoming = match fds.peek().is_some() || !self.lengths.is_empty() {
+            true => Some(self.incoming(&mut fds)?),
+            false => None,
+        };
+        // Both were made numbers by the program, of which this process is a copy, and are in what was loaded
+        // before the copy was made (`Task::new`).
+        let thunk = function::at::<Thunk>(header.thunk as usize);
+        thunk(header.function as usize, self.argument, incoming, ready)
+    }
+
+    #[cold]
+    fn incoming(&self, fds: &mut dyn Iterator<Item = OwnedFd>) -> Result<Incoming, OutputFailure> {
+        let mut rest = self.buffers;
         let mut buffers = Vec::new();
-        for length in &self.buffers {
-            let (buffer, left) = rest.split_at_checked(*length as usize).ok_or_else(cut)?;
+        for length in self.lengths.chunks_exact(8) {
+            let length = length.try_into().map_or(0, u64::from_le_bytes) as usize;
+            let (buffer, left) = rest
+                .split_at_checked(length)
+                .ok_or_else(|| OutputFailure::Argument { message: CUT.to_owned() })?;
             buffers.push(Some(Bytes::from(buffer)));
             rest = left;
         }
-        let fds: Vec<Option<PrivateFd>> = {
-            let mut registry = registry();
-            fds.into_iter().map(|fd| Some(registry.list(fd))).collect()
-        };
-        let incoming = Incoming { fds, buffers, max_frame: usize::MAX };
-        // Of the type that it was when the program, of which this is a copy, made it a number.
-        function::at::<Thunk>(thunk)(function, argument, incoming, ready)
+        let mut registry = registry();
+        let fds: Vec<Option<PrivateFd>> = fds.map(|fd| Some(registry.list(fd))).collect();
+        Ok(Incoming { fds, buffers, max_frame: usize::MAX })
     }
 }
 
-impl Request {
-    /// The body's parts: the request, then the luggage. The packet's header comes before them.
-    pub(super) fn pack(&self, luggage: usize) -> Result<Packed, codec::EncodeError> {
-        let mut bytes = vec![0; HEADER];
-        bytes.extend(codec::encode(self)?);
-        let length = (bytes.len() - HEADER) as u32;
-        bytes[1..HEADER].copy_from_slice(&length.to_le_bytes());
-        let in_memfd = bytes.len() + luggage > PACKET_MAX;
-        bytes[0] = if in_memfd { IN_MEMFD } else { IN_PACKET };
-        Ok(Packed { bytes, in_memfd })
-    }
-
-    /// In the child: the request and the luggage. `fds` are those that came, but for the report link.
-    pub(super) fn unpack(
-        packet: &[u8],
-        fds: &mut impl Iterator<Item = OwnedFd>,
-    ) -> Result<(Request, Vec<u8>), String> {
-        let (header, body) = packet.split_first_chunk::<HEADER>().ok_or("the request has no header")?;
-        let [tag, a, b, c, d] = *header;
-        let length = u32::from_le_bytes([a, b, c, d]) as usize;
-        let mut body = match tag {
-            IN_PACKET => body.to_vec(),
-            _ => {
-                use std::os::fd::AsFd;
-                let memfd = fds.next().ok_or("the request came without its memory")?;
-                let sealed = Sealed::new(memfd.as_fd()).map_err(|error| error.to_string())?;
-                sealed.read(0, sealed.len() as usize).map_err(|error| error.to_string())?
-            }
-        };
-        let luggage = body.split_off(length.min(body.len()));
-        let request = codec::decode(&body).map_err(|error| error.to_string())?;
-        Ok((request, luggage))
-    }
+/// In the child: the rest, if it isn't in the packet.
+#[cold]
+pub(super) fn rest_from_memfd(memfd: Option<OwnedFd>) -> Result<Vec<u8>, String> {
+    let memfd = memfd.ok_or("the request came without its memory")?;
+    let sealed = Sealed::new(memfd.as_fd()).map_err(|error| error.to_string())?;
+    sealed.read(0, sealed.len() as usize).map_err(|error| error.to_string())
 }
 
-/// A request, ready to be sent.
-pub(super) struct Packed {
-    bytes: Vec<u8>,
-    pub(super) in_memfd: bool,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Packed {
-    pub(super) fn header(&self) -> &[u8] {
-        &self.bytes[..HEADER]
+    fn header() -> Header {
+        Header {
+            slot: 700,
+            comm: *b"0123456789abcdef",
+            parent_death: ParentDeath::Stop { grace: Duration::from_millis(900) },
+            held: Held::StopSignals,
+            sigint: Sigint::Ignore,
+            streams: [Stream::Closed, Stream::Sent, Stream::Null],
+            max_output: 1 << 40,
+            rest_in_memfd: true,
+            unusual: 3,
+            argument: 5,
+            buffers: 1,
+            thunk: u64::MAX,
+            function: 7,
+        }
     }
 
-    pub(super) fn request(&self) -> &[u8] {
-        &self.bytes[HEADER..]
+    #[test]
+    fn a_header_comes_back() {
+        for parent_death in [
+            ParentDeath::Survive,
+            ParentDeath::Signal(Signal::KILL),
+            ParentDeath::Stop { grace: Duration::from_millis(900) },
+        ] {
+            let header = Header { parent_death, ..header() };
+            let mut bytes = header.to_bytes().to_vec();
+            bytes.push(99);
+            assert_eq!(Header::parse(&bytes), Some((header, &[99][..])));
+            assert_eq!(Header::parse(&bytes[..HEADER - 1]), None);
+        }
+    }
+
+    #[test]
+    fn the_rest_has_its_parts() {
+        let mut bytes = b"xyz".to_vec();
+        bytes.extend(2u64.to_le_bytes());
+        bytes.extend(b"argumBB");
+        let rest = Rest::of(&header(), &bytes).unwrap();
+        assert_eq!((rest.encoded, rest.argument, rest.buffers), (&b"xyz"[..], &b"argum"[..], &b"BB"[..]));
+        let incoming = rest.incoming(&mut std::iter::empty()).unwrap();
+        assert_eq!(incoming.buffers, [Some(Bytes::from(&b"BB"[..]))]);
+        assert!(Rest::of(&header(), &bytes[..10]).is_err());
     }
 }

@@ -11,10 +11,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use nix::poll::{PollFd, PollFlags};
 
 use crate::link::poll::{Deadline, wait_until};
-use crate::ownership::descriptors::{self, PrivateFd};
+use crate::ownership::descriptors::{self, NotKept, PrivateFd};
 use crate::ownership::harmless;
 use crate::process::child_side::{self, ChildStart, LeaveOnUnwind};
-use crate::process::fork_server::request::{Outcome, PACKET_MAX, Request};
+use crate::process::fork_server::births::Births;
+use crate::process::fork_server::request::{self, Header, Outcome, PACKET_MAX, Rest, Unusual};
 use crate::process::fork_server::surroundings::{self, ProgramState};
 use crate::process::lifeline;
 use crate::process::options::{Ends, Prepared};
@@ -22,7 +23,8 @@ use crate::process::report::{self, OutputFailure, Report};
 use crate::process::setup::{SetupFailure, SetupStep};
 use crate::process::signals::ToReset;
 use crate::sys;
-use crate::sys::fork::Forked;
+use crate::sys::fork::{Forked, OfThread};
+use crate::sys::socket::Fds;
 
 /// What the children of a server run.
 pub(crate) enum Work<'a> {
@@ -32,120 +34,155 @@ pub(crate) enum Work<'a> {
     Closure { body: &'a mut dyn FnMut(&mut dyn FnMut()) -> Outcome, ends: Ends },
 }
 
+/// What the server has ready for each child.
+struct Server<'a> {
+    null: BorrowedFd<'a>,
+    births: Births,
+    of_thread: OfThread,
+    /// The server's own descriptors.
+    not_theirs: NotKept,
+}
+
 /// Serves until the program closes its end of the socket.
-pub(crate) fn serve(socket: &PrivateFd, mut work: Work<'_>) -> io::Result<()> {
+pub(crate) fn serve(socket: &PrivateFd, births: Births, mut work: Work<'_>) -> io::Result<()> {
     let null = harmless::null()?;
     // The program's streams are open for as long as it wants them to be.
     for number in 0..=2 {
         sys::descriptors::place(null, number)?;
     }
-    let mut packet = vec![0; PACKET_MAX];
+    let not_theirs = not_theirs(&work);
+    let mut server = Server { null, births, of_thread: OfThread::find(), not_theirs };
+    let end = socket.get().map_err(io::Error::other)?;
+    let mut packet = [0; PACKET_MAX];
+    let mut fds = Fds::new();
     // A descriptor in reserve, for the one by which it can be said that there is none left.
     let mut reserve = null.try_clone_to_owned().ok();
     loop {
-        let end = socket.get().map_err(io::Error::other)?;
         wait_until(&mut [PollFd::new(end, PollFlags::POLLIN)], Deadline::NEVER)?;
         drop(reserve.take());
-        let taken = match sys::socket::receive_at_once(end, &mut packet) {
+        let (length, fds_lost) = match sys::socket::receive_from_friend(end, &mut packet, &mut fds) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-            taken => taken?,
+            received => received?,
         };
-        if taken.length == 0 {
+        if length == 0 {
             return Ok(());
         }
-        // Without its link nobody waits for an answer.
-        if !taken.fds.is_empty() {
-            make_child(&packet[..taken.length], taken.fds, taken.fds_lost, null, &mut work);
-        }
+        server.make_child(&packet[..length], &mut fds, fds_lost, &mut work);
+        fds.clear();
         reserve = null.try_clone_to_owned().ok();
     }
 }
 
-/// Makes the child, or says why not.
-fn make_child(packet: &[u8], fds: Vec<OwnedFd>, fds_lost: bool, null: BorrowedFd<'_>, work: &mut Work<'_>) {
-    let servers_link = child_side::report_link();
-    let mut registry = descriptors::registry();
-    let forked = match fds_lost {
-        true => Err(io::Error::from_raw_os_error(libc::EMFILE)),
-        false => sys::fork::fork_sibling(),
-    };
-    match forked {
-        Ok(Forked::Child) => {}
-        Ok(Forked::Parent(_)) => {
-            drop(registry);
-            if let Work::Closure { ends, .. } = work {
-                // Those that belong to one process are this child's.
-                ends.give_moved_away();
-            }
-            return;
-        }
-        Err(error) => {
-            let errno = error.raw_os_error().unwrap_or(libc::EIO);
-            // Should it fail, the link's closing says enough.
-            let _ = report::send(fds[0].as_fd(), &Report::NotBorn { errno });
-            return;
-        }
-    }
-    let _leave = LeaveOnUnwind;
+/// What a child has to get rid of: all that is the server's, but for what it keeps for its children.
+fn not_theirs(work: &Work<'_>) -> NotKept {
     let keep = match work {
         Work::Tasks => [&[][..], &[]],
         Work::Closure { ends, .. } => ends.for_child(),
     };
-    registry.settle_in_child(keep, null);
-    if let Some(link) = servers_link {
-        sys::descriptors::close_range(link.as_raw_fd(), link.as_raw_fd());
+    let link = child_side::report_link().map_or(-1, |link| link.as_raw_fd());
+    descriptors::registry().not_kept(keep).and(link)
+}
+
+impl Server<'_> {
+    /// Makes the child, or says why not.
+    fn make_child(&mut self, packet: &[u8], fds: &mut Fds, fds_lost: bool, work: &mut Work<'_>) {
+        let made = self.fork(packet, fds_lost);
+        match made {
+            Ok((Forked::Child, header, rest)) => {
+                let _leave = LeaveOnUnwind;
+                self.not_theirs.close_in_child(self.null);
+                if let Work::Closure { ends, .. } = work {
+                    descriptors::registry().adopt_in_child(ends.for_child());
+                    ends.announce();
+                }
+                live(&header, rest, fds, self.null, work)
+            }
+            Ok((Forked::Parent(_), ..)) => {
+                if let Work::Closure { ends, .. } = work {
+                    if ends.give_moved_away() {
+                        // They are this child's.
+                        self.not_theirs = not_theirs(work);
+                    }
+                }
+            }
+            Err(error) => {
+                // Without its link nobody waits for an answer. Should it fail, the link's closing says enough.
+                let errno = error.raw_os_error().unwrap_or(libc::EIO);
+                let _ = fds.first().map(|link| report::send(link, &Report::NotBorn { errno }));
+            }
+        }
     }
-    // The number is the program's only way to this child.
-    let _ = report::send(fds[0].as_fd(), &Report::Born { pid: std::process::id() });
-    if let Work::Closure { ends, .. } = work {
-        ends.announce();
+
+    #[inline]
+    fn fork<'p>(&self, packet: &'p [u8], fds_lost: bool) -> io::Result<(Forked, Header, &'p [u8])> {
+        if fds_lost {
+            return Err(io::Error::from_raw_os_error(libc::EMFILE));
+        }
+        let garbled = || io::Error::from_raw_os_error(libc::EBADMSG);
+        let (header, rest) = Header::parse(packet).ok_or_else(garbled)?;
+        let word = self.births.word(header.slot).ok_or_else(garbled)?;
+        Ok((sys::fork::fork_sibling(&self.of_thread, word)?, header, rest))
     }
-    live(packet, fds, null, work)
 }
 
 /// The child's life.
-fn live(packet: &[u8], fds: Vec<OwnedFd>, null: BorrowedFd<'_>, work: &mut Work<'_>) -> ! {
-    let mut fds = fds.into_iter();
+#[inline]
+fn live(header: &Header, rest: &[u8], fds: &mut Fds, null: BorrowedFd<'_>, work: &mut Work<'_>) -> ! {
     let Some(reports) = fds.next() else { sys::fork::exit_now(child_side::SETUP_EXIT_CODE) };
-    let (request, luggage) = match Request::unpack(packet, &mut fds) {
-        Ok(unpacked) => unpacked,
+    let memory;
+    let rest = match header.rest_in_memfd {
+        false => rest,
+        true => match request::rest_from_memfd(fds.next()) {
+            Ok(read) => {
+                memory = read;
+                &memory
+            }
+            Err(message) => give_up(&reports, &unreadable(message)),
+        },
+    };
+    let rest = match Rest::of(header, rest) {
+        Ok(rest) => rest,
+        Err(message) => give_up(&reports, &unreadable(message.to_owned())),
+    };
+    let Unusual { mut own, identity, changes } = match rest.unusual() {
+        Ok(unusual) => unusual,
         Err(message) => give_up(&reports, &unreadable(message)),
     };
-    let prepared = match Prepared::of(&request.own, request.comm, request.identity) {
+    own.sigint = header.sigint;
+    own.max_output = (header.max_output > 0).then_some(header.max_output as usize);
+    let prepared = match Prepared::of(&own, header.comm, identity) {
         Ok(prepared) => prepared,
         Err(error) => give_up(&reports, &unreadable(error.to_string())),
     };
-    if let Err(errno) = surroundings::place_streams(request.streams, null, || fds.next()) {
+    if let Err(errno) = surroundings::place_streams(header.streams, null, fds) {
         give_up(&reports, &behind(ProgramState::Streams, errno));
     }
-    let cwd = if request.changes.cwd { fds.next() } else { None };
-    if let Err((what, errno)) = request.changes.make(cwd.as_ref().map(AsFd::as_fd)) {
+    let cwd = if changes.cwd { fds.next() } else { None };
+    if let Err((what, errno)) = changes.make(cwd.as_ref().map(AsFd::as_fd)) {
         give_up(&reports, &behind(what, errno));
     }
     if let Some(cwd) = cwd {
         sys::descriptors::close(cwd);
     }
-    let mut fds = Some(fds.collect::<Vec<OwnedFd>>());
     let start = ChildStart {
         prepared: &prepared,
         streams: None,
         null,
         reports,
         to_reset: ToReset::NOTHING,
-        parent_death: request.parent_death,
+        parent_death: header.parent_death,
         forked_by_main_thread: lifeline::parent_is_the_main_thread(),
-        handshake: request.handshake,
-        held: request.held,
+        // The program waits for each of them: its first word wakes it.
+        handshake: true,
+        held: header.held,
     };
-    match (request.task, work) {
-        (Some(task), Work::Tasks) => {
-            child_side::run(start, &mut |ready| task.run(&luggage, fds.take().unwrap_or_default(), ready))
-        }
-        (None, Work::Closure { body, .. }) => child_side::run(start, body),
-        _ => sys::fork::exit_now(child_side::SETUP_EXIT_CODE),
+    match work {
+        Work::Tasks => child_side::run(start, &mut |ready| rest.run(header, fds, ready)),
+        Work::Closure { body, .. } => child_side::run(start, body),
     }
 }
 
+#[cold]
 fn give_up(reports: &OwnedFd, why: &Report) -> ! {
     let _ = report::send(reports.as_fd(), why);
     sys::fork::exit_now(child_side::SETUP_EXIT_CODE)

@@ -8,7 +8,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -243,7 +243,7 @@ impl Surroundings {
 }
 
 /// A descriptor by which a child can enter the working directory, which may have been removed.
-pub(crate) fn open_cwd() -> io::Result<std::os::fd::OwnedFd> {
+pub(crate) fn open_cwd() -> io::Result<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     Ok(nix::fcntl::open(".", flags, nix::sys::stat::Mode::empty())?)
 }
@@ -347,10 +347,11 @@ pub(crate) fn own_stream(number: i32) -> Option<BorrowedFd<'static>> {
 /// # Errors
 ///
 /// The errno of what failed.
-pub(crate) fn place_streams<F: AsFd>(
+#[inline]
+pub(crate) fn place_streams(
     streams: [Stream; 3],
     null: BorrowedFd<'_>,
-    mut sent: impl FnMut() -> Option<F>,
+    sent: &mut impl Iterator<Item = OwnedFd>,
 ) -> Result<(), i32> {
     for (number, stream) in streams.into_iter().enumerate() {
         let number = number as i32;
@@ -360,8 +361,12 @@ pub(crate) fn place_streams<F: AsFd>(
                 sys::descriptors::close_range(number, number);
                 Ok(())
             }
-            Stream::Sent => match sent() {
-                Some(fd) => sys::descriptors::place(fd.as_fd(), number),
+            Stream::Sent => match sent.next() {
+                Some(fd) => {
+                    let placed = sys::descriptors::place(fd.as_fd(), number);
+                    sys::descriptors::close(fd);
+                    placed
+                }
                 None => Err(io::Error::from_raw_os_error(libc::EBADF)),
             },
         };

@@ -67,7 +67,7 @@ pub struct LaunchOptions {
 }
 
 /// The options that the child carries out as they are: a zygote's child is sent them.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct OwnSetup {
     pub(crate) cwd: Option<OsString>,
     pub(crate) env_clear: bool,
