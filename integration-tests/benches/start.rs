@@ -164,9 +164,7 @@ fn idle_memory(rows: &mut Vec<Row>) {
         .start(|| std::thread::sleep(Duration::from_secs(600)))
         .unwrap();
     assert!(proc::eventually(|| proc::stat(child.id() as i32).is_some_and(|stat| stat.state == 'S')));
-    let rollup = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", child.id())).unwrap();
-    let dirty = rollup.lines().find_map(|line| line.strip_prefix("Private_Dirty:")).unwrap();
-    let figure = dirty.split_whitespace().next().unwrap().parse().unwrap();
+    let figure = proc::private_dirty_kib(child.id() as i32).unwrap() as f64;
     rows.push(Row { case: CASE, what: "offspring::spawn", figure });
     child.kill().unwrap();
     child.wait().unwrap();

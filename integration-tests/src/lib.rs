@@ -7,8 +7,8 @@
 //! - [`watchdog`]: for the tests: runs a scenario and kills it if it hangs.
 //! - [`police`]: for the scenarios: children, zombies, descriptors and /dev/shm before and after.
 //! - [`proc`]: what /proc says of a process.
-//! - [`raw`]: what other code in a user's program may do to us, and the bare shared memory that the
-//!   benchmarks compare us with; the only unsafe code here.
+//! - [`raw`]: what other code in a user's program may do to us, and the bare shared memory and bare zygote
+//!   that the benchmarks compare us with; the only unsafe code here.
 
 pub mod police;
 pub mod proc;

@@ -7,10 +7,11 @@ use crate::cases;
 use crate::measure::Setting;
 use crate::place::{BURN, Place};
 
-pub(crate) const HELP: &str = "\
+const HELP: &str = "\
 Ours, the limit and the peers, in one run.
 
-  --quick       three short rounds; fewer after half a minute
+  --quick       three short rounds; fewer after half a minute. Of all cases: without what needs
+                much memory or many processes
   --case NAME   this case only; may be given more than once
   --list        the cases
   --help        this
@@ -22,6 +23,17 @@ MULTIPROCESS_BENCH_PYTHON   a Python interpreter that has the originals (not wit
 One core: both processes on the first one. Two cores: one each. Free: wherever the scheduler puts
 them. Hog: both on the first core, beside a process that computes there.
 ";
+
+pub(crate) fn print_help() {
+    print!("{HELP}\nThe cases:\n\n");
+    print_cases();
+}
+
+fn print_cases() {
+    for case in cases::ALL {
+        println!("  {:16} {}", case.name, case.task);
+    }
+}
 
 /// What to do.
 pub(crate) enum Task {
@@ -53,6 +65,11 @@ impl Arguments {
         self.only.is_empty() || self.only.iter().any(|wanted| wanted.name == case.name)
     }
 
+    /// Whether those stay out that need much: a quick run has no time for them, unless it is about their case.
+    pub(crate) fn spares_much(&self) -> bool {
+        self.quick && self.only.is_empty()
+    }
+
     /// Whether there is to be another round after so many. A quick run is to be over in a minute, also
     /// on a machine that has much else to do: then each contender has one turn only.
     pub(crate) fn goes_on_after(&self, rounds: usize) -> bool {
@@ -80,9 +97,7 @@ pub(crate) fn read() -> Result<Task, String> {
             "--case" => asked.only.push(case(&arguments.next().unwrap_or_default())?),
             "--help" | "-h" => return Ok(Task::Help),
             "--list" => {
-                for case in cases::ALL {
-                    println!("{:16} {}", case.name, case.task);
-                }
+                print_cases();
                 std::process::exit(0);
             }
             RUN => return turn(&arguments.collect::<Vec<_>>()).map(Task::Run),

@@ -1,6 +1,7 @@
 //! What is measured: a case, and who takes part in it.
 
 use crate::measure::Setting;
+use crate::needs::Needs;
 use crate::place::Place;
 
 /// A task that ours, the limit and the peers each do in their way.
@@ -14,6 +15,53 @@ pub(crate) struct Case {
     pub(crate) places: &'static [Place],
     /// Ours first, then the limit.
     pub(crate) contenders: &'static [Contender],
+    /// What is promised of the figures.
+    pub(crate) bounds: &'static [Bound],
+}
+
+/// A promise about a contender's figure, or about its ratio to another one's.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    pub(crate) of: &'static str,
+    pub(crate) to: Option<&'static str>,
+    pub(crate) is: Promise,
+}
+
+/// What a figure or ratio is to be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Promise {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+impl Bound {
+    /// A figure is at most this.
+    pub(crate) const fn figure(of: &'static str, most: f64) -> Bound {
+        Bound { of, to: None, is: Promise::AtMost(most) }
+    }
+
+    /// A figure is at most so many times another one.
+    pub(crate) const fn ratio(of: &'static str, to: &'static str, most: f64) -> Bound {
+        Bound { of, to: Some(to), is: Promise::AtMost(most) }
+    }
+}
+
+impl Promise {
+    pub(crate) fn is_kept(self, figure: f64) -> bool {
+        match self {
+            Promise::AtMost(most) => figure <= most,
+            Promise::AtLeast(least) => figure >= least,
+        }
+    }
+}
+
+impl std::fmt::Display for Promise {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Promise::AtMost(most) => write!(f, "<= {most}"),
+            Promise::AtLeast(least) => write!(f, ">= {least}"),
+        }
+    }
 }
 
 /// Which figures are the good ones.
@@ -38,6 +86,8 @@ pub(crate) struct Contender {
     pub(crate) name: &'static str,
     pub(crate) role: Role,
     pub(crate) run: Run,
+    /// Without which it doesn't take part.
+    pub(crate) needs: Needs,
 }
 
 /// What a contender's figure is for.
@@ -61,18 +111,23 @@ pub(crate) enum Run {
 
 impl Contender {
     pub(crate) const fn ours(name: &'static str, run: fn(Setting) -> f64) -> Contender {
-        Contender { name, role: Role::Ours, run: Run::Here(run) }
+        Contender { name, role: Role::Ours, run: Run::Here(run), needs: Needs::Nothing }
     }
 
     pub(crate) const fn limit(name: &'static str, run: fn(Setting) -> f64) -> Contender {
-        Contender { name, role: Role::Limit, run: Run::Here(run) }
+        Contender { name, role: Role::Limit, run: Run::Here(run), needs: Needs::Nothing }
     }
 
     pub(crate) const fn peer(name: &'static str, run: fn(Setting) -> f64) -> Contender {
-        Contender { name, role: Role::Peer, run: Run::Here(run) }
+        Contender { name, role: Role::Peer, run: Run::Here(run), needs: Needs::Nothing }
     }
 
     pub(crate) const fn python(name: &'static str, program: &'static str, what: &'static str) -> Contender {
-        Contender { name, role: Role::Peer, run: Run::Python { program, what } }
+        let run = Run::Python { program, what };
+        Contender { name, role: Role::Peer, run, needs: Needs::Nothing }
+    }
+
+    pub(crate) const fn needs(self, needs: Needs) -> Contender {
+        Contender { needs, ..self }
     }
 }

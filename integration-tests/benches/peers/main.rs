@@ -14,6 +14,7 @@ mod case;
 mod cases;
 mod kernel;
 mod measure;
+mod needs;
 mod place;
 mod rivals;
 mod rounds;
@@ -21,14 +22,26 @@ mod rounds;
 mod support;
 mod table;
 
+use std::sync::OnceLock;
+
 use arguments::{Arguments, Task};
 use place::Place;
+
+/// How long `init` took in this process, in microseconds.
+static INIT_TOOK: OnceLock<f64> = OnceLock::new();
+
+fn start_keeper() {
+    let took = support::timed(|| common_ipc::process::init().unwrap());
+    INIT_TOOK.get_or_init(|| took);
+}
 
 fn main() {
     // procspawn starts its children by running this program again.
     procspawn::init();
+    // Those children never get here, so that they are as they would be in any other program.
+    start_keeper();
     match arguments::read() {
-        Ok(Task::Help) => print!("{}", arguments::HELP),
+        Ok(Task::Help) => arguments::print_help(),
         Ok(Task::Burn) => {
             measure::end_with_parent();
             place::burn();

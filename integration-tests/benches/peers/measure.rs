@@ -100,6 +100,13 @@ pub(crate) struct Fork {
     pid: Pid,
 }
 
+impl Fork {
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.pid.as_raw() as u32
+    }
+}
+
 #[cfg(feature = "iceoryx2")]
 impl Fork {
     /// Waits until it ends by itself.

@@ -57,7 +57,16 @@ impl Python {
 pub(crate) fn column(case: &'static Case, place: Place, arguments: &Arguments, python: &Python) -> Column {
     let _hog = (place == Place::Hog).then(Hog::start);
     let setting = Setting { place, time: arguments.time() };
-    let takes_part = |contender: &Contender| python.0 || matches!(contender.run, Run::Here(_));
+    let takes_part = |contender: &Contender| {
+        if arguments.spares_much() && contender.needs.is_much() {
+            return false;
+        }
+        if let Some(missing) = contender.needs.missing() {
+            eprintln!("{}, {}: {} is left out: {missing}", case.name, place.name(), contender.name);
+            return false;
+        }
+        python.0 || matches!(contender.run, Run::Here(_))
+    };
     let mut taking_part: Vec<(&'static Contender, Vec<f64>)> = case
         .contenders
         .iter()

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::case::{Case, Contender, Role};
+use crate::case::{Bound, Case, Contender, Role};
 use crate::rounds::{Column, Measured};
 
 impl Column {
@@ -16,7 +16,20 @@ impl Column {
     }
 
     fn of(&self, contender: &Contender) -> Option<&Measured> {
-        self.results.iter().find(|measured| measured.contender.name == contender.name)
+        self.of_name(contender.name)
+    }
+
+    fn of_name(&self, name: &str) -> Option<&Measured> {
+        self.results.iter().find(|measured| measured.contender.name == name)
+    }
+
+    /// What a promise is about.
+    fn promised(&self, bound: &Bound) -> Option<f64> {
+        let of = self.of_name(bound.of)?.median;
+        match bound.to {
+            Some(to) => Some(of / self.of_name(to)?.median),
+            None => Some(of),
+        }
     }
 }
 
@@ -38,6 +51,23 @@ pub(crate) fn print(case: &Case, columns: &[Column]) {
         print!("  {label:46}");
         columns.iter().for_each(|column| print!("{:>20}", cell(column, contender)));
         println!();
+    }
+    for bound in case.bounds {
+        let label = match bound.to {
+            Some(to) => format!("{} / {to}", bound.of),
+            None => bound.of.to_owned(),
+        };
+        let promised = columns.iter().map(|column| match column.promised(bound) {
+            Some(figure) => {
+                format!(
+                    "{} {}",
+                    significant(figure),
+                    if bound.is.is_kept(figure) { "kept" } else { "MISSED" }
+                )
+            }
+            None => "-".into(),
+        });
+        println!("  promise {}: {label}: {}", bound.is, promised.collect::<Vec<_>>().join(", "));
     }
 }
 
@@ -102,6 +132,13 @@ impl Lines {
             "ours": column.of_role(Role::Ours),
             "limit": column.of_role(Role::Limit),
             "peers": peers,
+            "promises": case.bounds.iter().map(|bound| json!({
+                "of": bound.of,
+                "to": bound.to,
+                "is": bound.is.to_string(),
+                "figure": column.promised(bound),
+                "kept": column.promised(bound).map(|figure| bound.is.is_kept(figure)),
+            })).collect::<Vec<_>>(),
             "rounds": rounds,
         });
         writeln!(self.file, "{line}").unwrap();

@@ -1,9 +1,10 @@
-//! What other code in a user's program may do, and a library has to live with. In [`shared`] and
-//! [`ring`], what such code could do without a library: the limit of the benchmarks.
+//! What other code in a user's program may do, and a library has to live with. In [`shared`], [`ring`]
+//! and [`zygote`], what such code could do without a library: the limit of the benchmarks.
 #![expect(unsafe_code, reason = "the doings of foreign code can't be had otherwise")]
 
 pub mod ring;
 pub mod shared;
+pub mod zygote;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -23,6 +23,7 @@ pub(crate) const CASE: Case = Case {
         Contender::python("valkka EventGroup + SyncIndex (Python)", "valkka_events", "event"),
         Contender::python("multiprocessing.Event pair (Python)", "multiprocessing_pairs", "event"),
     ],
+    bounds: &[],
 };
 
 fn ours(setting: Setting) -> f64 {

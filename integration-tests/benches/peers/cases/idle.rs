@@ -23,6 +23,7 @@ pub(crate) const CASE: Case = Case {
         // By definition, not by measurement.
         Contender::limit("nothing", |_| 0.0),
     ],
+    bounds: &[],
 };
 
 /// In one second, however long the setting would have it: short waits would only show the way in and out.

@@ -1,16 +1,20 @@
 //! The cases, one file each.
 
+mod alive;
 mod event;
 mod idle;
+mod init;
+mod memory;
 mod one_way;
 pub(crate) mod payload;
 mod round_trip;
 mod start;
+mod zygote;
 
 use crate::case::Case;
 
 /// All of them, in the order in which they are measured.
-pub(crate) const ALL: [&Case; 7] = [
+pub(crate) const ALL: [&Case; 11] = [
     &round_trip::CASE,
     &round_trip::BESIDE_HOG,
     &one_way::CASE,
@@ -18,4 +22,8 @@ pub(crate) const ALL: [&Case; 7] = [
     &event::CASE,
     &idle::CASE,
     &start::CASE,
+    &zygote::CASE,
+    &alive::CASE,
+    &memory::CASE,
+    &init::CASE,
 ];

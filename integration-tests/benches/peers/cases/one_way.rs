@@ -29,6 +29,7 @@ pub(crate) const CASE: Case = Case {
         Contender::peer("pipe, a write for each", pipe_writes),
         Contender::peer("ipc-channel Vec<u8>", rivals::ipc_channel::one_way),
     ],
+    bounds: &[],
 };
 
 #[derive(Serialize, Deserialize)]

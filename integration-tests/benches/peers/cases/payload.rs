@@ -36,6 +36,7 @@ pub(crate) const CASE: Case = Case {
         Contender::peer("ipc-channel bytes_channel", rivals::ipc_channel::payload_bytes),
         Contender::python("cross_process_bridge call (Python)", "cross_process_bridge_call", "bytes"),
     ],
+    bounds: &[],
 };
 
 /// The payload.

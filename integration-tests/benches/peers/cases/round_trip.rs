@@ -33,6 +33,7 @@ pub(crate) const CASE: Case = Case {
         Contender::python("valkka MessageProcess ping-pong (Python)", "valkka_messages", "ping"),
         Contender::python("multiprocessing.Pipe int (Python)", "multiprocessing_pairs", "pipe"),
     ],
+    bounds: &[],
 };
 
 /// The same on a core that isn't theirs alone. Whoever spins is taken for a second hog, so what is
@@ -50,6 +51,7 @@ pub(crate) const BESIDE_HOG: Case = Case {
         Contender::peer("shared memory, futex", kernel::shared_memory_futex),
         Contender::peer("ipc-channel Vec<u8>", rivals::ipc_channel::round_trip),
     ],
+    bounds: &[],
 };
 
 #[derive(Serialize, Deserialize)]

@@ -18,4 +18,5 @@ pub(crate) const CASE: Case = Case {
         Contender::python("offspring (Python)", "offspring_start", "plain"),
         Contender::python("process-kit (Python)", "process_kit_start", "plain"),
     ],
+    bounds: &[],
 };
