@@ -136,8 +136,9 @@ pub(crate) struct Taken {
 pub(crate) fn receive_at_once(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Taken> {
     let mut fds = Vec::new();
     let mut control: LargeControl = [0; 16 + FDS_MAX / 2];
-    let (length, flags) =
-        receive_message(socket, buffer, &mut control, FDS_MAX, 0, |fd| fds.push(of_stranger(fd)))?;
+    let (length, flags) = receive_message(socket, buffer, &mut control, FDS_MAX, libc::MSG_DONTWAIT, |fd| {
+        fds.push(of_stranger(fd));
+    })?;
     Ok(Taken { length, fds_lost: flags & libc::MSG_CTRUNC != 0, fds })
 }
 
@@ -175,8 +176,8 @@ impl Fds {
     }
 }
 
-/// As [`receive_at_once`], from a sender that is trusted, and into room that is there: the packet's length, and
-/// whether descriptors were lost. Those that are in `fds` must have been taken or cleared.
+/// Waits for a packet of a sender that is trusted, and takes it into room that is there: its length, and whether
+/// descriptors were lost. Those that are in `fds` must have been taken or cleared.
 pub(crate) fn receive_from_friend(
     socket: BorrowedFd<'_>,
     buffer: &mut [u8],
@@ -225,7 +226,8 @@ fn peek(
     most: usize,
     each: impl FnMut(OwnedFd),
 ) -> io::Result<(usize, bool)> {
-    let (length, flags) = receive_message(socket, buffer, control, most, libc::MSG_PEEK, each)?;
+    let (length, flags) =
+        receive_message(socket, buffer, control, most, libc::MSG_PEEK | libc::MSG_DONTWAIT, each)?;
     Ok((length, flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0))
 }
 
@@ -252,7 +254,7 @@ fn receive_message(
         message.msg_controllen = size_of_val(control);
     }
     assert!(message.msg_controllen <= size_of_val(control), "too little room for descriptors");
-    let flags = flags | libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC | libc::MSG_TRUNC;
+    let flags = flags | libc::MSG_CMSG_CLOEXEC | libc::MSG_TRUNC;
     // SAFETY: the message points to the buffer and to control, both writable and alive until after
     // the call, with their true lengths.
     let length =

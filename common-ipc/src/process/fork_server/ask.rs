@@ -109,8 +109,8 @@ impl ForServer {
 
 /// The two sides of a new server's socket and memory: the program's and the server's.
 pub(crate) fn both_sides() -> Result<((PrivateFd, Births), ForServer), StartError> {
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let pair = || Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?);
+    // The server waits in its calls; the program asks not to wait in each of its own.
+    let pair = || Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?);
     let (ours, theirs) = PrivateFd::pair(pair).map_err(os("make a socket pair"))?;
     let (births, memfd) = Births::new().map_err(os("make memory to share"))?;
     Ok(((ours, births), ForServer { socket: Arc::new(theirs), births: Arc::new(memfd) }))

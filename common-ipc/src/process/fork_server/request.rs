@@ -161,13 +161,8 @@ impl<'a> Rest<'a> {
         Ok(Rest { encoded, lengths, argument, buffers })
     }
 
-    #[inline]
-    pub(super) fn unusual(&self) -> Result<Unusual, String> {
-        if self.encoded.is_empty() { Ok(Unusual::default()) } else { self.decode_unusual() }
-    }
-
     #[cold]
-    fn decode_unusual(&self) -> Result<Unusual, String> {
+    pub(super) fn unusual(&self) -> Result<Unusual, String> {
         codec::decode(self.encoded).map_err(|error| error.to_string())
     }
 

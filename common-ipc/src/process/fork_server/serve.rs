@@ -8,9 +8,6 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use nix::poll::{PollFd, PollFlags};
-
-use crate::link::poll::{Deadline, wait_until};
 use crate::ownership::descriptors::{self, NotKept, PrivateFd};
 use crate::ownership::harmless;
 use crate::process::child_side::{self, ChildStart, LeaveOnUnwind};
@@ -18,7 +15,7 @@ use crate::process::fork_server::births::Births;
 use crate::process::fork_server::request::{self, Header, Outcome, PACKET_MAX, Rest, Unusual};
 use crate::process::fork_server::surroundings::{self, ProgramState};
 use crate::process::lifeline;
-use crate::process::options::{Ends, Prepared};
+use crate::process::options::{Ends, Identity, OwnSetup, Prepared};
 use crate::process::report::{self, OutputFailure, Report};
 use crate::process::setup::{SetupFailure, SetupStep};
 use crate::process::signals::ToReset;
@@ -53,23 +50,17 @@ pub(crate) fn serve(socket: &PrivateFd, births: Births, mut work: Work<'_>) -> i
     let not_theirs = not_theirs(&work);
     let mut server = Server { null, births, of_thread: OfThread::find(), not_theirs };
     let end = socket.get().map_err(io::Error::other)?;
+    // By one descriptor it can be said that there is none left. Nobody takes any here from now on.
+    drop(null.try_clone_to_owned()?);
     let mut packet = [0; PACKET_MAX];
     let mut fds = Fds::new();
-    // A descriptor in reserve, for the one by which it can be said that there is none left.
-    let mut reserve = null.try_clone_to_owned().ok();
     loop {
-        wait_until(&mut [PollFd::new(end, PollFlags::POLLIN)], Deadline::NEVER)?;
-        drop(reserve.take());
-        let (length, fds_lost) = match sys::socket::receive_from_friend(end, &mut packet, &mut fds) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-            received => received?,
-        };
+        let (length, fds_lost) = sys::socket::receive_from_friend(end, &mut packet, &mut fds)?;
         if length == 0 {
             return Ok(());
         }
         server.make_child(&packet[..length], &mut fds, fds_lost, &mut work);
         fds.clear();
-        reserve = null.try_clone_to_owned().ok();
     }
 }
 
@@ -144,26 +135,35 @@ fn live(header: &Header, rest: &[u8], fds: &mut Fds, null: BorrowedFd<'_>, work:
         Ok(rest) => rest,
         Err(message) => give_up(&reports, &unreadable(message.to_owned())),
     };
-    let Unusual { mut own, identity, changes } = match rest.unusual() {
-        Ok(unusual) => unusual,
-        Err(message) => give_up(&reports, &unreadable(message)),
-    };
+    let mut unusual = None;
+    if header.unusual > 0 {
+        match rest.unusual() {
+            Ok(decoded) => unusual = Some(decoded),
+            Err(message) => give_up(&reports, &unreadable(message)),
+        }
+    }
+    if let Err(errno) = surroundings::place_streams(header.streams, null, fds) {
+        give_up(&reports, &behind(ProgramState::Streams, errno));
+    }
+    let mut own = OwnSetup::default();
+    let mut identity = Identity::default();
+    if let Some(unusual) = unusual {
+        let Unusual { changes, .. } = &unusual;
+        let cwd = if changes.cwd { fds.next() } else { None };
+        if let Err((what, errno)) = changes.make(cwd.as_ref().map(AsFd::as_fd)) {
+            give_up(&reports, &behind(what, errno));
+        }
+        if let Some(cwd) = cwd {
+            sys::descriptors::close(cwd);
+        }
+        (own, identity) = (unusual.own, unusual.identity);
+    }
     own.sigint = header.sigint;
     own.max_output = (header.max_output > 0).then_some(header.max_output as usize);
     let prepared = match Prepared::of(&own, header.comm, identity) {
         Ok(prepared) => prepared,
         Err(error) => give_up(&reports, &unreadable(error.to_string())),
     };
-    if let Err(errno) = surroundings::place_streams(header.streams, null, fds) {
-        give_up(&reports, &behind(ProgramState::Streams, errno));
-    }
-    let cwd = if changes.cwd { fds.next() } else { None };
-    if let Err((what, errno)) = changes.make(cwd.as_ref().map(AsFd::as_fd)) {
-        give_up(&reports, &behind(what, errno));
-    }
-    if let Some(cwd) = cwd {
-        sys::descriptors::close(cwd);
-    }
     let start = ChildStart {
         prepared: &prepared,
         streams: None,

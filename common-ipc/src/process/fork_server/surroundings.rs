@@ -142,6 +142,10 @@ impl Status {
         let mut status = Status::default();
         let mut seen = 0;
         for line in text.split(|byte| *byte == b'\n') {
+            // Most lines are none of those below.
+            if !matches!(line.first(), Some(b'U' | b'G' | b'S' | b'C' | b'N')) {
+                continue;
+            }
             let Ok(line) = std::str::from_utf8(line) else { continue };
             let Some((label, value)) = line.split_once(':') else { continue };
             let value = value.trim();

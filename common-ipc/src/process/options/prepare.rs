@@ -89,6 +89,7 @@ impl<'a> Prepared<'a> {
     }
 
     /// Of what was checked before.
+    #[inline]
     pub(crate) fn of(
         own: &'a OwnSetup,
         comm: [u8; COMM_MAX + 1],
