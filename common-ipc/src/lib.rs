@@ -26,6 +26,24 @@
 //! that says what to do ([`process::Refusal`]), while threads are running that don't belong to this
 //! library: start processes before threads. [`process::set_fork_rule`] can change that.
 //!
+//! # Beside threads
+//!
+//! There are two ways to start processes in a program that has threads, an async runtime say. Both have
+//! another process make the child, one that was forked while there was one thread; the child is the
+//! program's own all the same.
+//!
+//! - From a **zygote** ([`process::Zygote`]): a function, on a value that is serialised. The program calls
+//!   [`process::init`] on the first line of `main`, or [`init_before_main!`] in a file of tests. A start costs
+//!   the same however large the program is; a fork of a program of 1 GiB takes some 30 ms.
+//! - From a **template** ([`process::Template`]): any closure, again and again. The template is made while the
+//!   program has one thread, and keeps the closure.
+//!
+//! | | runs | made | the child has the memory of | and the state (directory, user, streams, ...) of |
+//! |---|---|---|---|---|
+//! | [`Launch::start`](process::Launch::start) | any closure | at any time, with one thread | its start | its start |
+//! | [`Launch::start_in`](process::Launch::start_in) | a function on a serialised value | at any time | `init`, and the zygote's preload | its start |
+//! | [`Template::start`](process::Template::start) | the template's closure | at any time | the template's making | its start |
+//!
 //! # Platform
 //!
 //! Linux 5.10 or later with glibc; anything else is a compile error. Each of these being missing or
@@ -36,8 +54,10 @@
 //! | pidfd_open, pidfd_send_signal, waitid on a pidfd | `StartError::Os`, `ChildError::Os` |
 //! | memfd_create | outputs of more than 512 bytes are `JoinError::Undeliverable`; no shared memory (`MemoryError::Os`), nor what stands on it: events, semaphores, mutexes |
 //! | fallocate | no shared memory, as above |
+//! | clone3 (Linux 5.5), statx | no zygotes and templates: `StartError::Os` |
+//! | PR_GET_TID_ADDRESS (a kernel with CONFIG_CHECKPOINT_RESTORE) | in children of zygotes and templates libc's own thread id is the server's, so that pthread mutexes that ask who owns them (recursive, error-checking, robust) take it for that |
 //! | unshare (to count threads) | the count in /proc |
-//! | /proc | the other one of the two; without both, `Refusal::ThreadsUnknown` once the program isn't allowed to assume one thread |
+//! | /proc | no zygotes and templates (`StartError::Os`); of the two ways to count threads the other one; without both, `Refusal::ThreadsUnknown` once the program isn't allowed to assume one thread |
 //! | /proc/meminfo, the files of control groups | whether there is enough memory isn't asked before: the kernel has the last word |
 //! | /proc/self/ns, /proc/PID/stat | semaphores and mutexes are shared by capturing alone, and an owner is known by its id alone |
 //! | eventfd | no `EventFd`: its making is an error |

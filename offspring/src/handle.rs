@@ -15,8 +15,8 @@ use crate::subprocess::{Subprocess, start_in_zygote, start_once, template};
 
 /// A task with an output of type `O`, started or about to be.
 ///
-/// `T` is the type of the task object, which the handle keeps until it is started; a handle from
-/// [`spawn`](crate::spawn) has none, and [`into_started`](Handle::into_started) makes one without,
+/// `T` is the type of the task object, which the handle keeps until it is started, or for as long as it can be
+/// started again by serialising that; a handle from [`spawn`](crate::spawn) has none, and [`into_started`](Handle::into_started) makes one without,
 /// for keeping handles of different tasks side by side.
 ///
 /// All methods may be called from several threads at once, and the waiting ones as often as one
@@ -54,8 +54,8 @@ struct Pending<T> {
     options: LaunchOptions,
 }
 
-/// [`start_in_zygote`], for a task that can be.
-type StartInZygote<T> = fn(&T, &LaunchOptions, &Zygote) -> Result<Child, StartError>;
+/// [`start_in_zygote`], or a function on an argument.
+type StartInZygote<T> = Box<dyn Fn(&T, &LaunchOptions, &Zygote) -> Result<Child, StartError> + Send + Sync>;
 /// The process and what there is beside it from now on, or why not and all as it was.
 type Begun<T> = Result<(Child, Stage<T>), (StartError, Box<Pending<T>>)>;
 
@@ -89,6 +89,25 @@ impl<O> Handle<O> {
             stage: Mutex::new(stage),
             output: PhantomData,
         }
+    }
+}
+
+impl<O, A: Portable> Handle<O, A> {
+    pub(crate) fn of_function(
+        zygote: &Zygote,
+        options: LaunchOptions,
+        argument: A,
+        start: StartInZygote<A>,
+    ) -> Result<Handle<O, A>, StartError> {
+        let child = start(&argument, &options, zygote)?;
+        let pending = Box::new(Pending { task: argument, options });
+        let stage = Stage::InZygote { pending, zygote: zygote.clone(), start };
+        Ok(Handle {
+            child: OnceLock::from(child),
+            home: Generation::current(),
+            stage: Mutex::new(stage),
+            output: PhantomData,
+        })
     }
 }
 
@@ -158,7 +177,7 @@ impl<O, T: Subprocess<Output = O>> Handle<O, T> {
         T: Portable,
     {
         self.begin(|pending| {
-            let start = start_in_zygote::<T>;
+            let start: StartInZygote<T> = Box::new(start_in_zygote::<T>);
             match start(&pending.task, &pending.options, zygote) {
                 Ok(child) => Ok((child, Stage::InZygote { pending, zygote: zygote.clone(), start })),
                 Err(error) => Err((error, pending)),

@@ -212,7 +212,8 @@ where
 /// Runs a function in a process of its own that is started from a zygote: at a cost that doesn't grow with the
 /// program, and beside any threads.
 ///
-/// The function captures nothing; what it works on is its argument, which is serialised.
+/// The function captures nothing; what it works on is its argument, which is serialised. The handle keeps that,
+/// for [`restart`](Handle::restart).
 ///
 /// ```
 /// use offspring::{LaunchOptions, Zygote, spawn_in};
@@ -221,7 +222,7 @@ where
 ///     offspring::init()?; // the first line of main
 ///     let thread = std::thread::spawn(|| -> Result<usize, offspring::StartError> {
 ///         let words = vec!["beside".to_owned(), "threads".to_owned()];
-///         let task = spawn_in(&Zygote::global(), LaunchOptions::new(), |words: Vec<String>| words.len(), &words)?;
+///         let task = spawn_in(&Zygote::global(), LaunchOptions::new(), |words: Vec<String>| words.len(), words)?;
 ///         Ok(task.join().unwrap())
 ///     });
 ///     assert_eq!(thread.join().unwrap()?, 2);
@@ -236,14 +237,16 @@ pub fn spawn_in<A, O>(
     zygote: &Zygote,
     options: LaunchOptions,
     run: fn(A) -> O,
-    argument: &A,
-) -> Result<Handle<O>, StartError>
+    argument: A,
+) -> Result<Handle<O, A>, StartError>
 where
     A: Portable,
-    O: Serialize + DeserializeOwned,
+    O: Serialize + DeserializeOwned + 'static,
 {
-    let child = Launch::new(&options).kind("offspring").start_in(zygote, run, argument)?;
-    Ok(Handle::started(child))
+    let start = move |argument: &A, options: &LaunchOptions, zygote: &Zygote| {
+        Launch::new(options).kind("offspring").start_in(zygote, run, argument)
+    };
+    Handle::of_function(zygote, options, argument, Box::new(start))
 }
 
 /// How a task of this type is launched.

@@ -2,9 +2,13 @@
 //!
 //! ```text
 //! options/        what a child is to be like                  (LaunchOptions)
-//! launch          the fork and everything around it           (Launch)
+//! launch          the ways to start one                       (Launch)
+//!   plan, forking       what is common to them; the fork and everything around it
 //!   fork_rule, gate     who may fork when                     (ForkRule, Refusal)
 //!   lifeline            how it learns of its parent's death
+//! fork_server/    processes that make children for the program
+//!   keeper, zygote, portable    of functions on serialised values   (init, Zygote, Portable)
+//!   template                    of a closure                        (Template)
 //! child_side      the child's way to its end
 //!   signals, setup, after_fork, panic_report
 //! report          what it tells its parent
