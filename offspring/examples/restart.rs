@@ -26,7 +26,7 @@ impl Subprocess for Flaky {
 fn main() -> Result<(), Box<dyn Error>> {
     // The first start, while the program has one thread, makes a small process that keeps the task.
     let mut task = Flaky { words: vec!["any", "values"].into() }.spawn()?;
-    let thread = thread::spawn(|| thread::park());
+    let thread = thread::spawn(thread::park);
     for _ in 0..10 {
         match task.wait() {
             Ok(words) => println!("{words} words"),
