@@ -217,3 +217,17 @@ impl FutexPair {
         }
     }
 }
+
+/// Memory in pages of the smallest size, each with its own entry in the page tables.
+#[must_use]
+pub fn memory_in_small_pages(length: usize) -> Vec<u8> {
+    let mut memory = Vec::<u8>::with_capacity(length);
+    let first = memory.as_ptr().align_offset(4096);
+    // SAFETY: whole pages within what was allocated; it changes how they will be mapped and nothing else.
+    unsafe {
+        let start = memory.as_mut_ptr().add(first);
+        libc::madvise(start.cast(), (length - first) / 4096 * 4096, libc::MADV_NOHUGEPAGE);
+    }
+    memory.resize(length, 1);
+    memory
+}

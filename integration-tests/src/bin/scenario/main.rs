@@ -30,9 +30,11 @@ mod offspring_tasks;
 mod parent_death;
 mod programs;
 mod queue;
+mod servers;
 mod setup;
 mod sharing;
 mod sync;
+mod zygote;
 
 /// What became of a scenario that didn't panic.
 enum Outcome {
@@ -43,7 +45,7 @@ enum Outcome {
 
 type Scenario = (&'static str, fn() -> Outcome);
 
-const TABLES: [&[Scenario]; 18] = [
+const TABLES: [&[Scenario]; 19] = [
     bad_input::ALL,
     beside_threads::ALL,
     callbacks::ALL,
@@ -62,6 +64,7 @@ const TABLES: [&[Scenario]; 18] = [
     setup::ALL,
     sharing::ALL,
     sync::ALL,
+    zygote::ALL,
 ];
 
 fn main() {
