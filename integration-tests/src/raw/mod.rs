@@ -231,3 +231,47 @@ pub fn memory_in_small_pages(length: usize) -> Vec<u8> {
     memory.resize(length, 1);
     memory
 }
+
+/// Sets an environment variable, or removes it.
+pub fn set_env(name: impl AsRef<std::ffi::OsStr>, value: Option<impl AsRef<std::ffi::OsStr>>) {
+    // SAFETY: only where no other thread looks at the environment.
+    match value {
+        Some(value) => unsafe { std::env::set_var(name, value) },
+        None => unsafe { std::env::remove_var(name) },
+    }
+}
+
+/// As a just-in-time compiler has them: it is in no program or library.
+///
+/// # Panics
+///
+/// If there is no memory.
+#[must_use]
+pub fn function_made_at_run_time() -> fn(()) {
+    let (flags, access) = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, libc::PROT_READ | libc::PROT_EXEC);
+    // SAFETY: a new mapping. Nobody calls what is there: that is what the scenario is about.
+    unsafe {
+        let page = libc::mmap(std::ptr::null_mut(), 4096, access, flags, -1, 0);
+        assert_ne!(page, libc::MAP_FAILED);
+        std::mem::transmute::<*mut libc::c_void, fn(())>(page)
+    }
+}
+
+/// A function of a library that comes with libc and that hardly any program loads.
+#[must_use]
+pub fn function_of_a_library_loaded_now() -> Option<fn(())> {
+    let (library, symbol) = (c"libresolv.so.2", c"ns_get16");
+    // SAFETY: texts that end with a NUL; a function's address, which nobody calls.
+    unsafe {
+        let loaded = libc::dlopen(library.as_ptr(), libc::RTLD_NOW | libc::RTLD_NOLOAD);
+        if !loaded.is_null() {
+            return None;
+        }
+        let library = libc::dlopen(library.as_ptr(), libc::RTLD_NOW);
+        if library.is_null() {
+            return None;
+        }
+        let address = libc::dlsym(library, symbol.as_ptr());
+        (!address.is_null()).then(|| std::mem::transmute::<*mut libc::c_void, fn(())>(address))
+    }
+}
