@@ -39,6 +39,7 @@ mod zygote_arguments;
 mod zygote_bugs;
 mod zygote_faults;
 mod zygote_options;
+mod zygote_state;
 
 /// What became of a scenario that didn't panic.
 enum Outcome {
@@ -49,7 +50,7 @@ enum Outcome {
 
 type Scenario = (&'static str, fn() -> Outcome);
 
-const TABLES: [&[Scenario]; 22] = [
+const TABLES: [&[Scenario]; 23] = [
     bad_input::ALL,
     beside_threads::ALL,
     callbacks::ALL,
@@ -72,6 +73,7 @@ const TABLES: [&[Scenario]; 22] = [
     zygote_arguments::ALL,
     zygote_faults::ALL,
     zygote_options::ALL,
+    zygote_state::ALL,
 ];
 
 /// Scenarios of what doesn't hold yet: they are played when they are named, but not listed.

@@ -57,3 +57,13 @@ impl<O: Serialize + DeserializeOwned> Both<O> {
         self.start().map(|child| child.unwrap().output().unwrap())
     }
 }
+
+impl<O: Serialize + DeserializeOwned> Both<O> {
+    /// The starts by each, and by a zygote that is made now: its keeper is behind, and it isn't.
+    pub(crate) fn start_everywhere(&self) -> [Result<Child, StartError>; 3] {
+        let [old, template] = self.start();
+        let new = Zygote::with_preload(|()| (), &());
+        let by_new = new.and_then(|new| Launch::new(&self.options).start_in(&new, self.body, &()));
+        [old, template, by_new]
+    }
+}

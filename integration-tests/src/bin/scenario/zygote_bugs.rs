@@ -4,12 +4,73 @@ use std::process::id;
 
 use common_ipc::link::Connection;
 use common_ipc::process::{ExitStatus, Launch, LaunchOptions, StartError, Zygote};
+use integration_tests::raw;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::Outcome::{self, Passed};
 use crate::servers::zygote;
 
-scenarios!(bug_a_long_report_of_a_preload_arrives, bug_an_end_stays_here_when_its_reading_fails);
+scenarios!(
+    bug_a_child_that_cannot_follow_is_stale,
+    bug_a_long_report_of_a_preload_arrives,
+    bug_an_end_stays_here_when_its_reading_fails,
+    bug_files_are_used_as_whom_the_program_uses_them,
+    bug_root_without_rights_stays_so_across_an_exec,
+);
+
+fn bug_a_child_that_cannot_follow_is_stale() -> Outcome {
+    let uids = |ids: [u32; 3]| {
+        let [real, effective, saved] = ids.map(nix::unistd::Uid::from_raw);
+        nix::unistd::setresuid(real, effective, saved).unwrap();
+    };
+    let start = || Launch::new(&LaunchOptions::new()).start_in(&zygote(), |()| (), &());
+    zygote();
+    uids([0, 65534, 0]);
+    start().unwrap().wait().unwrap();
+    uids([0; 3]);
+    nix::unistd::setgroups(&[]).unwrap();
+    uids([8; 3]);
+    // Its child can't give up its groups, and the program can't kill it.
+    match start() {
+        Ok(child) => child.output::<()>().unwrap(),
+        Err(error) => assert!(matches!(error, StartError::ZygoteStale { .. }), "{error:?}"),
+    }
+    Passed
+}
+
+fn bug_files_are_used_as_whom_the_program_uses_them() -> Outcome {
+    fn uids(_: ()) -> String {
+        integration_tests::proc::status_field(id() as i32, "Uid")
+    }
+    zygote();
+    raw::set_user_for_files(65534);
+    let own = uids(());
+    assert!(own.ends_with("65534"), "{own}");
+    match Launch::new(&LaunchOptions::new()).start_in(&zygote(), uids, &()) {
+        Ok(child) => assert_eq!(child.output::<String>().unwrap(), own),
+        Err(error) => assert!(matches!(error, StartError::ZygoteStale { .. }), "{error:?}"),
+    }
+    Passed
+}
+
+fn bug_root_without_rights_stays_so_across_an_exec() -> Outcome {
+    fn rights_after_exec(_: ()) -> String {
+        let output = std::process::Command::new("/bin/cat").arg("/proc/self/status").output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().find(|line| line.starts_with("CapEff")).unwrap().to_owned()
+    }
+    zygote();
+    // SECBIT_NOROOT: to be root is worth nothing to what is executed.
+    assert!(raw::set_secure_bits(1));
+    raw::set_capabilities(0, 0, 0, 0, None);
+    let own = rights_after_exec(());
+    assert_eq!(own, "CapEff:\t0000000000000000");
+    match Launch::new(&LaunchOptions::new()).start_in(&zygote(), rights_after_exec, &()) {
+        Ok(child) => assert_eq!(child.output::<String>().unwrap(), own),
+        Err(error) => assert!(matches!(error, StartError::ZygoteStale { .. }), "{error:?}"),
+    }
+    Passed
+}
 
 fn bug_a_long_report_of_a_preload_arrives() -> Outcome {
     zygote();
