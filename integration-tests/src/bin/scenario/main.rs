@@ -30,6 +30,7 @@ mod offspring_tasks;
 mod parent_death;
 mod programs;
 mod queue;
+mod server_programs;
 mod servers;
 mod setup;
 mod sharing;
@@ -37,6 +38,7 @@ mod sync;
 mod zygote;
 mod zygote_arguments;
 mod zygote_bugs;
+mod zygote_deaths;
 mod zygote_faults;
 mod zygote_options;
 mod zygote_state;
@@ -50,7 +52,7 @@ enum Outcome {
 
 type Scenario = (&'static str, fn() -> Outcome);
 
-const TABLES: [&[Scenario]; 23] = [
+const TABLES: [&[Scenario]; 24] = [
     bad_input::ALL,
     beside_threads::ALL,
     callbacks::ALL,
@@ -71,6 +73,7 @@ const TABLES: [&[Scenario]; 23] = [
     sync::ALL,
     zygote::ALL,
     zygote_arguments::ALL,
+    zygote_deaths::ALL,
     zygote_faults::ALL,
     zygote_options::ALL,
     zygote_state::ALL,
@@ -91,7 +94,7 @@ fn main() {
         }
         return;
     }
-    if programs::run(name, &arguments[1..]) {
+    if programs::run(name, &arguments[1..]) || server_programs::run(name) {
         return;
     }
     let Some((_, play)) = TABLES.iter().chain(&NOT_YET).copied().flatten().find(|(known, _)| known == name)
