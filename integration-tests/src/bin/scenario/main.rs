@@ -40,6 +40,7 @@ mod zygote_arguments;
 mod zygote_bugs;
 mod zygote_deaths;
 mod zygote_faults;
+mod zygote_kernel;
 mod zygote_options;
 mod zygote_state;
 
@@ -52,7 +53,7 @@ enum Outcome {
 
 type Scenario = (&'static str, fn() -> Outcome);
 
-const TABLES: [&[Scenario]; 24] = [
+const TABLES: [&[Scenario]; 25] = [
     bad_input::ALL,
     beside_threads::ALL,
     callbacks::ALL,
@@ -75,6 +76,7 @@ const TABLES: [&[Scenario]; 24] = [
     zygote_arguments::ALL,
     zygote_deaths::ALL,
     zygote_faults::ALL,
+    zygote_kernel::ALL,
     zygote_options::ALL,
     zygote_state::ALL,
 ];
