@@ -30,6 +30,7 @@ play!(
     fault_01_a_start_beside_another_thread_is_refused,
     fault_01_a_start_from_a_callback_is_refused,
     fault_01_a_start_waits_for_a_short_callback,
+    fault_01_a_template_beside_threads_is_refused_whatever_the_rule,
     fault_01_a_thread_that_starts_the_reaper_is_counted,
     fault_01_library_threads_do_not_hang_children,
     fault_01_noise_before_the_fork_does_not_hang_children,
@@ -39,6 +40,7 @@ play!(
     fault_03_a_child_has_only_what_it_was_given,
     fault_03_a_copy_of_an_end_does_not_hide_its_owners_death,
     fault_03_a_sibling_does_not_keep_a_connection_alive,
+    fault_03_a_templates_child_has_what_it_was_given_and_no_more,
     fault_03_a_zygotes_child_has_only_what_it_was_sent,
     fault_03_an_end_that_moved_dies_with_its_new_owner,
     fault_03_an_end_that_moved_knows_whose_the_other_one_is,
@@ -47,13 +49,16 @@ play!(
     fault_04_a_zygotes_child_has_default_signals,
     fault_04_sigpipe_and_sighup_stay_ignored,
     fault_05_starts_beside_signals_and_threads_lose_none,
+    fault_06_a_templates_children_differ_after_a_hook,
     fault_06_children_that_reseed_after_the_fork_differ,
     fault_07_a_given_end_is_wrong_process_in_the_parent,
     fault_07_a_handle_of_the_parent_is_wrong_process_in_the_child,
+    fault_07_a_template_is_wrong_process_in_a_child,
     fault_07_a_zygote_is_wrong_process_in_a_forked_child,
     fault_07_an_end_that_went_to_a_zygotes_child_is_wrong_process_here,
     fault_08_a_panic_does_not_unwind_past_the_fork,
     fault_08_a_panic_of_a_zygotes_child_is_told,
+    fault_10_a_templates_child_is_as_small_as_the_template,
     fault_10_a_zygotes_child_is_as_small_as_ever,
     fault_11_a_fork_that_fails_leaves_nothing,
     fault_11_a_zygote_without_processes_to_spare_is_a_typed_error,
@@ -67,6 +72,7 @@ play!(
     fault_14_a_crash_is_told_as_the_signal_that_it_was,
     fault_16_an_argument_that_cannot_be_serialised_is_an_error_of_the_start,
     fault_16_what_cannot_be_serialised_costs_its_own_message,
+    fault_17_a_dropped_template_is_gone_and_its_children_go_on,
     fault_17_dropped_handles_leave_no_zombies,
     fault_17_dropped_handles_of_a_zygotes_children_leave_no_zombies,
     fault_18_a_signal_never_reaches_a_process_with_the_same_id,
@@ -77,6 +83,7 @@ play!(
     fault_19_children_of_a_zygote_are_not_thrown_away,
     fault_20_codes_and_signals_are_told_apart,
     fault_20_codes_and_signals_of_a_zygotes_children_are_told_apart,
+    fault_20_ends_of_a_templates_children_are_told_apart,
     fault_21_all_waiters_get_the_same,
     fault_22_a_callback_for_a_child_that_has_ended_is_called,
     fault_22_a_callback_may_do_what_it_likes,
@@ -96,6 +103,9 @@ play!(
     fault_28_a_parent_that_dies_at_once_leaves_nobody,
     fault_28_a_zygotes_child_survives_the_thread_that_started_it,
     fault_29_a_dead_keeper_costs_new_zygotes_only,
+    fault_29_a_dead_template_is_one_error_each_time,
+    fault_29_a_template_that_is_killed_under_load_hangs_nobody,
+    fault_29_a_template_that_is_stopped_is_killed,
     fault_29_a_zygote_that_dies_over_a_request_is_one_error,
     fault_29_a_zygote_that_dies_unasked_is_replaced,
     fault_29_a_zygote_that_is_killed_again_and_again_hangs_nobody,
@@ -162,6 +172,7 @@ play!(
     a_child_freezes_what_it_captured,
     a_child_has_no_standard_input_unless_told,
     a_child_that_somebody_traces_is_waited_for_in_time,
+    a_closure_is_started_five_hundred_times,
     a_descriptor_that_a_child_smuggles_is_not_kept,
     a_descriptor_that_took_the_links_number_is_not_written_to,
     a_failed_start_can_be_tried_again,
@@ -178,6 +189,7 @@ play!(
     a_loop_ends_by_stop,
     a_loop_is_spaced_by_what_its_steps_return,
     a_million_messages_arrive_in_order,
+    a_moving_end_goes_to_the_first_child,
     a_panic_at_any_depth_is_told_where_it_happened,
     a_panic_hook_that_exits_hides_no_panic,
     a_panic_with_another_payload_than_a_string_is_told,
@@ -198,6 +210,7 @@ play!(
     a_task_is_not_its_own_handle,
     a_task_object_is_dropped_on_both_sides,
     a_task_that_is_waited_for_is_running_when_spawn_returns,
+    a_template_has_its_name_and_its_memory,
     a_thousand_children_are_started_listed_and_stopped,
     a_typed_handle_forgets_its_task,
     a_zygotes_child_can_fork_and_have_a_zygote,
@@ -262,6 +275,7 @@ play!(
     what_a_child_opens_is_not_taken_for_the_librarys,
     what_a_preload_loads_its_children_have,
     what_a_zygotes_child_cannot_take_over_is_told,
+    what_is_shared_every_child_of_a_template_has,
     what_was_given_can_be_sent_on_and_what_was_captured_cannot,
     what_was_printed_is_written_where_no_thread_is_to_be_had,
     why_there_is_no_output_needs_no_memory,
@@ -282,9 +296,13 @@ fn the_watchdog_and_the_police_see_what_they_are_for() {
     assert_eq!(unknown.status.code(), Some(2));
     // Side by side, since each is given its time to go away.
     std::thread::scope(|scope| {
-        for (kind, word) in
-            [("child", "a child:"), ("descriptor", "a descriptor:"), ("shm", "shared memory:")]
-        {
+        for (kind, word) in [
+            ("child", "a child:"),
+            ("descriptor", "a descriptor:"),
+            ("shm", "shared memory:"),
+            ("template", "a child: tmpl:"),
+            ("zygote", "a child: mp-zygote"),
+        ] {
             scope.spawn(move || {
                 let ran = watchdog::run(scenario(), &["program_that_leaks", kind]);
                 assert_eq!(ran.status.code(), Some(1), "{kind}: {ran:?}");

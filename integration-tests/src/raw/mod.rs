@@ -282,7 +282,13 @@ pub fn function_of_a_library_loaded_now() -> Option<fn(())> {
 /// # Panics
 ///
 /// If the kernel refuses.
-pub fn set_capabilities(permitted: u64, effective: u64, inheritable: u64, ambient: u64, bounding: Option<u64>) {
+pub fn set_capabilities(
+    permitted: u64,
+    effective: u64,
+    inheritable: u64,
+    ambient: u64,
+    bounding: Option<u64>,
+) {
     let checked = |result: i64| assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
     // linux/capability.h, version 3: a header, then effective, permitted and inheritable in two words each.
     let header = [0x2008_0522u32, 0];

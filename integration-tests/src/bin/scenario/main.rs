@@ -35,6 +35,7 @@ mod servers;
 mod setup;
 mod sharing;
 mod sync;
+mod templates;
 mod zygote;
 mod zygote_arguments;
 mod zygote_bugs;
@@ -53,7 +54,7 @@ enum Outcome {
 
 type Scenario = (&'static str, fn() -> Outcome);
 
-const TABLES: [&[Scenario]; 25] = [
+const TABLES: [&[Scenario]; 26] = [
     bad_input::ALL,
     beside_threads::ALL,
     callbacks::ALL,
@@ -72,6 +73,7 @@ const TABLES: [&[Scenario]; 25] = [
     setup::ALL,
     sharing::ALL,
     sync::ALL,
+    templates::ALL,
     zygote::ALL,
     zygote_arguments::ALL,
     zygote_deaths::ALL,

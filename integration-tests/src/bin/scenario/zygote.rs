@@ -165,7 +165,8 @@ fn fault_22_each_callback_for_a_zygotes_child_is_called_once() -> Outcome {
             let child = start_in::<_, ()>(|code: i32| std::process::exit(code), &code);
             for place in 0..2 {
                 let sender = sender.clone();
-                let tell = move |exit: &process::Exit| sender.send((code, place, exit.status.code())).unwrap();
+                let tell =
+                    move |exit: &process::Exit| sender.send((code, place, exit.status.code())).unwrap();
                 child.on_exit(tell).unwrap();
             }
             child

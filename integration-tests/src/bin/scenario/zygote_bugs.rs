@@ -13,6 +13,7 @@ use crate::servers::zygote;
 scenarios!(
     bug_a_child_that_cannot_follow_is_stale,
     bug_a_long_report_of_a_preload_arrives,
+    bug_an_end_stays_here_when_a_templates_start_fails,
     bug_an_end_stays_here_when_its_reading_fails,
     bug_files_are_used_as_whom_the_program_uses_them,
     bug_root_without_rights_stays_so_across_an_exec,
@@ -106,5 +107,24 @@ fn bug_an_end_stays_here_when_its_reading_fails() -> Outcome {
     assert!(matches!(error, StartError::Argument { .. }), "{error:?}");
     argument.0.send(&1).unwrap();
     assert_eq!(here.recv().unwrap(), 1);
+    Passed
+}
+
+fn bug_an_end_stays_here_when_a_templates_start_fails() -> Outcome {
+    let directory = std::env::temp_dir().join(format!("multiprocess-template-{}", id()));
+    let (here, there) = Connection::<u8, u8>::pair().unwrap();
+    let options = LaunchOptions::new().give(&there).cwd(&directory);
+    // To be made, it needs none of what its children need.
+    let template =
+        Launch::new(&options).template(move || there.send(&there.recv().unwrap()).unwrap()).unwrap();
+    let error = template.start().unwrap_err();
+    assert!(matches!(error, StartError::Setup { .. }), "{error:?}");
+    std::fs::create_dir(&directory).unwrap();
+    let second = template.start();
+    std::fs::remove_dir(&directory).unwrap();
+    let child = second.unwrap();
+    here.send(&7).unwrap();
+    assert_eq!(here.recv().unwrap(), 7);
+    child.output::<()>().unwrap();
     Passed
 }

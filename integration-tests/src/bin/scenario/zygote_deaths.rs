@@ -193,10 +193,8 @@ fn fault_29_a_zygote_that_is_killed_again_and_again_hangs_nobody() -> Outcome {
             seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             std::thread::sleep(Duration::from_micros(u64::from(seed >> 16) % 2000));
             // It is ours and not collected by anybody else, but it may be gone by itself: no other dies here.
-            let _ = nix::sys::signal::kill(
-                nix::unistd::Pid::from_raw(found.unwrap() as i32),
-                NixSignal::SIGKILL,
-            );
+            let _ =
+                nix::sys::signal::kill(nix::unistd::Pid::from_raw(found.unwrap() as i32), NixSignal::SIGKILL);
         }
         over.store(true, Ordering::Relaxed);
         starters.into_iter().map(|starter| starter.join().unwrap()).collect::<Vec<_>>()

@@ -138,8 +138,9 @@ fn fault_12_a_zygote_without_descriptors_is_a_typed_error() -> Outcome {
     setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
     let event = Event::new().unwrap();
     for _ in 0..3 {
-        let error =
-            Launch::new(&LaunchOptions::new()).start_in(&full, |event: Event| event.set(), &event).unwrap_err();
+        let error = Launch::new(&LaunchOptions::new())
+            .start_in(&full, |event: Event| event.set(), &event)
+            .unwrap_err();
         let StartError::Os { source, .. } = &error else { panic!("{error:?}") };
         assert_eq!(source.raw_os_error(), Some(libc::EMFILE), "{error}");
     }
@@ -265,10 +266,7 @@ fn a_preload_that_leaves_threads_is_refused() -> Outcome {
         &2,
     );
     let error = error.unwrap_err();
-    assert!(
-        matches!(error, StartError::Refused(Refusal::ThreadsOfPreload { count: 2 })),
-        "{error:?}"
-    );
+    assert!(matches!(error, StartError::Refused(Refusal::ThreadsOfPreload { count: 2 })), "{error:?}");
     // Those that it has joined are no matter.
     let joined = |()| (0..4).for_each(|_| std::thread::spawn(|| ()).join().unwrap());
     for _ in 0..20 {

@@ -112,7 +112,10 @@ fn fault_05_starts_beside_signals_and_threads_lose_none() -> Outcome {
             for sent in 1..=200 {
                 // One that is pending would swallow the next.
                 nix::sys::signal::kill(nix::unistd::getpid(), NixSignal::SIGUSR1).unwrap();
-                assert!(proc::eventually(|| SIGNALS.load(Ordering::Relaxed) == sent), "signal {sent} is lost");
+                assert!(
+                    proc::eventually(|| SIGNALS.load(Ordering::Relaxed) == sent),
+                    "signal {sent} is lost"
+                );
             }
             over.store(true, Ordering::Relaxed);
         });

@@ -157,13 +157,20 @@ fn fault_58_names_of_a_zygotes_child_need_not_be_text() -> Outcome {
     let options = LaunchOptions::new().name(strange).cwd(&directory).env(strange, strange);
     let both = Both::with(options, |()| {
         let comm = std::fs::read("/proc/self/comm").unwrap();
-        (comm, std::env::current_dir().unwrap().into_os_string(), std::env::var_os(OsStr::from_bytes(STRANGE)))
+        (
+            comm,
+            std::env::current_dir().unwrap().into_os_string(),
+            std::env::var_os(OsStr::from_bytes(STRANGE)),
+        )
     });
     for child in both.start().map(Result::unwrap) {
         assert_eq!(child.name(), strange);
         let (comm, cwd, value): (Vec<u8>, OsString, Option<OsString>) = child.output().unwrap();
         assert_eq!(comm, [STRANGE, b"\n"].concat());
-        assert_eq!((PathBuf::from(cwd), value), (directory.canonicalize().unwrap(), Some(strange.to_owned())));
+        assert_eq!(
+            (PathBuf::from(cwd), value),
+            (directory.canonicalize().unwrap(), Some(strange.to_owned()))
+        );
     }
     std::fs::remove_dir_all(directory.parent().unwrap()).unwrap();
     let long = LaunchOptions::new().name("a name of more than fifteen bytes");
@@ -194,8 +201,7 @@ fn limits_nice_affinity_umask_and_group_of_a_zygotes_child_apply() -> Outcome {
         .umask(0o077)
         .process_group(ProcessGroup::NewSession)
         .no_new_privs();
-    let expected: Seen =
-        (((50, 60), 1, "0077".to_owned()), (true, true), "5".to_owned(), "1".to_owned());
+    let expected: Seen = (((50, 60), 1, "0077".to_owned()), (true, true), "5".to_owned(), "1".to_owned());
     assert_eq!(Both::with(options, seen).outputs(), [expected.clone(), expected]);
     let group = LaunchOptions::new().process_group(ProcessGroup::New);
     assert_eq!(Both::with(group, seen).outputs().map(|seen| seen.1), [(true, false); 2]);

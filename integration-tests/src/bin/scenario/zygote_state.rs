@@ -30,11 +30,10 @@ type Seen = Vec<String>;
 
 fn seen(_: ()) -> Seen {
     let me = id() as i32;
-    let fields = "Uid Gid Groups CapInh CapPrm CapEff CapBnd CapAmb NoNewPrivs Umask SigIgn Seccomp Cpus_allowed";
-    let mut seen: Seen = fields
-        .split(' ')
-        .map(|field| format!("{field}: {}", proc::status_field(me, field)))
-        .collect();
+    let fields =
+        "Uid Gid Groups CapInh CapPrm CapEff CapBnd CapAmb NoNewPrivs Umask SigIgn Seccomp Cpus_allowed";
+    let mut seen: Seen =
+        fields.split(' ').map(|field| format!("{field}: {}", proc::status_field(me, field))).collect();
     seen.push(format!("{:?}", std::fs::read_link("/proc/self/cwd")));
     // To the same directory, not only to one of the same name.
     seen.push(format!("{:?}", std::fs::metadata(".").map(|cwd| std::os::unix::fs::MetadataExt::ino(&cwd))));
@@ -164,7 +163,9 @@ fn fault_55_a_zygotes_child_never_regains_root() -> Outcome {
         apart(move || {
             let options = LaunchOptions::new().stdin(Stdio::Inherit);
             first();
-            let both = Both::with(options, |()| (seen(()), nix::unistd::setresuid(0.into(), 0.into(), 0.into()).is_ok()));
+            let both = Both::with(options, |()| {
+                (seen(()), nix::unistd::setresuid(0.into(), 0.into(), 0.into()).is_ok())
+            });
             second();
             let after = seen(());
             let started = both.start_everywhere().map(|child| match child {
@@ -221,7 +222,9 @@ fn the_environment_of_the_program_is_its_zygotes_childrens() -> Outcome {
     is_taken_over(|| {
         raw::set_env(OsStr::from_bytes(b"\xff\xfe"), Some(OsStr::from_bytes(b"\x80 = \xc0")));
     });
-    is_taken_over(|| (0..2000).for_each(|number| raw::set_env(format!("MANY_{number}"), Some("x".repeat(50)))));
+    is_taken_over(|| {
+        (0..2000).for_each(|number| raw::set_env(format!("MANY_{number}"), Some("x".repeat(50))))
+    });
     is_taken_over(|| {
         for (name, _) in std::env::vars_os() {
             raw::set_env(name, None::<&str>);
