@@ -2,6 +2,8 @@
 //! [`ring`], what such code could do without a library: the limit of the benchmarks.
 #![expect(unsafe_code, reason = "the doings of foreign code can't be had otherwise")]
 
+pub mod pthread;
+pub mod rights;
 pub mod ring;
 pub mod shared;
 
@@ -234,9 +236,10 @@ pub fn memory_in_small_pages(length: usize) -> Vec<u8> {
 
 /// Sets an environment variable, or removes it.
 pub fn set_env(name: impl AsRef<std::ffi::OsStr>, value: Option<impl AsRef<std::ffi::OsStr>>) {
-    // SAFETY: only where no other thread looks at the environment.
     match value {
+        // SAFETY: only where no other thread looks at the environment.
         Some(value) => unsafe { std::env::set_var(name, value) },
+        // SAFETY: as above.
         None => unsafe { std::env::remove_var(name) },
     }
 }
@@ -276,59 +279,6 @@ pub fn function_of_a_library_loaded_now() -> Option<fn(())> {
     }
 }
 
-/// Sets the five sets of capabilities(7), as far as this process may: permitted, effective, inheritable, ambient,
-/// and what stays of the bounding set. With `None` the user's change takes none away.
-///
-/// # Panics
-///
-/// If the kernel refuses.
-pub fn set_capabilities(
-    permitted: u64,
-    effective: u64,
-    inheritable: u64,
-    ambient: u64,
-    bounding: Option<u64>,
-) {
-    let checked = |result: i64| assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
-    // linux/capability.h, version 3: a header, then effective, permitted and inheritable in two words each.
-    let header = [0x2008_0522u32, 0];
-    let words = |shift: u32| [effective, permitted, inheritable].map(|set| (set >> shift) as u32);
-    let data = [words(0), words(32)];
-    // SAFETY: integers, and what this version of capset reads.
-    unsafe {
-        for bit in (0..41).filter(|bit| bounding.is_some_and(|keep| keep & (1 << bit) == 0)) {
-            checked(libc::prctl(libc::PR_CAPBSET_DROP, bit, 0, 0, 0).into());
-        }
-        checked(libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()));
-        for bit in (0..41).filter(|bit| ambient & (1 << bit) != 0) {
-            checked(libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE, bit, 0, 0).into());
-        }
-    }
-}
-
-/// Has the capabilities of this process survive its change to another user.
-pub fn keep_capabilities() {
-    // SAFETY: integers.
-    unsafe { libc::prctl(libc::PR_SET_KEEPCAPS, 1, 0, 0, 0) };
-}
-
-/// Installs a filter of system calls that allows them all.
-///
-/// # Panics
-///
-/// If the kernel refuses.
-pub fn filter_system_calls() {
-    // BPF_RET | BPF_K, SECCOMP_RET_ALLOW
-    let mut allow = libc::sock_filter { code: 6, jt: 0, jf: 0, k: libc::SECCOMP_RET_ALLOW };
-    let program = libc::sock_fprog { len: 1, filter: &raw mut allow };
-    // SAFETY: a program of one instruction, valid for the call.
-    let result = unsafe {
-        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-        libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program, 0, 0)
-    };
-    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
-}
-
 /// Closes a descriptor, whoever owns it.
 pub fn close(number: i32) {
     // SAFETY: only for processes that use nothing of theirs behind that number afterwards.
@@ -339,80 +289,6 @@ pub fn close(number: i32) {
 pub fn set_nice(nice: i32) {
     // SAFETY: integers.
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
-}
-
-/// Has this thread use files as another user, and nothing else.
-pub fn set_user_for_files(uid: u32) {
-    // SAFETY: an integer.
-    unsafe { libc::setfsuid(uid) };
-}
-
-/// Sets the securebits of capabilities(7).
-#[must_use]
-pub fn set_secure_bits(bits: u64) -> bool {
-    // SAFETY: integers.
-    unsafe { libc::prctl(libc::PR_SET_SECUREBITS, bits, 0, 0, 0) == 0 }
-}
-
-/// A mutex of libc's in memory that is shared with all processes that are forked from now on. It is robust: if
-/// its owner dies, the kernel says so to the next one.
-#[derive(Debug)]
-pub struct PthreadMutex(*mut libc::pthread_mutex_t);
-
-// SAFETY: made for use by any thread of any process; never unmapped.
-unsafe impl Sync for PthreadMutex {}
-// SAFETY: as above.
-unsafe impl Send for PthreadMutex {}
-
-impl PthreadMutex {
-    /// One that is unlocked.
-    ///
-    /// # Panics
-    ///
-    /// If there is no memory.
-    #[must_use]
-    pub fn new() -> PthreadMutex {
-        let (flags, access) = (libc::MAP_SHARED | libc::MAP_ANONYMOUS, libc::PROT_READ | libc::PROT_WRITE);
-        // SAFETY: a new mapping, large enough; the mutex is initialised before anybody can use it.
-        unsafe {
-            let page = libc::mmap(std::ptr::null_mut(), 4096, access, flags, -1, 0);
-            assert_ne!(page, libc::MAP_FAILED);
-            let mut attributes = std::mem::zeroed::<libc::pthread_mutexattr_t>();
-            libc::pthread_mutexattr_init(&raw mut attributes);
-            libc::pthread_mutexattr_setpshared(&raw mut attributes, libc::PTHREAD_PROCESS_SHARED);
-            libc::pthread_mutexattr_setrobust(&raw mut attributes, libc::PTHREAD_MUTEX_ROBUST);
-            // It knows its owner by libc's idea of the thread's number.
-            libc::pthread_mutexattr_settype(&raw mut attributes, libc::PTHREAD_MUTEX_ERRORCHECK);
-            libc::pthread_mutex_init(page.cast(), &raw const attributes);
-            PthreadMutex(page.cast())
-        }
-    }
-
-    /// Locks it: 0 or an errno. After EOWNERDEAD it is locked, and as good as new.
-    #[must_use]
-    pub fn lock(&self) -> i32 {
-        // SAFETY: an initialised mutex that is never unmapped.
-        unsafe {
-            let result = libc::pthread_mutex_lock(self.0);
-            if result == libc::EOWNERDEAD {
-                libc::pthread_mutex_consistent(self.0);
-            }
-            result
-        }
-    }
-
-    /// Unlocks it: 0 or an errno.
-    #[must_use]
-    pub fn unlock(&self) -> i32 {
-        // SAFETY: as above; that it isn't this thread's is an errno.
-        unsafe { libc::pthread_mutex_unlock(self.0) }
-    }
-}
-
-impl Default for PthreadMutex {
-    fn default() -> Self {
-        PthreadMutex::new()
-    }
 }
 
 /// Collects any child whatever it is, as a program may that has started some by a bare clone. The errno if there

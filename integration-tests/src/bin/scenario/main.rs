@@ -28,6 +28,7 @@ mod memory;
 mod nested;
 mod offspring_tasks;
 mod parent_death;
+mod preload;
 mod programs;
 mod queue;
 mod server_programs;
@@ -35,6 +36,7 @@ mod servers;
 mod setup;
 mod sharing;
 mod sync;
+mod template_deaths;
 mod templates;
 mod zygote;
 mod zygote_arguments;
@@ -54,7 +56,7 @@ enum Outcome {
 
 type Scenario = (&'static str, fn() -> Outcome);
 
-const TABLES: [&[Scenario]; 26] = [
+const TABLES: [&[Scenario]; 28] = [
     bad_input::ALL,
     beside_threads::ALL,
     callbacks::ALL,
@@ -69,10 +71,12 @@ const TABLES: [&[Scenario]; 26] = [
     nested::ALL,
     offspring_tasks::ALL,
     parent_death::ALL,
+    preload::ALL,
     queue::ALL,
     setup::ALL,
     sharing::ALL,
     sync::ALL,
+    template_deaths::ALL,
     templates::ALL,
     zygote::ALL,
     zygote_arguments::ALL,

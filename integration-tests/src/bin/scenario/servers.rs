@@ -16,6 +16,13 @@ pub(crate) fn start_in<A: Portable, O: Serialize + DeserializeOwned>(run: fn(A) 
     Launch::new(&LaunchOptions::new()).start_in(&zygote(), run, argument).unwrap()
 }
 
+/// A template without any options.
+pub(crate) fn template<O: serde::Serialize + serde::de::DeserializeOwned>(
+    body: impl FnOnce() -> O,
+) -> Template {
+    Launch::new(&LaunchOptions::new()).template(body).unwrap()
+}
+
 /// The living child of this process that has this name.
 pub(crate) fn server(name: &str) -> Option<i32> {
     let me = std::process::id() as i32;

@@ -44,7 +44,7 @@ fn bug_files_are_used_as_whom_the_program_uses_them() -> Outcome {
         integration_tests::proc::status_field(id() as i32, "Uid")
     }
     zygote();
-    raw::set_user_for_files(65534);
+    raw::rights::set_user_for_files(65534);
     let own = uids(());
     assert!(own.ends_with("65534"), "{own}");
     match Launch::new(&LaunchOptions::new()).start_in(&zygote(), uids, &()) {
@@ -62,8 +62,8 @@ fn bug_root_without_rights_stays_so_across_an_exec() -> Outcome {
     }
     zygote();
     // SECBIT_NOROOT: to be root is worth nothing to what is executed.
-    assert!(raw::set_secure_bits(1));
-    raw::set_capabilities(0, 0, 0, 0, None);
+    assert!(raw::rights::set_secure_bits(1));
+    raw::rights::set_capabilities(0, 0, 0, 0, None);
     let own = rights_after_exec(());
     assert_eq!(own, "CapEff:\t0000000000000000");
     match Launch::new(&LaunchOptions::new()).start_in(&zygote(), rights_after_exec, &()) {

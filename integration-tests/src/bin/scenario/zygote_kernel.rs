@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common_ipc::process::{self, ExitStatus, JoinError, Launch, LaunchOptions, Signal, active_children};
 use common_ipc::sync::Event;
-use integration_tests::raw::{self, PthreadMutex};
+use integration_tests::raw::{self, pthread::PthreadMutex};
 use integration_tests::{proc, stress_factor};
 use nix::sys::signal::Signal as NixSignal;
 

@@ -115,30 +115,32 @@ fn fault_55_a_zygotes_child_has_no_more_rights_than_the_program() -> Outcome {
         uids([4, 5, 6]);
     });
     // Root still, with the rights of nobody.
-    is_taken_over(|| raw::set_capabilities(0, 0, 0, 0, None));
-    is_taken_over(|| raw::set_capabilities(0, 0, 0, 0, Some(0)));
-    is_taken_over(|| raw::set_capabilities(NET_ADMIN | SETUID, SETUID, NET_ADMIN, 0, Some(NET_ADMIN)));
-    is_taken_over(|| raw::set_capabilities(permitted(), permitted(), 0, 0, Some(!NET_ADMIN)));
+    is_taken_over(|| raw::rights::set_capabilities(0, 0, 0, 0, None));
+    is_taken_over(|| raw::rights::set_capabilities(0, 0, 0, 0, Some(0)));
+    is_taken_over(|| {
+        raw::rights::set_capabilities(NET_ADMIN | SETUID, SETUID, NET_ADMIN, 0, Some(NET_ADMIN))
+    });
+    is_taken_over(|| raw::rights::set_capabilities(permitted(), permitted(), 0, 0, Some(!NET_ADMIN)));
     // Nobody, with some rights of root.
     is_taken_over(|| {
-        raw::keep_capabilities();
+        raw::rights::keep_capabilities();
         groups(&[]);
         gids([65534; 3]);
         uids([65534; 3]);
-        raw::set_capabilities(NET_ADMIN | SYS_NICE, NET_ADMIN, SYS_NICE, 0, None);
+        raw::rights::set_capabilities(NET_ADMIN | SYS_NICE, NET_ADMIN, SYS_NICE, 0, None);
     });
     is_taken_over(|| {
-        raw::keep_capabilities();
+        raw::rights::keep_capabilities();
         uids([65534; 3]);
-        raw::set_capabilities(SYS_NICE, SYS_NICE, SYS_NICE, SYS_NICE, None);
+        raw::rights::set_capabilities(SYS_NICE, SYS_NICE, SYS_NICE, SYS_NICE, None);
     });
     is_taken_over(|| {
-        raw::keep_capabilities();
+        raw::rights::keep_capabilities();
         groups(&[5]);
         gids([5; 3]);
-        raw::set_capabilities(permitted(), permitted(), 0, 0, Some(NET_ADMIN));
+        raw::rights::set_capabilities(permitted(), permitted(), 0, 0, Some(NET_ADMIN));
         uids([65534; 3]);
-        raw::set_capabilities(NET_ADMIN, 0, 0, 0, None);
+        raw::rights::set_capabilities(NET_ADMIN, 0, 0, 0, None);
     });
     is_taken_over(|| nix::sys::prctl::set_no_new_privs().unwrap());
     Passed
@@ -315,6 +317,6 @@ fn what_a_zygotes_child_cannot_take_over_is_told() -> Outcome {
         nix::unistd::chroot("/usr").unwrap();
         std::env::set_current_dir("/").unwrap();
     });
-    is_told(ProgramState::Seccomp, raw::filter_system_calls);
+    is_told(ProgramState::Seccomp, raw::rights::filter_system_calls);
     Passed
 }
