@@ -59,7 +59,7 @@ fn fault_20_ends_of_a_templates_children_are_told_apart() -> Outcome {
     let error = ends(-100).1.output::<()>().unwrap_err();
     let JoinError::Panicked(report) = &error else { panic!("{error:?}") };
     assert_eq!(report.message, "told on purpose");
-    assert!(report.location.contains("templates.rs"), "{report:?}");
+    assert!(report.location.contains("template_deaths.rs"), "{report:?}");
     Passed
 }
 
