@@ -102,7 +102,7 @@ fn main() {
         }
         return;
     }
-    if programs::run(name, &arguments[1..]) || server_programs::run(name) {
+    if programs::run(name, &arguments[1..]) || server_programs::run(name, &arguments[1..]) {
         return;
     }
     let Some((_, play)) = TABLES.iter().chain(&NOT_YET).copied().flatten().find(|(known, _)| known == name)

@@ -53,6 +53,10 @@ impl<O: Serialize + DeserializeOwned> Both<O> {
         Both { body, options, template }
     }
 
+    pub(crate) fn template(&self) -> &Template {
+        &self.template
+    }
+
     /// A start by each.
     pub(crate) fn start(&self) -> [Result<Child, StartError>; 2] {
         let zygotes = Launch::new(&self.options).start_in(&zygote(), self.body, &());

@@ -12,7 +12,7 @@ use integration_tests::{proc, raw, stress_factor};
 
 use crate::Outcome::{self, Passed};
 use crate::children::{self, sleep_for_long};
-use crate::servers::{server, start_in, zygote};
+use crate::servers::{Both, server, start_in, zygote};
 
 scenarios!(
     fault_03_a_zygotes_child_has_only_what_it_was_sent,
@@ -20,12 +20,13 @@ scenarios!(
     fault_07_a_zygote_is_wrong_process_in_a_forked_child,
     fault_08_a_panic_of_a_zygotes_child_is_told,
     fault_10_a_zygotes_child_is_as_small_as_ever,
+    fault_12_starts_leave_the_servers_as_they_were,
     fault_17_dropped_handles_of_a_zygotes_children_leave_no_zombies,
     fault_20_codes_and_signals_of_a_zygotes_children_are_told_apart,
     fault_22_each_callback_for_a_zygotes_child_is_called_once,
     a_zygotes_child_can_fork_and_have_a_zygote,
-    a_zygotes_child_is_the_programs_own,
     a_zygotes_child_is_stopped_in_every_way,
+    a_zygotes_child_is_the_programs_own,
     threads_start_from_one_zygote_at_once,
 );
 
@@ -122,6 +123,36 @@ fn fault_10_a_zygotes_child_is_as_small_as_ever() -> Outcome {
     std::hint::black_box(&large);
     assert!(forked >= small + MIB as u64, "{forked} KiB of page tables: the test proves nothing");
     assert!(started <= small + 16, "{started} KiB of page tables where {small} were enough");
+    Passed
+}
+
+fn fault_12_starts_leave_the_servers_as_they_were() -> Outcome {
+    let both = Both::new(|()| 1u8);
+    let missing = LaunchOptions::new().cwd("/does/not/exist");
+    let round = || {
+        assert_eq!(both.outputs(), [1, 1]);
+        let event = common_ipc::sync::Event::new().unwrap();
+        let set = |(event, _): (common_ipc::sync::Event, Vec<u8>)| event.set();
+        start_in(set, &(event.clone(), vec![1; 5000])).output::<()>().unwrap();
+        assert!(event.is_set());
+        let failed = Launch::new(&missing).start_in(&zygote(), |()| (), &());
+        assert!(matches!(failed, Err(StartError::Setup { .. })), "{failed:?}");
+    };
+    for _ in 0..200 {
+        round();
+    }
+    let all =
+        [me(), both.template().id() as i32, zygote().id().unwrap() as i32, server("mp-keeper").unwrap()];
+    let looked_at = || all.map(|pid| (proc::descriptors(pid), proc::resident_kib_of(pid)));
+    let before = looked_at();
+    for _ in 0..1000 * stress_factor() {
+        round();
+    }
+    for (place, (before, after)) in before.into_iter().zip(looked_at()).enumerate() {
+        let name = proc::name(all[place]);
+        assert_eq!(before.0.len(), after.0.len(), "{name}: {after:?}");
+        assert!(after.1 < before.1 + 1024, "{name} grew from {} to {} KiB", before.1, after.1);
+    }
     Passed
 }
 

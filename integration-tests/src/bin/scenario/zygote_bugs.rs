@@ -11,6 +11,8 @@ use crate::Outcome::{self, Passed};
 use crate::servers::zygote;
 
 scenarios!(
+    bug_a_sandbox_of_the_program_is_its_zygotes_childrens,
+    bug_what_else_a_fork_takes_over_is_as_the_programs,
     bug_a_child_that_cannot_follow_is_stale,
     bug_a_long_report_of_a_preload_arrives,
     bug_an_end_stays_here_when_a_templates_start_fails,
@@ -126,5 +128,43 @@ fn bug_an_end_stays_here_when_a_templates_start_fails() -> Outcome {
     here.send(&7).unwrap();
     assert_eq!(here.recv().unwrap(), 7);
     child.output::<()>().unwrap();
+    Passed
+}
+
+fn bug_a_sandbox_of_the_program_is_its_zygotes_childrens() -> Outcome {
+    fn can_read(_: ()) -> bool {
+        std::fs::read("/etc/passwd").is_ok()
+    }
+    zygote();
+    Launch::new(&LaunchOptions::new()).start_in(&zygote(), |()| (), &()).unwrap().wait().unwrap();
+    if !raw::rights::forbid_reading_files() {
+        return crate::Outcome::Skipped("the kernel has no landlock");
+    }
+    assert!(!can_read(()));
+    assert!(!crate::children::start(|| can_read(())).output::<bool>().unwrap(), "a forked child");
+    match Launch::new(&LaunchOptions::new()).start_in(&zygote(), can_read, &()) {
+        Ok(child) => {
+            assert!(!child.output::<bool>().unwrap(), "a zygote's child reads what the program can't")
+        }
+        Err(error) => assert!(matches!(error, StartError::ZygoteStale { .. }), "{error:?}"),
+    }
+    Passed
+}
+
+fn bug_what_else_a_fork_takes_over_is_as_the_programs() -> Outcome {
+    fn seen(_: ()) -> Vec<String> {
+        let files = ["oom_score_adj", "timerslack_ns", "personality", "coredump_filter"];
+        let read = |name: &&str| std::fs::read_to_string(format!("/proc/self/{name}")).unwrap_or_default();
+        files.iter().map(|name| format!("{name} {}", read(name).trim())).collect()
+    }
+    zygote();
+    let before = seen(());
+    std::fs::write("/proc/self/oom_score_adj", "500").unwrap();
+    std::fs::write("/proc/self/coredump_filter", "0x1").unwrap();
+    std::fs::write("/proc/self/timerslack_ns", "70000").unwrap();
+    assert_ne!(seen(()), before);
+    let forked = crate::children::start(|| seen(())).output::<Vec<String>>().unwrap();
+    let child = Launch::new(&LaunchOptions::new()).start_in(&zygote(), seen, &()).unwrap();
+    assert_eq!(child.output::<Vec<String>>().unwrap(), forked);
     Passed
 }

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
+use common_ipc::link::Connection;
 use common_ipc::process::{
     self, Child, ForkServer, Launch, LaunchOptions, Signal, StartError, Zygote, active_children,
 };
@@ -16,7 +17,9 @@ use crate::servers::{kill, server, start_in, zygote};
 
 scenarios!(
     fault_27_servers_and_their_children_die_with_the_program,
+    fault_27_ties_of_a_zygotes_children_hold,
     fault_28_a_zygotes_child_survives_the_thread_that_started_it,
+    fault_29_a_crowd_before_a_stopped_zygote_is_told,
     fault_29_a_dead_keeper_costs_new_zygotes_only,
     fault_29_a_zygote_that_dies_over_a_request_is_one_error,
     fault_29_a_zygote_that_dies_unasked_is_replaced,
@@ -57,6 +60,28 @@ fn fault_27_servers_and_their_children_die_with_the_program() -> Outcome {
     Passed
 }
 
+fn fault_27_ties_of_a_zygotes_children_hold() -> Outcome {
+    let path = std::env::temp_dir().join(format!("multiprocess-ties-{}", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    let (mut program, pids) = program(&["program_with_tied_children", path.to_str().unwrap()], 6);
+    assert!(pids.len() == 6 && pids.iter().all(|pid| proc::runs(*pid)), "{pids:?}");
+    program.kill().unwrap();
+    program.wait().unwrap();
+    let (survivors, others) = pids.split_at(2);
+    for pid in others {
+        assert!(proc::eventually(|| !proc::runs(*pid)), "{pid} of {pids:?} survives");
+    }
+    // Those that got a signal which they handle, one from a zygote and one from a template.
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "endedended");
+    std::fs::remove_file(&path).unwrap();
+    for pid in survivors {
+        assert!(proc::runs(*pid), "{pid} of {pids:?} was meant to survive");
+        kill(*pid, NixSignal::SIGKILL);
+        assert!(proc::eventually(|| !proc::runs(*pid)));
+    }
+    Passed
+}
+
 fn fault_28_a_zygotes_child_survives_the_thread_that_started_it() -> Outcome {
     process::init().unwrap();
     let template = Launch::new(&LaunchOptions::new()).template(sleep_for_long).unwrap();
@@ -73,6 +98,46 @@ fn fault_28_a_zygotes_child_survives_the_thread_that_started_it() -> Outcome {
         assert_eq!(child.wait().unwrap().signal(), Some(Signal::KILL));
     }
     assert!(proc::runs(zygote_id()) && template.is_alive());
+    Passed
+}
+
+fn fault_29_a_crowd_before_a_stopped_zygote_is_told() -> Outcome {
+    zygote();
+    assert_starts();
+    let stopped = zygote_id();
+    kill(stopped, NixSignal::SIGSTOP);
+    assert!(proc::eventually(|| proc::stat(stopped).is_some_and(|stat| stat.state == 'T')));
+    // More than its socket takes, each with an end that is to move.
+    let (waiting, stuck) = (AtomicU32::new(0), AtomicU32::new(0));
+    let options = LaunchOptions::new().ready_timeout(Duration::from_secs(1));
+    std::thread::scope(|scope| {
+        for _ in 0..100 {
+            scope.spawn(|| {
+                let (here, there) = Connection::<u32, u32>::pair().unwrap();
+                waiting.fetch_add(1, Ordering::Relaxed);
+                let echo = |link: Connection<u32, u32>| link.send(&link.recv().unwrap()).unwrap();
+                match Launch::new(&options).start_in(&Zygote::global(), echo, &there) {
+                    Err(StartError::ServerStuck { .. } | StartError::ServerDied { .. }) => {
+                        stuck.fetch_add(1, Ordering::Relaxed);
+                        // It has moved nowhere.
+                        there.send(&1).unwrap();
+                        assert_eq!(here.recv().unwrap(), 1);
+                    }
+                    Ok(child) => {
+                        here.send(&2).unwrap();
+                        assert_eq!(here.recv().unwrap(), 2);
+                        child.output::<()>().unwrap();
+                    }
+                    Err(other) => panic!("{other:?}"),
+                }
+            });
+        }
+    });
+    assert_eq!(waiting.into_inner(), 100);
+    assert!(stuck.into_inner() > 0);
+    assert!(!proc::runs(stopped));
+    assert_starts();
+    assert!(active_children().is_empty());
     Passed
 }
 

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::process::id;
 
-use common_ipc::process::{self, LaunchOptions, ProgramState, StartError, Stdio};
+use common_ipc::process::{LaunchOptions, ProgramState, StartError, Stdio};
 use integration_tests::{proc, raw};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
@@ -19,10 +19,11 @@ scenarios!(
     fault_55_a_zygotes_child_has_no_more_rights_than_the_program,
     fault_55_a_zygotes_child_never_regains_root,
     fault_57_a_zygotes_child_is_where_the_program_is,
+    a_filter_of_system_calls_is_told,
+    another_root_directory_is_told,
     the_environment_of_the_program_is_its_zygotes_childrens,
     the_limits_and_habits_of_the_program_are_its_zygotes_childrens,
     the_streams_of_the_program_are_its_zygotes_childrens,
-    what_a_zygotes_child_cannot_take_over_is_told,
 );
 
 /// What a process is like: what a child of a zygote takes over, in words.
@@ -293,30 +294,35 @@ fn the_streams_of_the_program_are_its_zygotes_childrens() -> Outcome {
     Passed
 }
 
-fn what_a_zygotes_child_cannot_take_over_is_told() -> Outcome {
+/// The starts by all servers are refused after a change, and say what has changed.
+fn is_told(expected: ProgramState, change: fn()) {
+    apart(move || {
+        let both = Both::new(|()| ());
+        change();
+        for child in both.start_everywhere() {
+            let error = child.unwrap_err();
+            assert!(
+                matches!(&error, StartError::ZygoteStale { what, source: None } if *what == expected),
+                "{error:?}"
+            );
+            assert!(error.to_string().contains(&expected.to_string()), "{error}");
+        }
+    });
+}
+
+fn another_root_directory_is_told() -> Outcome {
     if !is_root() {
         return Skipped("chroot needs root");
     }
-    let is_told = |expected: ProgramState, change: fn()| {
-        apart(move || {
-            process::init().unwrap();
-            let both = Both::new(|()| ());
-            change();
-            for child in both.start_everywhere() {
-                let error = child.unwrap_err();
-                assert!(
-                    matches!(&error, StartError::ZygoteStale { what, source: None } if *what == expected),
-                    "{error:?}"
-                );
-                assert!(error.to_string().contains(&expected.to_string()), "{error}");
-            }
-        });
-    };
     is_told(ProgramState::RootDirectory, || nix::unistd::chroot("/usr").unwrap());
     is_told(ProgramState::RootDirectory, || {
         nix::unistd::chroot("/usr").unwrap();
         std::env::set_current_dir("/").unwrap();
     });
+    Passed
+}
+
+fn a_filter_of_system_calls_is_told() -> Outcome {
     is_told(ProgramState::Seccomp, raw::rights::filter_system_calls);
     Passed
 }
