@@ -40,6 +40,28 @@ pub fn children(of: i32) -> Vec<Stat> {
     pids.filter_map(stat).filter(|stat| stat.parent == of).collect()
 }
 
+/// The name of a process, as `ps -o comm` shows it; empty if there is none.
+#[must_use]
+pub fn name(pid: i32) -> String {
+    let comm = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+    String::from_utf8_lossy(&comm).trim_end_matches('\n').to_owned()
+}
+
+/// The process behind a pidfd of this process, if that is what this descriptor is.
+#[must_use]
+pub fn behind_pidfd(number: i32) -> Option<i32> {
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{number}")).ok()?;
+    info.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim().parse().ok()
+}
+
+/// The values of a field of a process's `status` file, e.g. the four of `Uid`; empty if it isn't there.
+#[must_use]
+pub fn status_field(pid: i32, field: &str) -> String {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    line.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// Whether a process runs: a zombie doesn't.
 #[must_use]
 pub fn runs(pid: i32) -> bool {
@@ -72,9 +94,7 @@ pub fn resident_kib() -> u64 {
 /// The resident memory of a process, in KiB; 0 if there is none.
 #[must_use]
 pub fn resident_kib_of(pid: i32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+    status_field(pid, "VmRSS").split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
 /// The memory that a process has for itself alone and has written to, in KiB.

@@ -98,3 +98,32 @@ fn standard_streams_can_be_crossed() {
     assert!(ran.status.success(), "{ran:?}");
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("to the output\n", "to the error\n"));
 }
+
+#[test]
+fn fault_02_output_that_is_pending_beside_servers_is_written_once() {
+    let ran = run(&["program_with_servers_and_pending_output"]);
+    assert!(ran.status.success(), "{ran:?}");
+    for place in ["early", "initialised", "preload", "template", "parent", "child", "exit", "end"] {
+        for language in ["rust", "c"] {
+            let word = format!("{language}-{place} ");
+            let expected = usize::from(word != "c-end ");
+            assert_eq!(ran.stdout.matches(&word).count(), expected, "{word} in {:?}", ran.stdout);
+        }
+    }
+    // Row 9: neither servers nor their children run the program's exit handlers.
+    assert_eq!(ran.stdout.matches("handler").count(), 1, "{:?}", ran.stdout);
+}
+
+#[test]
+fn fault_30_the_exit_shuts_servers_and_their_children_down() {
+    for (how, code) in [("return", 0), ("exit", 3), ("panic", 101)] {
+        let ran = run(&["program_that_exits_with_servers", how]);
+        assert_eq!(ran.status.code(), Some(code), "{ran:?}");
+        assert_eq!(ran.stdout.matches("finished").count(), 1, "{ran:?}");
+        let pids = pids(&ran);
+        assert_eq!(pids.len(), 6, "{ran:?}");
+        for pid in pids {
+            assert!(!proc::runs(pid), "{pid} survives its program: {ran:?}");
+        }
+    }
+}

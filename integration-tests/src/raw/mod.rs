@@ -2,6 +2,8 @@
 //! and [`zygote`], what such code could do without a library: the limit of the benchmarks.
 #![expect(unsafe_code, reason = "the doings of foreign code can't be had otherwise")]
 
+pub mod pthread;
+pub mod rights;
 pub mod ring;
 pub mod shared;
 pub mod zygote;
@@ -216,5 +218,91 @@ impl FutexPair {
             // SAFETY: as above; no time-out.
             unsafe { libc::syscall(libc::SYS_futex, self.0[which].as_ptr(), libc::FUTEX_WAIT, 0, 0) };
         }
+    }
+}
+
+/// Memory in pages of the smallest size, each with its own entry in the page tables.
+#[must_use]
+pub fn memory_in_small_pages(length: usize) -> Vec<u8> {
+    let mut memory = Vec::<u8>::with_capacity(length);
+    let first = memory.as_ptr().align_offset(4096);
+    // SAFETY: whole pages within what was allocated; it changes how they will be mapped and nothing else.
+    unsafe {
+        let start = memory.as_mut_ptr().add(first);
+        libc::madvise(start.cast(), (length - first) / 4096 * 4096, libc::MADV_NOHUGEPAGE);
+    }
+    memory.resize(length, 1);
+    memory
+}
+
+/// Sets an environment variable, or removes it.
+pub fn set_env(name: impl AsRef<std::ffi::OsStr>, value: Option<impl AsRef<std::ffi::OsStr>>) {
+    match value {
+        // SAFETY: only where no other thread looks at the environment.
+        Some(value) => unsafe { std::env::set_var(name, value) },
+        // SAFETY: as above.
+        None => unsafe { std::env::remove_var(name) },
+    }
+}
+
+/// As a just-in-time compiler has them: it is in no program or library.
+///
+/// # Panics
+///
+/// If there is no memory.
+#[must_use]
+pub fn function_made_at_run_time() -> fn(()) {
+    let (flags, access) = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, libc::PROT_READ | libc::PROT_EXEC);
+    // SAFETY: a new mapping. Nobody calls what is there: that is what the scenario is about.
+    unsafe {
+        let page = libc::mmap(std::ptr::null_mut(), 4096, access, flags, -1, 0);
+        assert_ne!(page, libc::MAP_FAILED);
+        std::mem::transmute::<*mut libc::c_void, fn(())>(page)
+    }
+}
+
+/// A function of a library that comes with libc and that hardly any program loads.
+#[must_use]
+pub fn function_of_a_library_loaded_now() -> Option<fn(())> {
+    let (library, symbol) = (c"libresolv.so.2", c"ns_get16");
+    // SAFETY: texts that end with a NUL; a function's address, which nobody calls.
+    unsafe {
+        let loaded = libc::dlopen(library.as_ptr(), libc::RTLD_NOW | libc::RTLD_NOLOAD);
+        if !loaded.is_null() {
+            return None;
+        }
+        let library = libc::dlopen(library.as_ptr(), libc::RTLD_NOW);
+        if library.is_null() {
+            return None;
+        }
+        let address = libc::dlsym(library, symbol.as_ptr());
+        (!address.is_null()).then(|| std::mem::transmute::<*mut libc::c_void, fn(())>(address))
+    }
+}
+
+/// Closes a descriptor, whoever owns it.
+pub fn close(number: i32) {
+    // SAFETY: only for processes that use nothing of theirs behind that number afterwards.
+    unsafe { libc::close(number) };
+}
+
+/// Sets the nice value of this process.
+pub fn set_nice(nice: i32) {
+    // SAFETY: integers.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
+}
+
+/// Collects any child whatever it is, as a program may that has started some by a bare clone. The errno if there
+/// is none.
+///
+/// # Errors
+///
+/// The errno.
+pub fn collect_any(flags: i32) -> Result<i32, i32> {
+    let mut status = 0;
+    // SAFETY: status has room for the answer.
+    match unsafe { libc::waitpid(-1, &raw mut status, flags) } {
+        -1 => Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(0)),
+        pid => Ok(pid),
     }
 }

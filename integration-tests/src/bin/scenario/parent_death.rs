@@ -26,7 +26,7 @@ scenarios!(
 
 /// Runs a program of this binary (see `programs`) that prints process ids and goes on; returns it
 /// and the ids.
-fn program(arguments: &[&str], lines: usize) -> (std::process::Child, Vec<i32>) {
+pub(crate) fn program(arguments: &[&str], lines: usize) -> (std::process::Child, Vec<i32>) {
     use std::io::BufRead;
     let mut command = Command::new(std::env::current_exe().unwrap());
     let mut program = command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();

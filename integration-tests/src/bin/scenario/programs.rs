@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use common_ipc::link::Connection;
-use common_ipc::process::{AtExit, Launch, LaunchOptions, ParentDeath, ProcessGroup};
+use common_ipc::process::{self, AtExit, Launch, LaunchOptions, ParentDeath, ProcessGroup};
 use integration_tests::{police, raw};
 use nix::sys::signal::Signal as NixSignal;
 use offspring::{LoopStep, Subprocess, SubprocessLoop};
@@ -253,6 +253,12 @@ fn leaks(what: &str) {
             Command::new("/bin/true").spawn().unwrap();
         }
         "descriptor" => std::mem::forget(std::fs::File::open("/").unwrap()),
+        // Only the program's zygote may stay, which another one's name doesn't make it.
+        "zygote" => {
+            crate::servers::start_in(|()| (), &()).wait().unwrap();
+            std::mem::forget(process::Zygote::with_preload(|()| (), &()).unwrap());
+        }
+        "template" => std::mem::forget(Launch::new(&LaunchOptions::new()).template(|| ()).unwrap()),
         "shm" => {
             let name = format!("/dev/shm/multiprocess-{}", std::process::id());
             std::fs::write(&name, "").unwrap();
