@@ -55,6 +55,9 @@ pub(crate) struct Incoming {
     pub(crate) buffers: Vec<Option<Bytes>>,
     /// The longest frame that may come the way that this message came.
     pub(crate) max_frame: usize,
+    /// Should it not be readable, all of it stays its sender's, who has kept copies: what is read of it until
+    /// then tells nobody that it is here, nor, when it is dropped, that it is gone.
+    pub(crate) provisional: bool,
 }
 
 /// Cheap to ask: most messages take nothing along.
@@ -68,7 +71,7 @@ enum Collecting {
 thread_local! {
     static COLLECTING: Cell<Collecting> = const { Cell::new(Collecting::No) };
     static OUTGOING: RefCell<Outgoing> = const { RefCell::new(Outgoing { fds: Vec::new(), buffers: Vec::new() }) };
-    static INCOMING: RefCell<Incoming> = const { RefCell::new(Incoming { fds: Vec::new(), buffers: Vec::new(), max_frame: 0 }) };
+    static INCOMING: RefCell<Incoming> = const { RefCell::new(Incoming { fds: Vec::new(), buffers: Vec::new(), max_frame: 0, provisional: false }) };
 }
 
 /// Runs `encode`, which doesn't panic, and returns what its values want to take along. A value's `Serialize`
@@ -149,6 +152,11 @@ pub(crate) fn take(place: u32) -> Result<PrivateFd, &'static str> {
 /// The longest frame that may come the way that the message came that is being decoded.
 pub(crate) fn max_frame() -> usize {
     INCOMING.with_borrow(|incoming| incoming.max_frame)
+}
+
+/// Whether the message that is being decoded is its sender's until it was read.
+pub(crate) fn is_provisional() -> bool {
+    INCOMING.with_borrow(|incoming| incoming.provisional)
 }
 
 /// As [`attach`], for bytes. `None`: they go into the message.

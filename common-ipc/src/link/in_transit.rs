@@ -21,7 +21,8 @@ pub(crate) fn in_transit<A: Serialize, B: DeserializeOwned>(value: &A) -> Result
     let mut buffer = vec![0; bytes.len() + 1];
     let (length, fds) = socket::receive_with(other.as_fd(), &mut buffer).unwrap();
     let fds = fds.into_iter().map(|fd| Some(PrivateFd::new(|| Ok(fd)).unwrap())).collect();
-    attachments::offer(Incoming { fds, buffers: Vec::new(), max_frame: usize::MAX }, || {
-        codec::decode(&buffer[..length])
-    })
+    attachments::offer(
+        Incoming { fds, buffers: Vec::new(), max_frame: usize::MAX, provisional: false },
+        || codec::decode(&buffer[..length]),
+    )
 }

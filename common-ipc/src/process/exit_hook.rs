@@ -14,7 +14,7 @@ use nix::poll::{PollFd, PollFlags};
 
 use crate::link::poll::{Deadline, wait_until};
 use crate::ownership::descriptors::PrivateFd;
-use crate::process::record::{Record, send};
+use crate::process::record::{Record, Role, send};
 use crate::process::signal::Signal;
 use crate::process::state;
 use crate::sys;
@@ -89,8 +89,16 @@ fn shut_down_all() {
     let Some(children) = children() else { return };
     let mut to_stop = Vec::new();
     let mut to_wait_for = Vec::new();
+    let mut servers = Vec::new();
     for record in children {
         let Some(pidfd) = record.pidfd_within(LOCK_PATIENCE) else { continue };
+        if record.role == Role::Server {
+            // It has nothing to finish. If this process may not kill it, its lifeline does when this one ends.
+            if send(&pidfd, Signal::KILL).is_ok() {
+                servers.push((record, pidfd));
+            }
+            continue;
+        }
         match record.at_exit {
             AtExit::Stop { .. } => to_stop.push((record, pidfd)),
             AtExit::Wait => to_wait_for.push((record, pidfd)),
@@ -120,6 +128,7 @@ fn shut_down_all() {
         }
         killed.extend(late);
     }
+    killed.extend(servers);
     wait_for_all(killed, Deadline::after(DEATH_PATIENCE));
     wait_for_all(to_wait_for, Deadline::NEVER);
 }

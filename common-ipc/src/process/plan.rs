@@ -148,7 +148,8 @@ impl<'a> Plan<'a> {
             Ok(Awaited::Nothing) => StartError::NotReady { timeout },
             Err(error) => StartError::Child(error),
         };
-        child.kill()?;
+        // A child that couldn't give up rights that this process hasn't can't be killed, but ends by itself.
+        let _ = child.kill();
         if child.wait_timeout(DEATH_PATIENCE)?.is_none() {
             log::warn!("child {} doesn't die of SIGKILL; it is collected when it does", child.id());
         }

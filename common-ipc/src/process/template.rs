@@ -93,7 +93,9 @@ impl Template {
         let child = self.server.start(&plan, &Start::default()).map_err(|failed| match failed {
             NoChild::NobodyAsked(error) | NoChild::Failed(error) => error,
         })?;
-        self.given_away.store(true, Ordering::Relaxed);
+        if self.gives_ends && !self.given_away.swap(true, Ordering::Relaxed) {
+            self.server.let_go();
+        }
         Ok(child)
     }
 

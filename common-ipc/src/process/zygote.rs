@@ -196,8 +196,7 @@ impl Zygote {
         let preload = self.inner.preload.clone();
         let seed = Seed { socket: Descriptor(socket), births: Descriptor(births), preload };
         let start = Start::new(hatch, function::address(hatch as Thunk), &seed)?;
-        let mut options = LaunchOptions::new().name("mp-zygote").stdin(Stdio::Inherit);
-        options.own.max_output = Some(0);
+        let options = LaunchOptions::new().name("mp-zygote").stdin(Stdio::Inherit);
         let plan = Plan::of_server(&options)?;
         let deadline = Deadline::after(plan.timeout());
         let child = keeper.server.start_in(&plan, &start, now, deadline).map_err(|failed| match failed {

@@ -40,6 +40,19 @@ pub(crate) fn keep_across_users(keep: bool) -> io::Result<()> {
     check(unsafe { libc::prctl(libc::PR_SET_KEEPCAPS, libc::c_ulong::from(keep), 0, 0, 0) }.into()).map(drop)
 }
 
+/// The flags of capabilities(7) for what being root is worth.
+pub(crate) fn secure_bits() -> io::Result<u32> {
+    // SAFETY: integers only.
+    Ok(check(unsafe { libc::prctl(libc::PR_GET_SECUREBITS, 0, 0, 0, 0) }.into())? as u32)
+}
+
+/// As [`secure_bits`], to set them.
+pub(crate) fn set_secure_bits(bits: u32) -> io::Result<()> {
+    // SAFETY: integers only.
+    check(unsafe { libc::prctl(libc::PR_SET_SECUREBITS, libc::c_ulong::from(bits), 0, 0, 0) }.into())
+        .map(drop)
+}
+
 /// Takes the capabilities that aren't in `keep` out of the bounding set, of which `have` is known.
 pub(crate) fn cut_bounding(have: u64, keep: u64) -> io::Result<()> {
     for capability in (0..64).filter(|bit| have & !keep & (1 << bit) != 0) {

@@ -10,6 +10,7 @@ use nix::sys::socket::{SockType, getsockopt, sockopt};
 use once_cell::sync::OnceCell;
 use parking_lot::Mutex;
 
+use crate::link::attachments;
 use crate::link::connection::receiving::Receiving;
 use crate::link::connection::sending::Sending;
 use crate::link::control::{self, Peer};
@@ -318,6 +319,9 @@ impl End {
 impl Drop for End {
     fn drop(&mut self) {
         let Ok(control) = self.wires.control.get() else { return };
+        if attachments::is_provisional() {
+            return;
+        }
         if let Some(view) = self.here.own().mapping.get().and_then(PrivateMapping::view) {
             self.receiving.get_mut().leave(view);
         }

@@ -47,8 +47,12 @@ fn word(data: &mut &[u8]) -> u32 {
 
 /// The data as an encoded value, then as chunks with any flags.
 pub fn frames(data: &[u8]) {
-    let incoming =
-        Incoming { fds: vec![None], buffers: vec![Some(Bytes::new()), None], max_frame: MAX_FRAME };
+    let incoming = Incoming {
+        fds: vec![None],
+        buffers: vec![Some(Bytes::new()), None],
+        max_frame: MAX_FRAME,
+        provisional: false,
+    };
     let _ = codec::decode_message::<Value>(data, Some(incoming));
     let Some((one, other)) = pair() else { return };
     let Ok(view) = other.end.view() else { return };

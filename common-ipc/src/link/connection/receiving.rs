@@ -259,7 +259,7 @@ impl End {
         }
         let buffers = beside.buffers.into_iter().map(Some).collect();
         let fds = fds.into_iter().map(Some).collect();
-        Ok(Incoming { fds, buffers, max_frame: self.wires.max_frame })
+        Ok(Incoming { fds, buffers, max_frame: self.wires.max_frame, provisional: false })
     }
 
     /// By somebody who waits for room to send: takes in what the other side sends, as far as nobody is

@@ -90,7 +90,10 @@ impl<'de, Out, In> Deserialize<'de> for Connection<Out, In> {
         let owner = ticket.owner.map(take).transpose()?;
         let end = End::resume(wires, producer.map_err(garbled)?, consumer.map_err(garbled)?);
         end.other_end_is_of(owner);
-        end.announce();
+        // Otherwise it is announced when it is first used.
+        if !attachments::is_provisional() {
+            end.announce();
+        }
         Ok(Connection { end: Arc::new(end), types: PhantomData })
     }
 }

@@ -241,6 +241,7 @@ fn decode<T: DeserializeOwned>(
         fds: fds.into_iter().map(Some).collect(),
         buffers,
         max_frame: usize::MAX,
+        provisional: false,
     });
     codec::decode_message(encoding, incoming).map_err(Unreadable::Undecodable)
 }

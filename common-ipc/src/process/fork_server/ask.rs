@@ -12,6 +12,7 @@ use crate::link::attachments::{FDS_MAX, Outgoing};
 use crate::link::codec::{self, EncodeError};
 use crate::link::connection::moving::Moving;
 use crate::link::connection::room::Patience;
+use crate::link::control;
 use crate::link::poll::{Deadline, wait_until};
 use crate::link::sealed;
 use crate::ownership::descriptors::PrivateFd;
@@ -21,7 +22,7 @@ use crate::process::errors::StartError;
 use crate::process::exit_hook;
 use crate::process::fork_server::ForkServer;
 use crate::process::fork_server::births::{Births, Expected};
-use crate::process::fork_server::request::{HEADER, Header, PACKET_MAX, Thunk, Unusual};
+use crate::process::fork_server::request::{self, HEADER, Header, PACKET_MAX, Thunk, Unusual};
 use crate::process::fork_server::surroundings::{self, Changes, Stream, Surroundings};
 use crate::process::forking::kill_unwatched;
 use crate::process::lifeline;
@@ -188,6 +189,13 @@ impl Server {
         Ok(child)
     }
 
+    /// Tells a template to let go of what only its first child can have.
+    pub(crate) fn let_go(&self) {
+        // Should it fail, the template has died, or has too much to do to hear of it: it keeps them open.
+        let sent = self.socket.get().map_err(io::Error::other);
+        let _ = sent.and_then(|socket| sys::socket::send_with(socket, &request::LET_GO, &[]));
+    }
+
     fn send(
         &self,
         parts: &[io::IoSlice<'_>],
@@ -276,8 +284,12 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // In a copy of the process this does nothing. It is collected by whoever is first: as a rule at once,
-        // else in the background.
+        // In a copy of the process this does nothing. A program that has dropped its rights can't kill one that
+        // has them still; that one ends by itself when it hears no more. It is collected by whoever is first: as a
+        // rule at once, else in the background.
+        if let Ok(socket) = self.socket.get() {
+            control::close(socket);
+        }
         self.kill();
         let _ = self.child.wait_timeout(Duration::from_millis(100));
     }

@@ -36,6 +36,9 @@ pub(crate) type Thunk =
 /// What becomes of a body.
 pub(crate) type Outcome = Result<Vec<u8>, OutputFailure>;
 
+/// Instead of a request: a template is to let go of what only its first child can have.
+pub(super) const LET_GO: [u8; 1] = [0];
+
 /// What every child is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Header {
@@ -199,7 +202,7 @@ impl<'a> Rest<'a> {
         }
         let mut registry = registry();
         let fds: Vec<Option<PrivateFd>> = fds.map(|fd| Some(registry.list(fd))).collect();
-        Ok(Incoming { fds, buffers, max_frame: usize::MAX })
+        Ok(Incoming { fds, buffers, max_frame: usize::MAX, provisional: true })
     }
 }
 

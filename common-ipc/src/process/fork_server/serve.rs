@@ -47,8 +47,7 @@ pub(crate) fn serve(socket: &PrivateFd, births: Births, mut work: Work<'_>) -> i
     for number in 0..=2 {
         sys::descriptors::place(null, number)?;
     }
-    let not_theirs = not_theirs(&work);
-    let mut server = Server { null, births, of_thread: OfThread::find(), not_theirs };
+    let mut server = Server { null, births, of_thread: OfThread::find(), not_theirs: not_theirs(&work) };
     let end = socket.get().map_err(io::Error::other)?;
     // By one descriptor it can be said that there is none left. Nobody takes any here from now on.
     drop(null.try_clone_to_owned()?);
@@ -58,6 +57,13 @@ pub(crate) fn serve(socket: &PrivateFd, births: Births, mut work: Work<'_>) -> i
         let (length, fds_lost) = sys::socket::receive_from_friend(end, &mut packet, &mut fds)?;
         if length == 0 {
             return Ok(());
+        }
+        if packet[..length] == request::LET_GO {
+            if let Work::Closure { ends, .. } = &mut work {
+                ends.give_moved_away();
+                server.not_theirs = not_theirs(&work);
+            }
+            continue;
         }
         server.make_child(&packet[..length], &mut fds, fds_lost, &mut work);
         fds.clear();
@@ -76,7 +82,7 @@ fn not_theirs(work: &Work<'_>) -> NotKept {
 
 impl Server<'_> {
     /// Makes the child, or says why not.
-    fn make_child(&mut self, packet: &[u8], fds: &mut Fds, fds_lost: bool, work: &mut Work<'_>) {
+    fn make_child(&self, packet: &[u8], fds: &mut Fds, fds_lost: bool, work: &mut Work<'_>) {
         let made = self.fork(packet, fds_lost);
         match made {
             Ok((Forked::Child, header, rest)) => {
@@ -84,18 +90,10 @@ impl Server<'_> {
                 self.not_theirs.close_in_child(self.null);
                 if let Work::Closure { ends, .. } = work {
                     descriptors::registry().adopt_in_child(ends.for_child());
-                    ends.announce();
                 }
                 live(&header, rest, fds, self.null, work)
             }
-            Ok((Forked::Parent(_), ..)) => {
-                if let Work::Closure { ends, .. } = work {
-                    if ends.give_moved_away() {
-                        // They are this child's.
-                        self.not_theirs = not_theirs(work);
-                    }
-                }
-            }
+            Ok((Forked::Parent(_), ..)) => {}
             Err(error) => {
                 // Without its link nobody waits for an answer. Should it fail, the link's closing says enough.
                 let errno = error.raw_os_error().unwrap_or(libc::EIO);
@@ -178,7 +176,11 @@ fn live(header: &Header, rest: &[u8], fds: &mut Fds, null: BorrowedFd<'_>, work:
     };
     match work {
         Work::Tasks => child_side::run(start, &mut |ready| rest.run(header, fds, ready)),
-        Work::Closure { body, .. } => child_side::run(start, body),
+        Work::Closure { body, ends } => child_side::run(start, &mut |ready| {
+            // Now that nothing can keep it from its work.
+            ends.announce();
+            body(ready)
+        }),
     }
 }
 

@@ -72,6 +72,7 @@ pub enum ProgramState {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Surroundings {
     status: Status,
+    secure_bits: u32,
     limits: Vec<(u64, u64)>,
     nice: i32,
     affinity: Vec<u8>,
@@ -95,10 +96,12 @@ pub(crate) struct Changes {
     /// A descriptor of the directory comes along.
     pub(crate) cwd: bool,
     groups: Option<Vec<u32>>,
-    gids: Option<[u32; 3]>,
-    uids: Option<[u32; 3]>,
+    gids: Option<[u32; 4]>,
+    uids: Option<[u32; 4]>,
     /// Of the bounding set there is more to lose than the target says.
     capabilities: Option<(Capabilities, u64)>,
+    /// SECBIT_ flags.
+    secure_bits: Option<u32>,
     no_new_privs: bool,
     environment: Option<Vec<(OsString, OsString)>>,
 }
@@ -107,8 +110,9 @@ pub(crate) struct Changes {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Status {
     umask: u32,
-    uids: [u32; 3],
-    gids: [u32; 3],
+    /// Real, effective, saved, and for files.
+    uids: [u32; 4],
+    gids: [u32; 4],
     groups: Vec<u32>,
     /// Of SIGPIPE and SIGHUP.
     ignored: u64,
@@ -150,9 +154,9 @@ impl Status {
             let Some((label, value)) = line.split_once(':') else { continue };
             let value = value.trim();
             let hexadecimal = || u64::from_str_radix(value, 16).ok();
-            let ids = || -> Option<[u32; 3]> {
+            let ids = || -> Option<[u32; 4]> {
                 let mut ids = value.split_ascii_whitespace().map_while(|id| id.parse().ok());
-                Some([ids.next()?, ids.next()?, ids.next()?])
+                Some([ids.next()?, ids.next()?, ids.next()?, ids.next()?])
             };
             let capabilities = &mut status.capabilities;
             match label {
@@ -199,6 +203,7 @@ impl Surroundings {
     pub(crate) fn now() -> io::Result<Surroundings> {
         Ok(Surroundings {
             status: Status::read()?,
+            secure_bits: sys::credentials::secure_bits()?,
             limits: (0..).map_while(|resource| sys::credentials::limit(resource).ok()).collect(),
             nice: sys::priority::nice(),
             affinity: sys::credentials::affinity()?,
@@ -240,6 +245,7 @@ impl Surroundings {
             uids: (before.uids != after.uids).then_some(after.uids),
             capabilities: (before.capabilities != after.capabilities)
                 .then_some((after.capabilities, before.capabilities.bounding)),
+            secure_bits: (self.secure_bits != now.secure_bits).then_some(now.secure_bits),
             no_new_privs: before.no_new_privs != after.no_new_privs,
             environment: (self.environment != now.environment).then(|| now.environment.clone()),
         })
@@ -307,6 +313,11 @@ impl Changes {
             |error: io::Error| (ProgramState::Capabilities, error.raw_os_error().unwrap_or(libc::EIO));
         if let Some((target, have)) = &self.capabilities {
             sys::credentials::cut_bounding(*have, target.bounding).map_err(capabilities)?;
+        }
+        if let Some(bits) = self.secure_bits {
+            sys::credentials::set_secure_bits(bits).map_err(capabilities)?;
+        }
+        if self.capabilities.is_some() {
             sys::credentials::keep_across_users(true).map_err(capabilities)?;
         }
         if let Some(groups) = &self.groups {
@@ -314,16 +325,18 @@ impl Changes {
             setgroups(&groups).map_err(|errno| (ProgramState::Groups, errno as i32))?;
         }
         if let Some(gids) = self.gids {
-            let [real, effective, saved] = gids.map(Gid::from_raw);
+            let [real, effective, saved, for_files] = gids.map(Gid::from_raw);
             setresgid(real, effective, saved).map_err(|errno| (ProgramState::GroupIds, errno as i32))?;
+            nix::unistd::setfsgid(for_files);
         }
         if let Some(uids) = self.uids {
-            let [real, effective, saved] = uids.map(Uid::from_raw);
+            let [real, effective, saved, for_files] = uids.map(Uid::from_raw);
             setresuid(real, effective, saved).map_err(|errno| (ProgramState::UserIds, errno as i32))?;
+            nix::unistd::setfsuid(for_files);
         }
         if let Some((target, _)) = &self.capabilities {
-            target.set().map_err(capabilities)?;
             sys::credentials::keep_across_users(false).map_err(capabilities)?;
+            target.set().map_err(capabilities)?;
         }
         Ok(())
     }

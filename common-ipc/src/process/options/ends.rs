@@ -61,12 +61,12 @@ impl Ends {
         self.give_moved_away();
     }
 
-    /// As [`give_away`](Ends::give_away): what is shared is there for the next child. Whether there was any.
-    pub(crate) fn give_moved_away(&mut self) -> bool {
-        let moved = std::mem::take(&mut self.moved);
+    /// As [`give_away`](Ends::give_away): what is shared is there for the next child.
+    pub(crate) fn give_moved_away(&mut self) {
         self.noticed.clear();
-        moved.iter().for_each(|end| end.give_away());
-        !moved.is_empty()
+        for end in std::mem::take(&mut self.moved) {
+            end.give_away();
+        }
     }
 }
 
