@@ -13,6 +13,7 @@ use crate::servers::zygote;
 scenarios!(
     bug_a_child_that_cannot_follow_is_stale,
     bug_a_long_report_of_a_preload_arrives,
+    bug_a_program_of_many_groups_has_zygotes_children,
     bug_a_sandbox_of_the_program_is_its_zygotes_childrens,
     bug_a_stopped_zygote_that_cannot_be_killed_is_replaced,
     bug_an_end_stays_here_when_a_templates_start_fails,
@@ -194,5 +195,15 @@ fn bug_a_stopped_zygote_that_cannot_be_killed_is_replaced() -> Outcome {
     let outcome = child.unwrap().output::<Result<bool, String>>().unwrap();
     crate::servers::kill(stopped, nix::sys::signal::Signal::SIGKILL);
     assert_eq!(outcome, Ok(true));
+    Passed
+}
+
+fn bug_a_program_of_many_groups_has_zygotes_children() -> Outcome {
+    use nix::unistd::{Gid, setgroups};
+    setgroups(&(100_000..100_600).map(Gid::from_raw).collect::<Vec<_>>()).unwrap();
+    assert_eq!(crate::children::start(|| 1).output::<i32>().unwrap(), 1, "a forked child");
+    let groups = |()| nix::unistd::getgroups().unwrap().len();
+    let child = Launch::new(&LaunchOptions::new()).start_in(&zygote(), groups, &()).unwrap();
+    assert_eq!(child.output::<usize>().unwrap(), 600);
     Passed
 }
