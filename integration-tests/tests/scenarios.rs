@@ -203,6 +203,7 @@ play!(
     a_payload_that_panics_when_dropped_is_told,
     a_pipe_that_is_given_has_one_end_here,
     a_preload_changes_nothing_of_its_childrens_state,
+    a_preload_may_start_children,
     a_preload_that_leaves_threads_is_refused,
     a_process_forked_by_others_can_use_the_library,
     a_producer_faster_than_its_consumer_is_held_back,
