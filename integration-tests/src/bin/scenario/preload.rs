@@ -16,6 +16,7 @@ scenarios!(
     fault_12_a_zygote_without_descriptors_is_a_typed_error,
     fault_26_a_preload_that_ends_is_an_error_of_the_start,
     a_preload_changes_nothing_of_its_childrens_state,
+    a_preload_may_start_children,
     a_preload_that_leaves_threads_is_refused,
     what_a_preload_loads_its_children_have,
 );
@@ -141,5 +142,47 @@ fn what_a_preload_loads_its_children_have() -> Outcome {
     assert!(proc::runs(pid));
     drop(also);
     assert!(proc::eventually(|| !proc::runs(pid)));
+    Passed
+}
+
+fn a_preload_may_start_children() -> Outcome {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static MADE_BY: AtomicU32 = AtomicU32::new(0);
+    static SLEEPER: AtomicU32 = AtomicU32::new(0);
+    zygote();
+    let made = Zygote::with_preload(
+        |()| {
+            assert_eq!(children::start(|| 5).output::<i32>().unwrap(), 5);
+            MADE_BY.store(id(), Ordering::Relaxed);
+            // This one is left running; the drop of its handle would start the thread that looks after it.
+            let sleeper = children::start(children::sleep_for_long);
+            SLEEPER.store(sleeper.id(), Ordering::Relaxed);
+            std::mem::forget(sleeper);
+        },
+        &(),
+    );
+    let made = made.unwrap();
+    let run = |()| {
+        let own = children::start(id);
+        let listed: Vec<u32> =
+            common_ipc::process::active_children().iter().map(|child| child.id()).collect();
+        assert!(listed.iter().all(|listed| *listed == own.id()), "the zygote's children aren't its own");
+        own.output::<u32>().unwrap();
+        (MADE_BY.load(Ordering::Relaxed), SLEEPER.load(Ordering::Relaxed))
+    };
+    for _ in 0..5 {
+        let child = Launch::new(&LaunchOptions::new()).start_in(&made, run, &()).unwrap();
+        let (by, sleeper): (u32, u32) = child.output().unwrap();
+        assert_eq!(Some(by), made.id());
+        assert!(proc::runs(sleeper as i32), "it is no business of its siblings'");
+        assert_eq!(proc::stat(sleeper as i32).unwrap().parent, by as i32);
+    }
+    let sleeper: u32 = Launch::new(&LaunchOptions::new())
+        .start_in(&made, |()| SLEEPER.load(Ordering::Relaxed), &())
+        .unwrap()
+        .output()
+        .unwrap();
+    drop(made);
+    assert!(proc::eventually(|| !proc::runs(sleeper as i32)), "it dies with its parent");
     Passed
 }

@@ -95,6 +95,16 @@ fn fault_07_a_zygote_is_wrong_process_in_a_forked_child() -> Outcome {
         assert_eq!(zygote.id(), None);
     });
     child.output::<()>().unwrap();
+    // As daemons are made, by a fork that the library knows nothing of: it can have a keeper of its own.
+    let stranger = raw::fork(|| {
+        let start = || Launch::new(&LaunchOptions::new()).start_in(&Zygote::global(), |()| 1, &());
+        let refused = matches!(start(), Err(StartError::NotInitialised));
+        process::init().unwrap();
+        i32::from(!(refused && start().unwrap().output::<i32>().unwrap() == 1))
+    });
+    let stranger = nix::unistd::Pid::from_raw(stranger);
+    let status = nix::sys::wait::waitpid(stranger, None).unwrap();
+    assert_eq!(status, nix::sys::wait::WaitStatus::Exited(stranger, 0));
     // The copy's end was of no consequence to what it is a copy of.
     assert_eq!(start_in(|()| 1, &()).output::<i32>().unwrap(), 1);
     Passed

@@ -11,14 +11,16 @@ use crate::Outcome::{self, Passed};
 use crate::servers::zygote;
 
 scenarios!(
-    bug_a_sandbox_of_the_program_is_its_zygotes_childrens,
-    bug_what_else_a_fork_takes_over_is_as_the_programs,
     bug_a_child_that_cannot_follow_is_stale,
     bug_a_long_report_of_a_preload_arrives,
+    bug_a_program_of_many_groups_has_zygotes_children,
+    bug_a_sandbox_of_the_program_is_its_zygotes_childrens,
+    bug_a_stopped_zygote_that_cannot_be_killed_is_replaced,
     bug_an_end_stays_here_when_a_templates_start_fails,
     bug_an_end_stays_here_when_its_reading_fails,
     bug_files_are_used_as_whom_the_program_uses_them,
     bug_root_without_rights_stays_so_across_an_exec,
+    bug_what_else_a_fork_takes_over_is_as_the_programs,
 );
 
 fn bug_a_child_that_cannot_follow_is_stale() -> Outcome {
@@ -166,5 +168,42 @@ fn bug_what_else_a_fork_takes_over_is_as_the_programs() -> Outcome {
     let forked = crate::children::start(|| seen(())).output::<Vec<String>>().unwrap();
     let child = Launch::new(&LaunchOptions::new()).start_in(&zygote(), seen, &()).unwrap();
     assert_eq!(child.output::<Vec<String>>().unwrap(), forked);
+    Passed
+}
+
+fn bug_a_stopped_zygote_that_cannot_be_killed_is_replaced() -> Outcome {
+    let (here, there) = Connection::<(), u32>::pair().unwrap();
+    let options = LaunchOptions::new().give(&there);
+    let child = Launch::new(&options).start(|| {
+        let start = || {
+            let options = LaunchOptions::new().ready_timeout(std::time::Duration::from_millis(300));
+            Launch::new(&options).start_in(&zygote(), |()| (), &())
+        };
+        start().unwrap().wait().unwrap();
+        let nobody = nix::unistd::Uid::from_raw(65534);
+        nix::unistd::setresuid(nobody, nobody, nobody).unwrap();
+        there.send(&zygote().id().unwrap()).unwrap();
+        there.recv().unwrap();
+        // The zygote is root's, and nobody may not kill it.
+        let error = start().unwrap_err();
+        assert!(matches!(error, StartError::ServerStuck { .. }), "{error:?}");
+        start().map(|child| child.wait().unwrap().success()).map_err(|error| error.to_string())
+    });
+    let stopped = here.recv().unwrap() as i32;
+    crate::servers::kill(stopped, nix::sys::signal::Signal::SIGSTOP);
+    here.send(&()).unwrap();
+    let outcome = child.unwrap().output::<Result<bool, String>>().unwrap();
+    crate::servers::kill(stopped, nix::sys::signal::Signal::SIGKILL);
+    assert_eq!(outcome, Ok(true));
+    Passed
+}
+
+fn bug_a_program_of_many_groups_has_zygotes_children() -> Outcome {
+    use nix::unistd::{Gid, setgroups};
+    setgroups(&(100_000..100_600).map(Gid::from_raw).collect::<Vec<_>>()).unwrap();
+    assert_eq!(crate::children::start(|| 1).output::<i32>().unwrap(), 1, "a forked child");
+    let groups = |()| nix::unistd::getgroups().unwrap().len();
+    let child = Launch::new(&LaunchOptions::new()).start_in(&zygote(), groups, &()).unwrap();
+    assert_eq!(child.output::<usize>().unwrap(), 600);
     Passed
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use common_ipc::link::Connection;
 use common_ipc::process::{
-    self, ExitStatus, Launch, LaunchOptions, Signal, StartError, Zygote, active_children,
+    self, ChildError, ExitStatus, Launch, LaunchOptions, Signal, StartError, Zygote, active_children,
 };
 use integration_tests::{proc, raw};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -17,9 +17,11 @@ use crate::servers::{start_in, zygote};
 
 scenarios!(
     fault_11_a_zygote_without_processes_to_spare_is_a_typed_error,
+    fault_12_a_program_without_descriptors_is_a_typed_error,
     fault_16_an_argument_that_cannot_be_serialised_is_an_error_of_the_start,
     fault_26_an_argument_that_cannot_be_read_is_an_error_of_the_start,
     fault_26_an_argument_that_takes_too_long_is_an_error_of_the_start,
+    fault_52_a_program_with_a_limit_on_file_sizes_is_a_typed_error,
     a_function_that_the_zygote_lacks_is_an_error_of_the_start,
     a_program_without_init_is_told,
     ends_that_the_options_give_are_not_for_zygotes,
@@ -108,6 +110,50 @@ fn fault_11_a_zygote_without_processes_to_spare_is_a_typed_error() -> Outcome {
     Passed
 }
 
+fn fault_12_a_program_without_descriptors_is_a_typed_error() -> Outcome {
+    let template = crate::servers::template(|| 1);
+    start_with(|()| (), &()).unwrap().wait().unwrap();
+    let before = zygote().id();
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, 64, hard).unwrap();
+    let mut taken: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
+    let (mut failed, all) = (0, taken.len());
+    assert!(all > 0);
+    // With none left, then with one more each time, until there are enough.
+    while failed <= all {
+        let open = proc::descriptors(id() as i32).len();
+        match [start_with(|()| (), &()), template.start()] {
+            [Ok(one), Ok(other)] => {
+                one.output::<()>().unwrap();
+                assert_eq!(other.output::<i32>().unwrap(), 1);
+                break;
+            }
+            starts => {
+                for start in starts {
+                    match start {
+                        Ok(child) => drop(child.wait().unwrap()),
+                        // Before there was a child, or while it was waited for.
+                        Err(
+                            StartError::Os { source, .. } | StartError::Child(ChildError::Os { source, .. }),
+                        ) => {
+                            assert_eq!(source.raw_os_error(), Some(libc::EMFILE), "{source}");
+                        }
+                        Err(other) => panic!("{other:?}"),
+                    }
+                }
+            }
+        }
+        assert_eq!(proc::descriptors(id() as i32).len(), open, "a failed start leaves nothing");
+        failed += 1;
+        taken.pop();
+    }
+    assert!(failed > 1 && !taken.is_empty(), "{failed} starts failed of {all}");
+    drop(taken);
+    setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+    assert_unharmed(before);
+    Passed
+}
+
 fn fault_16_an_argument_that_cannot_be_serialised_is_an_error_of_the_start() -> Outcome {
     #[derive(Deserialize)]
     struct Unspeakable(bool);
@@ -161,6 +207,24 @@ fn fault_26_an_argument_that_takes_too_long_is_an_error_of_the_start() -> Outcom
     let options = LaunchOptions::new().ready_timeout(timeout);
     let error = Launch::new(&options).start_in(&zygote(), never, &Bad(How::Hangs)).unwrap_err();
     assert!(matches!(error, StartError::NotReady { timeout: had } if had == timeout), "{error:?}");
+    assert_unharmed(before);
+    Passed
+}
+
+fn fault_52_a_program_with_a_limit_on_file_sizes_is_a_typed_error() -> Outcome {
+    start_with(|()| (), &()).unwrap().wait().unwrap();
+    let before = zygote().id();
+    let (soft, hard) = getrlimit(Resource::RLIMIT_FSIZE).unwrap();
+    setrlimit(Resource::RLIMIT_FSIZE, 1000, hard).unwrap();
+    // What doesn't fit into a packet takes memory that counts as a file.
+    let length = |bytes: Vec<u8>| bytes.len();
+    let options = LaunchOptions::new();
+    let error = Launch::new(&options).start_in(&zygote(), length, &vec![1; 100_000]).unwrap_err();
+    let StartError::Os { source, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(source.raw_os_error(), Some(libc::EFBIG), "{error}");
+    let small = Launch::new(&options).start_in(&zygote(), length, &vec![1; 100]).unwrap();
+    assert_eq!(small.output::<usize>().unwrap(), 100);
+    setrlimit(Resource::RLIMIT_FSIZE, soft, hard).unwrap();
     assert_unharmed(before);
     Passed
 }

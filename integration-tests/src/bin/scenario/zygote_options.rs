@@ -10,7 +10,7 @@ use std::time::Duration;
 use common_ipc::link::pipe;
 use common_ipc::process::{
     Child, JoinError, Launch, LaunchOptions, OptionError, ParentDeath, ProcessGroup, Resource, SetupStep,
-    Sigint, Signal, StartError, Stdio,
+    Sigint, Signal, StartError, Stdio, StopSignals,
 };
 use integration_tests::proc;
 use nix::sys::signal::Signal as NixSignal;
@@ -21,6 +21,7 @@ use crate::servers::{Both, server, zygote};
 
 scenarios!(
     fault_31_ctrl_c_leaves_servers_alone,
+    fault_32_a_zygotes_child_that_holds_its_stop_signals_takes_them_itself,
     fault_55_a_zygotes_child_becomes_a_user_for_good,
     fault_57_a_set_up_that_fails_is_an_error_of_the_zygotes_start,
     fault_57_environment_and_directory_of_a_zygotes_child_are_its_own,
@@ -73,6 +74,23 @@ fn fault_31_ctrl_c_leaves_servers_alone() -> Outcome {
         child.wait().unwrap();
     }
     assert!(servers.iter().all(|pid| proc::runs(*pid)), "{servers:?}");
+    Passed
+}
+
+fn fault_32_a_zygotes_child_that_holds_its_stop_signals_takes_them_itself() -> Outcome {
+    let zygote = zygote();
+    let options = LaunchOptions::new();
+    let launch = Launch::new(&options).hold_stop_signals(true);
+    let until_told: fn(()) -> bool =
+        |()| StopSignals::held().unwrap().wait_timeout(Duration::from_secs(60)).unwrap();
+    let template = launch.template(move || until_told(())).unwrap();
+    for _ in 0..20 {
+        for child in [launch.start_in(&zygote, until_told, &()), template.start()].map(Result::unwrap) {
+            // However early it comes.
+            child.terminate().unwrap();
+            assert!(child.output::<bool>().unwrap());
+        }
+    }
     Passed
 }
 
