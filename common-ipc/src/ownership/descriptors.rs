@@ -46,10 +46,6 @@ impl Numbers {
         was_there
     }
 
-    fn contains(&self, number: RawFd) -> bool {
-        self.0.get(number as usize / 64).is_some_and(|word| word & (1 << (number as usize % 64)) != 0)
-    }
-
     fn iter(&self) -> impl Iterator<Item = RawFd> + '_ {
         self.0.iter().enumerate().flat_map(|(word, &bits)| {
             let mut left = bits;
@@ -98,70 +94,46 @@ impl Registry {
         self.hidden.iter().chain(self.exposed.iter()).collect()
     }
 
-    /// In a child that has just been forked, on the copy of its parent's registry: gets rid of all
-    /// copies but those in `keep`, which from now on belong to this process. `null` is /dev/null's.
+    /// How these and `keep` are divided between this process and a child.
     #[inline]
-    pub(crate) fn settle_in_child(&mut self, keep: Keep<'_>, null: BorrowedFd<'_>) {
-        self.not_kept(keep).close_in_child(null);
-        self.adopt_in_child(keep);
-    }
-
-    /// What a forked child has to get rid of.
-    #[inline]
-    pub(crate) fn not_kept(&self, keep: Keep<'_>) -> NotKept {
-        let mut found = NotKept { hidden: Vec::new(), exposed: Vec::new() };
+    pub(crate) fn division(&self, keep: Keep<'_>) -> Division {
+        let mut division = Division { hidden: Vec::new(), exposed: Vec::new(), kept_exposed: Vec::new() };
         let is_kept = |number| keep.iter().copied().flatten().any(|fd| fd.fd.as_raw_fd() == number);
         for number in self.hidden.iter().filter(|number| !is_kept(*number)) {
-            match found.hidden.last_mut() {
+            match division.hidden.last_mut() {
                 Some((_, last)) if *last + 1 == number => *last = number,
-                _ => found.hidden.push((number, number)),
+                _ => division.hidden.push((number, number)),
             }
         }
-        found.exposed.extend(self.exposed.iter().filter(|number| !is_kept(*number)));
-        found
-    }
-
-    /// In a child: those that are kept are this process's.
-    #[inline]
-    pub(crate) fn adopt_in_child(&self, keep: Keep<'_>) {
-        if keep.iter().all(|some| some.is_empty()) {
-            return;
-        }
-        let mut own = registry();
-        for fd in keep[0].iter().chain(keep[1]) {
-            let number = fd.fd.as_raw_fd();
-            if self.exposed.contains(number) {
-                own.exposed.insert(number)
-            } else {
-                own.hidden.insert(number)
-            }
-            fd.home.store(Generation::current().number(), Ordering::Relaxed);
-            fd.given_away.store(false, Ordering::Relaxed);
-        }
+        let (kept, not_kept) = self.exposed.iter().partition(|number| is_kept(*number));
+        (division.kept_exposed, division.exposed) = (kept, not_kept);
+        division
     }
 }
 
 /// Those that a child is given.
 pub(crate) type Keep<'a> = [&'a [Arc<PrivateFd>]; 2];
 
-/// Numbers that are a forked child's to get rid of.
+/// What a child has to get rid of, and what it keeps.
 #[derive(Debug)]
-pub(crate) struct NotKept {
-    /// Runs of numbers: first and last.
+pub(crate) struct Division {
+    /// Not kept, in runs of numbers: first and last.
     hidden: Vec<(RawFd, RawFd)>,
     exposed: Vec<RawFd>,
+    kept_exposed: Vec<RawFd>,
 }
 
-impl NotKept {
-    /// With one that isn't in the registry.
-    pub(crate) fn and(mut self, number: RawFd) -> NotKept {
+impl Division {
+    /// With one that isn't in the registry, and isn't kept.
+    pub(crate) fn without(mut self, number: RawFd) -> Division {
         self.hidden.push((number, number));
         self
     }
 
-    /// In the child, once.
+    /// In a child that has just been forked: gets rid of all copies but those in `keep`, the same as before, which
+    /// from now on belong to this process. `null` is /dev/null's.
     #[inline]
-    pub(crate) fn close_in_child(&self, null: BorrowedFd<'_>) {
+    pub(crate) fn settle_in_child(&self, keep: Keep<'_>, null: BorrowedFd<'_>) {
         for (first, last) in &self.hidden {
             sys::descriptors::close_range(*first, *last);
         }
@@ -170,6 +142,19 @@ impl NotKept {
             if sys::descriptors::replace(*number, null).is_err() {
                 sys::descriptors::close_range(*number, *number);
             }
+        }
+        if keep.iter().all(|some| some.is_empty()) {
+            return;
+        }
+        let mut own = registry();
+        for fd in keep[0].iter().chain(keep[1]) {
+            let number = fd.fd.as_raw_fd();
+            match self.kept_exposed.contains(&number) {
+                true => own.exposed.insert(number),
+                false => own.hidden.insert(number),
+            }
+            fd.home.store(Generation::current().number(), Ordering::Relaxed);
+            fd.given_away.store(false, Ordering::Relaxed);
         }
     }
 }

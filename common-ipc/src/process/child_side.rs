@@ -92,8 +92,10 @@ pub(crate) fn run(start: ChildStart<'_>, body: &mut Body<'_>) -> ! {
     let own = start.prepared.own;
     start.to_reset.reset(own.sigint);
     sys::fork::set_name(&start.prepared.comm);
+    let owned =
+        lifeline::own(start.reports.as_fd()).map_err(|error| setup::SetupStep::ParentDeath.failed_io(&error));
     let streams = start.streams.map_or(Ok(()), |options| setup::streams(options, start.null));
-    let set_up = streams.and_then(|()| setup::apply(start.prepared)).and_then(|()| {
+    let set_up = owned.and(streams).and_then(|()| setup::apply(start.prepared)).and_then(|()| {
         lifeline::arm(start.reports.as_fd(), start.parent_death, start.forked_by_main_thread)
             .map_err(|error| setup::SetupStep::ParentDeath.failed_io(&error))
     });

@@ -88,9 +88,9 @@ pub enum StartError {
         /// How it ended.
         status: ExitStatus,
     },
-    /// The process that was to make the child didn't, and was killed.
+    /// The process that was to make the child didn't, and was given up: killed, if this process may.
     #[error(
-        "the {server} had not made the child after {timeout:?} and was killed (LaunchOptions::ready_timeout). \
+        "the {server} had not made the child after {timeout:?} and was given up (LaunchOptions::ready_timeout). \
          {}", server.what_next()
     )]
     ServerStuck {

@@ -64,7 +64,7 @@ pub(crate) fn fork(plan: &Plan<'_>, body: &mut Body<'_>) -> Result<Child, StartE
     };
     let pid = match forked {
         Ok(Forked::Child) => {
-            registry.settle_in_child(ends.for_child(), null);
+            registry.division(ends.for_child()).settle_in_child(ends.for_child(), null);
             ends.announce();
             // The last of its handles closes an end. The gate, the state and the registry stay as
             // they are: this process has its own.

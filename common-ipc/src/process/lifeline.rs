@@ -48,11 +48,16 @@ pub(crate) fn parent_is_the_main_thread() -> bool {
     OF_MAIN_THREAD.load(Ordering::Relaxed)
 }
 
-/// In the child: makes it this process's, then looks whether the parent has gone before that.
-/// Without a signal the parent's death is of no consequence, but the link is marked all the same.
+/// In the child, first of all: from now on its parent's death ends it. Without a signal that is of no consequence,
+/// but the link is marked all the same. (Linux remembers whose rights are behind the signal: those of now.)
+#[inline]
+pub(crate) fn own(end: BorrowedFd<'_>) -> io::Result<()> {
+    sys::descriptors::arm_owner(end)
+}
+
+/// In the child, when it is set up: the rest, and a look whether the parent has gone before that.
 #[inline]
 pub(crate) fn arm(end: BorrowedFd<'_>, policy: ParentDeath, forked_by_main_thread: bool) -> io::Result<()> {
-    sys::descriptors::arm_owner(end)?;
     if OF_MAIN_THREAD.load(Ordering::Relaxed) != forked_by_main_thread {
         OF_MAIN_THREAD.store(forked_by_main_thread, Ordering::Relaxed);
     }

@@ -173,7 +173,8 @@ impl Zygote {
                 }
                 Err(failed) => failed,
             };
-            if !server.is_alive() {
+            let is_stuck = matches!(failed, NoChild::Failed(StartError::ServerStuck { .. }));
+            if is_stuck || !server.is_alive() {
                 // The next start gets a new one, unless another thread has made that already.
                 let mut current = self.server();
                 if current.as_ref().is_some_and(|known| Arc::ptr_eq(known, &server)) {

@@ -8,7 +8,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use crate::ownership::descriptors::{self, NotKept, PrivateFd};
+use crate::ownership::descriptors::{self, Division, Keep, PrivateFd};
 use crate::ownership::harmless;
 use crate::process::child_side::{self, ChildStart, LeaveOnUnwind};
 use crate::process::fork_server::births::Births;
@@ -36,8 +36,8 @@ struct Server<'a> {
     null: BorrowedFd<'a>,
     births: Births,
     of_thread: OfThread,
-    /// The server's own descriptors.
-    not_theirs: NotKept,
+    /// The server's own descriptors, and those that it keeps for its children.
+    division: Division,
 }
 
 /// Serves until the program closes its end of the socket.
@@ -47,7 +47,7 @@ pub(crate) fn serve(socket: &PrivateFd, births: Births, mut work: Work<'_>) -> i
     for number in 0..=2 {
         sys::descriptors::place(null, number)?;
     }
-    let mut server = Server { null, births, of_thread: OfThread::find(), not_theirs: not_theirs(&work) };
+    let mut server = Server { null, births, of_thread: OfThread::find(), division: divide(&work) };
     let end = socket.get().map_err(io::Error::other)?;
     // By one descriptor it can be said that there is none left. Nobody takes any here from now on.
     drop(null.try_clone_to_owned()?);
@@ -61,7 +61,7 @@ pub(crate) fn serve(socket: &PrivateFd, births: Births, mut work: Work<'_>) -> i
         if packet[..length] == request::LET_GO {
             if let Work::Closure { ends, .. } = &mut work {
                 ends.give_moved_away();
-                server.not_theirs = not_theirs(&work);
+                server.division = divide(&work);
             }
             continue;
         }
@@ -70,14 +70,17 @@ pub(crate) fn serve(socket: &PrivateFd, births: Births, mut work: Work<'_>) -> i
     }
 }
 
-/// What a child has to get rid of: all that is the server's, but for what it keeps for its children.
-fn not_theirs(work: &Work<'_>) -> NotKept {
-    let keep = match work {
-        Work::Tasks => [&[][..], &[]],
-        Work::Closure { ends, .. } => ends.for_child(),
-    };
+/// A child gets rid of all that is the server's, but for what it keeps for its children.
+fn divide(work: &Work<'_>) -> Division {
     let link = child_side::report_link().map_or(-1, |link| link.as_raw_fd());
-    descriptors::registry().not_kept(keep).and(link)
+    descriptors::registry().division(for_child(work)).without(link)
+}
+
+fn for_child<'a>(work: &'a Work<'_>) -> Keep<'a> {
+    match work {
+        Work::Tasks => [&[], &[]],
+        Work::Closure { ends, .. } => ends.for_child(),
+    }
 }
 
 impl Server<'_> {
@@ -87,10 +90,7 @@ impl Server<'_> {
         match made {
             Ok((Forked::Child, header, rest)) => {
                 let _leave = LeaveOnUnwind;
-                self.not_theirs.close_in_child(self.null);
-                if let Work::Closure { ends, .. } = work {
-                    descriptors::registry().adopt_in_child(ends.for_child());
-                }
+                self.division.settle_in_child(for_child(work), self.null);
                 live(&header, rest, fds, self.null, work)
             }
             Ok((Forked::Parent(_), ..)) => {}

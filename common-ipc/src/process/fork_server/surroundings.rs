@@ -137,9 +137,11 @@ impl Status {
             Some(Some(length)) => length,
             _ => File::open("/proc/thread-self/status")?.read(&mut text)?,
         };
-        Status::parse(&text[..length]).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidData, "/proc/thread-self/status is another one")
-        })
+        if length == text.len() {
+            // Of a process with hundreds of groups.
+            return Status::parse(&std::fs::read("/proc/thread-self/status")?).ok_or_else(other_status);
+        }
+        Status::parse(&text[..length]).ok_or_else(other_status)
     }
 
     fn parse(text: &[u8]) -> Option<Status> {
@@ -185,6 +187,10 @@ impl Status {
         }
         (seen == 11).then_some(status)
     }
+}
+
+fn other_status() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "/proc/thread-self/status isn't as it should be")
 }
 
 impl Directory {

@@ -15,6 +15,7 @@ use crate::zygote_faults::assert_unharmed;
 scenarios!(
     fault_12_a_zygote_without_descriptors_is_a_typed_error,
     fault_26_a_preload_that_ends_is_an_error_of_the_start,
+    a_long_report_of_a_preload_arrives,
     a_preload_changes_nothing_of_its_childrens_state,
     a_preload_may_start_children,
     a_preload_that_leaves_threads_is_refused,
@@ -184,5 +185,14 @@ fn a_preload_may_start_children() -> Outcome {
         .unwrap();
     drop(made);
     assert!(proc::eventually(|| !proc::runs(sleeper as i32)), "it dies with its parent");
+    Passed
+}
+
+fn a_long_report_of_a_preload_arrives() -> Outcome {
+    zygote();
+    // Or a short one, with a backtrace.
+    let error = Zygote::with_preload(|()| panic!("{}", "a long story ".repeat(1000)), &()).unwrap_err();
+    let StartError::EndedEarly { status: ExitStatus::Panicked(report) } = &error else { panic!("{error:?}") };
+    assert!(report.message.starts_with("a long story"), "{report:?}");
     Passed
 }
