@@ -91,8 +91,10 @@ fn the_rooms_of_the_base_point_down() {
     let mut seen = 0;
     for file in files {
         let place = file.strip_prefix(&base).unwrap();
-        // Its one upward arrow: changing the rule is unsafe, and what is unsafe is there.
-        if place == Path::new("lib.rs") || place == Path::new("sys/fork_rule.rs") {
+        // Its upward arrows: changing the rule is unsafe, as is a place in a program's start-up code, and what is
+        // unsafe is there.
+        let upward = ["lib.rs", "sys/fork_rule.rs", "sys/before_main.rs"];
+        if upward.map(Path::new).contains(&place) {
             continue;
         }
         let room = place.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs");

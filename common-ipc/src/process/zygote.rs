@@ -41,9 +41,10 @@ use crate::sys::function;
 /// The program calls [`init`](crate::process::init) first. The zygote itself is made at the first start; should
 /// it die, the start that it was working on fails, and the next one gets a new zygote.
 ///
-/// What doesn't follow the program: control groups, scheduling policies, and namespaces other than that of mounts
-/// stay those of the moment of `init`; a changed root directory or mount namespace, and new filters of system
-/// calls, are [`StartError::ZygoteStale`]. Handlers of `pthread_atfork` don't run; hooks of
+/// What doesn't follow the program, and stays as it was at the moment of `init`: control groups, scheduling policies,
+/// namespaces other than that of mounts, timer slack, the filter of core dumps, the adjustment for the OOM killer,
+/// and a Landlock sandbox, which the kernel shows to nobody: a program that enters one calls `init` afterwards. A
+/// changed root directory or mount namespace, and new filters of system calls, are [`StartError::ZygoteStale`]. Handlers of `pthread_atfork` don't run; hooks of
 /// [`after_fork`](crate::process::after_fork) that were registered before the zygote was made do.
 ///
 /// Clones are the same zygote. Dropping the last of them ends it, but not its children.
@@ -85,7 +86,9 @@ impl Zygote {
     /// A zygote that calls `preload` first: it loads a library, a dictionary, a model once, and its children have
     /// that in their memory, shared until they change it. Returns when it has.
     ///
-    /// Descriptors that it opens its children have as well, under the same numbers.
+    /// Descriptors that it opens its children have as well, under the same numbers. Processes that it starts it has
+    /// to wait for. Should the zygote die, the next start makes another one, which calls it again, while other starts
+    /// wait for that.
     ///
     /// ```
     /// use std::sync::OnceLock;

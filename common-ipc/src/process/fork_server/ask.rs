@@ -147,6 +147,7 @@ impl Server {
         now: &Surroundings,
         deadline: Deadline,
     ) -> Result<Child, NoChild> {
+        let socket = self.socket.get().map_err(StartError::WrongProcess)?;
         let changes =
             self.surroundings.until(now).map_err(|what| StartError::ZygoteStale { what, source: None })?;
         let streams = streams(plan.options)?;
@@ -171,7 +172,7 @@ impl Server {
         }
         let moving = Moving::begin(&start.outgoing, Patience::Until(deadline));
         let moving = moving.map_err(|error| os("move an end")(io::Error::other(error)))?;
-        self.send(&packed.parts(), &fds, deadline, plan.timeout())?;
+        self.send(socket, &packed.parts(), &fds, deadline, plan.timeout())?;
         drop(theirs);
 
         let pid = self.wait_for_birth(&ours, &expected, deadline, plan.timeout())?;
@@ -198,12 +199,12 @@ impl Server {
 
     fn send(
         &self,
+        socket: BorrowedFd<'_>,
         parts: &[io::IoSlice<'_>],
         fds: &[BorrowedFd<'_>],
         deadline: Deadline,
         timeout: Duration,
     ) -> Result<(), NoChild> {
-        let socket = self.socket.get().map_err(StartError::WrongProcess)?;
         loop {
             let error = match sys::socket::send_parts(socket, parts, fds) {
                 Ok(()) => return Ok(()),
