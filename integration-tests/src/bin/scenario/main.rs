@@ -27,6 +27,7 @@ mod link_death;
 mod many;
 mod memory;
 mod nested;
+mod offspring_restarts;
 mod offspring_tasks;
 mod parent_death;
 mod preload;
@@ -57,7 +58,7 @@ enum Outcome {
 
 type Scenario = (&'static str, fn() -> Outcome);
 
-const TABLES: [&[Scenario]; 30] = [
+const TABLES: [&[Scenario]; 31] = [
     bad_input::ALL,
     beside_threads::ALL,
     callbacks::ALL,
@@ -71,6 +72,7 @@ const TABLES: [&[Scenario]; 30] = [
     many::ALL,
     memory::ALL,
     nested::ALL,
+    offspring_restarts::ALL,
     offspring_tasks::ALL,
     parent_death::ALL,
     preload::ALL,
