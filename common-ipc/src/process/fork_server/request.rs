@@ -27,8 +27,8 @@ use crate::process::signal::Signal;
 use crate::process::signals::Held;
 use crate::sys::function;
 
-/// So much is in the packet itself: a page, which the server has for it.
-pub(super) const PACKET_MAX: usize = 4096;
+/// So much is in the packet itself; the rest of a longer request is in memory beside it.
+pub(super) const PACKET_MAX: usize = 1024;
 
 /// Decodes an argument, says that it is ready, calls the function, and encodes what that returns.
 pub(crate) type Thunk =
