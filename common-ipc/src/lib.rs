@@ -54,7 +54,7 @@
 //! | pidfd_open, pidfd_send_signal, waitid on a pidfd | `StartError::Os`, `ChildError::Os` |
 //! | memfd_create | outputs of more than 512 bytes are `JoinError::Undeliverable`; no shared memory (`MemoryError::Os`), nor what stands on it: events, semaphores, mutexes |
 //! | fallocate | no shared memory, as above |
-//! | clone3 (Linux 5.5), statx | no zygotes and templates: `StartError::Os` |
+//! | clone3, statx | no zygotes and templates: `StartError::Os` |
 //! | PR_GET_TID_ADDRESS (a kernel with CONFIG_CHECKPOINT_RESTORE) | in children of zygotes and templates libc's own thread id is the server's, so that pthread mutexes that ask who owns them (recursive, error-checking, robust) take it for that |
 //! | unshare (to count threads) | the count in /proc |
 //! | /proc | no zygotes and templates (`StartError::Os`); of the two ways to count threads the other one; without both, `Refusal::ThreadsUnknown` once the program isn't allowed to assume one thread |

@@ -40,7 +40,7 @@ const fn bit(signal: i32) -> u64 {
 }
 
 impl ToReset {
-    /// In a child that starts with default actions.
+    /// In a child of a process that has none set.
     pub(crate) const NOTHING: ToReset = ToReset(0);
 
     /// Asks the kernel for all signals at once, by reading `/proc/self/status` through `status`, a

@@ -31,7 +31,7 @@ pub(crate) fn fork() -> io::Result<Forked> {
     Ok(if pid == 0 { Forked::Child } else { Forked::Parent(pid as i32) })
 }
 
-/// The kernel's `struct clone_args` as of Linux 5.5 (linux/sched.h).
+/// The first version of the kernel's `struct clone_args` (linux/sched.h).
 #[repr(C)]
 #[derive(Default)]
 struct CloneArgs {
@@ -45,8 +45,6 @@ struct CloneArgs {
     tls: u64,
 }
 
-/// linux/sched.h: every handler of the parent's is back to the default in the child.
-const CLONE_CLEAR_SIGHAND: u64 = 1 << 32;
 /// linux/prctl.h; missing from libc.
 const PR_GET_TID_ADDRESS: libc::c_int = 40;
 
@@ -59,11 +57,10 @@ pub(crate) fn fork_unseen() -> io::Result<Forked> {
     bare_fork(&OfThread::find(), CloneArgs::default())
 }
 
-/// As [`fork_unseen`], of a child of this process's parent, which is unseen there if this process is.
-/// Handlers of signals are back to the default in it. Its id is in `pid` before it runs.
+/// As [`fork_unseen`], of a child of this process's parent, which is unseen there if this process is. Its id is in `pid` before it runs.
 #[inline]
 pub(crate) fn fork_sibling(of_thread: &OfThread, pid: &AtomicU32) -> io::Result<Forked> {
-    let flags = (libc::CLONE_PARENT | libc::CLONE_PARENT_SETTID) as u64 | CLONE_CLEAR_SIGHAND;
+    let flags = (libc::CLONE_PARENT | libc::CLONE_PARENT_SETTID) as u64;
     bare_fork(of_thread, CloneArgs { flags, parent_tid: pid.as_ptr() as u64, ..CloneArgs::default() })
 }
 

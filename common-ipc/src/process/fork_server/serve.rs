@@ -167,6 +167,7 @@ fn live(header: &Header, rest: &[u8], fds: &mut Fds, null: BorrowedFd<'_>, work:
         streams: None,
         null,
         reports,
+        // The server has reset them all, and has set none.
         to_reset: ToReset::NOTHING,
         parent_death: header.parent_death,
         forked_by_main_thread: lifeline::parent_is_the_main_thread(),
