@@ -1,6 +1,9 @@
 //! Tasks in a program full of threads: a plain `main` that calls `init` first, and builds the runtime afterwards.
 //!
-//! Starting takes a fraction of a millisecond; waiting blocks, and belongs on a thread for that.
+//! `cargo run --example with_tokio --features tokio`
+//!
+//! Starting takes a fraction of a millisecond. What waits for the end of a process (`wait`, `stop`, `shutdown`,
+//! `restart` of one that runs) blocks; `wait_async` doesn't.
 
 use std::error::Error;
 use std::time::Duration;
@@ -40,28 +43,24 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 async fn async_main() -> Result<(), Box<dyn Error>> {
+    let start = |number| Factor { number }.spawn_in(&Zygote::global(), LaunchOptions::new());
     for number in [20_241_121, 600_851_475_143, 1 << 40] {
-        let task = Factor { number }.spawn_in(&Zygote::global(), LaunchOptions::new())?;
-        // Waiting blocks, so it is done on one of the threads for that.
-        let factors = tokio::task::spawn_blocking(move || task.wait()).await??;
-        println!("{number} = {factors:?}");
+        println!("{number} = {:?}", start(number)?.wait_async().await?);
     }
 
-    // A task that dies is an error that says so, and can be started again.
-    let sleep = |milliseconds| std::thread::sleep(Duration::from_millis(milliseconds));
-    let mut sleeper = spawn_in(&Zygote::global(), LaunchOptions::new().name("sleeper"), sleep, 500)?;
-    sleeper.kill()?;
-    let sleeper = tokio::task::spawn_blocking(move || {
-        if let Err(error) = sleeper.wait() {
-            println!("{error}");
-        }
-        sleeper.restart().map(|()| sleeper)
-    });
-    let sleeper = sleeper.await??;
-    // The runtime goes on meanwhile.
-    while sleeper.is_alive()? {
-        println!("waiting");
-        tokio::time::sleep(Duration::from_millis(200)).await;
+    // A time-out ends the wait, and not the process.
+    let sleep = |seconds| std::thread::sleep(Duration::from_secs(seconds));
+    let options = LaunchOptions::new().name("sleeper");
+    let mut sleeper = spawn_in(&Zygote::global(), options, sleep, 3600)?;
+    if tokio::time::timeout(Duration::from_millis(200), sleeper.wait_async()).await.is_err() {
+        sleeper.kill()?;
     }
-    Ok(sleeper.wait()?)
+    // A task that has died is an error that says so, and can be started again.
+    if let Err(error) = sleeper.wait_async().await {
+        println!("{error}");
+    }
+    sleeper.restart()?;
+    println!("the sleeper runs: {}", sleeper.is_alive()?);
+    // The end of the program stops it.
+    Ok(())
 }

@@ -22,6 +22,10 @@ use crate::subprocess::{Subprocess, start_in_zygote, start_once, template};
 /// All methods may be called from several threads at once, and the waiting ones as often as one
 /// likes, with equal results.
 ///
+/// A handle of a task that isn't `Send` isn't either, since it may hold the task;
+/// [`into_started`](Handle::into_started) makes one that is, and that can still restart a task with
+/// [`RESTARTABLE`](Subprocess::RESTARTABLE).
+///
 /// **Dropping** it doesn't stop the task: it goes on, is collected in the background, and is shut
 /// down at the program's exit like all the others. A task that wasn't started is dropped.
 pub struct Handle<O, T = ()> {
@@ -38,6 +42,8 @@ enum Stage<T> {
     Starting,
     /// It was started, and can't be again.
     Once,
+    /// It was started, and what another start needs was let go.
+    Forgotten,
     /// By a closure in a process of its own.
     Template(Box<Template>),
     /// By serialising the task again.
@@ -65,6 +71,10 @@ impl<T> Stage<T> {
         match self {
             Stage::Template(template) => template.start(),
             Stage::InZygote { pending, zygote, start } => start(&pending.task, &pending.options, zygote),
+            Stage::Forgotten => Err(StartError::NotRestartable {
+                why: "into_started let go of the task, which a start from a zygote serialises again; keep the \
+                      handle that names its type",
+            }),
             Stage::Once | Stage::NotStarted(_) | Stage::Starting => Err(StartError::NotRestartable {
                 why: "it was started by a fork of its own. Set RESTARTABLE, use spawn_restartable, or start it \
                       from a zygote",
@@ -225,6 +235,7 @@ impl<O, T: Subprocess<Output = O>> Handle<O, T> {
         }
         let stage = match self.stage.into_inner() {
             Stage::Template(template) => Stage::Template(template),
+            Stage::InZygote { .. } => Stage::Forgotten,
             _ => Stage::Once,
         };
         Ok(Handle { child: self.child, home: self.home, stage: Mutex::new(stage), output: PhantomData })
@@ -242,7 +253,10 @@ impl<O, T> Handle<O, T> {
     ///
     /// That is possible, also beside other threads, for tasks with [`RESTARTABLE`](Subprocess::RESTARTABLE), for
     /// closures started by [`spawn_restartable`](crate::spawn_restartable), and for whatever was started from a
-    /// zygote. Clones of the old [`process`](Handle::process) stay handles of the old one.
+    /// zygote. A task that holds an end of a connection or of a pipe can't be: the end moved with its first start, and
+    /// the second one is an error ([`StartError::GivenTwice`], or [`StartError::Encode`] from a zygote). Share a
+    /// [`Queue`](crate::link::Queue), or start a new task. It blocks for as long as the old process takes to end, and
+    /// needs the handle for itself alone. Clones of the old [`process`](Handle::process) stay handles of the old one.
     ///
     /// ```
     /// let mut task = offspring::spawn_restartable(Default::default(), std::process::id)?;
@@ -262,7 +276,7 @@ impl<O, T> Handle<O, T> {
             return Err(StartError::NotRestartable { why: "it was never started" });
         };
         let stage = self.stage.get_mut();
-        if matches!(stage, Stage::Once) {
+        if matches!(stage, Stage::Once | Stage::Forgotten) {
             return stage.start_again().map(drop);
         }
         child.shutdown()?;
@@ -325,6 +339,9 @@ impl<O, T> Handle<O, T> {
 impl<O: DeserializeOwned, T> Handle<O, T> {
     /// Waits for its end and returns its output.
     ///
+    /// It blocks. For async code there is `wait_async` (feature `tokio`). On a thread for what blocks (tokio's
+    /// `spawn_blocking`) it takes that for as long as it waits, and a time-out around it doesn't end the wait.
+    ///
     /// # Errors
     ///
     /// Why there is no output: [`JoinError`]. Never waits for a process that has died.
@@ -357,6 +374,23 @@ impl<O: DeserializeOwned, T> Handle<O, T> {
     /// As for [`wait`](Handle::wait).
     pub fn join(self) -> Result<O, JoinError> {
         self.wait()
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl<O: DeserializeOwned, T> Handle<O, T> {
+    /// As [`wait`](Handle::wait), in a task of tokio's, without blocking a thread. It can be raced against a time-out:
+    /// dropping the future changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As for [`wait`](Handle::wait).
+    ///
+    /// # Panics
+    ///
+    /// Outside of a runtime of tokio's, or in one without I/O.
+    pub async fn wait_async(&self) -> Result<O, JoinError> {
+        self.child()?.output_async().await
     }
 }
 

@@ -55,6 +55,9 @@ pub trait Subprocess: Sized {
     /// Whether its handle can [`restart`](crate::Handle::restart) it. The first start then makes a small process
     /// that keeps the task as it is, and from which it is started each time: any task, also in a program that
     /// has threads by then. Tasks that are started from a zygote can be restarted without it.
+    ///
+    /// The task may be of a type that isn't `Send`; then its handle isn't either, until
+    /// [`into_started`](Handle::into_started) makes one of it that can go to other threads.
     const RESTARTABLE: bool = false;
 
     /// Whether the child takes SIGTERM and SIGINT itself, between two steps of a loop.
@@ -212,8 +215,9 @@ where
 /// Runs a function in a process of its own that is started from a zygote: at a cost that doesn't grow with the
 /// program, and beside any threads.
 ///
-/// The function captures nothing; what it works on is its argument, which is serialised. The handle keeps that,
-/// for [`restart`](Handle::restart).
+/// The function captures nothing; what it works on is its argument, which is serialised (`|_: ()|` for nothing).
+/// Connections, queues, events, locks and memory can be part of it: a connection's end moves to the child. The handle
+/// keeps the argument, for [`restart`](Handle::restart).
 ///
 /// ```
 /// use offspring::{LaunchOptions, Zygote, spawn_in};
@@ -232,7 +236,9 @@ where
 ///
 /// # Errors
 ///
-/// [`StartError`]: nothing was started. [`StartError::NotInitialised`] without [`init`](crate::init).
+/// [`StartError`]: nothing was started. [`StartError::NotInitialised`] without [`init`](crate::init). After
+/// [`StartError::ServerDied`], a zygote's death meanwhile, it can be tried again; to keep the argument over that, make
+/// a task of it and use [`Handle::start_in`].
 pub fn spawn_in<A, O>(
     zygote: &Zygote,
     options: LaunchOptions,

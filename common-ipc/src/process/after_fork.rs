@@ -10,6 +10,9 @@ static ANY: AtomicBool = AtomicBool::new(false);
 /// Has `hook` run in each child that this process (or a child of it) starts from now on: after the
 /// child's set-up, before its body, in the order of registration.
 ///
+/// Children of zygotes have the hooks that were registered before [`init`](crate::process::init), or by the zygote's
+/// preload; those of templates the ones from before the template was made.
+///
 /// This is the place to seed a random number generator anew, to reopen a log file, to drop a cached
 /// pid. A panic in a hook is the child's panic: its body doesn't run. A hook is registered once,
 /// however often this is called with it.

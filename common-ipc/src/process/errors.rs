@@ -67,7 +67,8 @@ pub enum StartError {
     /// [`init`](crate::process::init), or this is a child of the process that did.
     #[error(
         "there is no zygote: call init() on the first line of main, before any thread is started (under \
-         `cargo test`, put init_before_main!() into the test's file)"
+         `cargo test`, put init_before_main!() into the test's file; in a child that is to start children, on the \
+         first line of what it runs)"
     )]
     NotInitialised,
     /// [`init`](crate::process::init) came too late.

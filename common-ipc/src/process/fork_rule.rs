@@ -42,8 +42,9 @@ pub enum Refusal {
          Start processes before the first thread; in a program with an async runtime, in a plain `fn main` \
          that builds the runtime afterwards; under `cargo test`, in a doc test, in a test with \
          `harness = false` or in a helper binary, since the test harness has threads of its own, also \
-         with --test-threads=1. Beside threads a zygote can start what is serialisable: call init() on the first \
-         line of main, then start_in a Zygote. Where the threads are known to be harmless, process::set_fork_rule or \
+         with --test-threads=1. Beside threads a zygote starts what is serialisable: call init() on the first line \
+         of main (in a file of tests: init_before_main!()), then spawn_in a Zygote; and what was made restartable \
+         before them can be restarted. Where the threads are known to be harmless, process::set_fork_rule or \
          LaunchOptions::fork_rule allows it"
     )]
     OtherThreads {

@@ -16,6 +16,9 @@ use serde::de::DeserializeOwned;
 /// # fn is_portable<T: common_ipc::process::Portable>() {}
 /// # is_portable::<Job>();
 /// ```
+///
+/// A type that borrows something (`&str`, a task with a lifetime) isn't one; of some of those the compiler says that
+/// an "implementation of `Deserialize` is not general enough". Own it: `String`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't go to a zygote's child: it isn't `Portable`",
     label = "not serialisable, or it borrows something",

@@ -1,7 +1,8 @@
 //! A call before `main`, in the program whose source asks for it.
 
 /// Has [`init`](crate::process::init) called before `main`, in the program whose source this stands in: for a
-/// file of tests, whose `main` is the test harness, which starts threads.
+/// file of tests, whose `main` is the test harness, which starts threads. (It works in a program with
+/// `#[tokio::main]` as well; there a plain `main` shows better what happens.)
 ///
 /// ```
 /// # #![forbid(unsafe_code)]

@@ -134,12 +134,13 @@ where
             }
         }
         let turn = Arc::clone(&self.shared.in_line).lock_owned().await;
-        let given_up = GiveUp(Arc::new(AtomicBool::new(false)));
-        let flag = Arc::clone(&given_up.0);
+        let flag = Arc::new(AtomicBool::new(false));
+        let is_given_up = Arc::clone(&flag);
         let sending = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            parcel.send(Patience::Unless(&flag))
+            parcel.send(Patience::Unless(&is_given_up))
         });
+        let _give_up = GiveUp(flag, sending.abort_handle());
         // It fails if the runtime shuts down, or if a type's drop panics.
         sending.await.map_err(io::Error::other)?
     }
@@ -203,12 +204,14 @@ impl Parcel {
     }
 }
 
-/// Tells whoever waits on behalf of a future that this was dropped.
-struct GiveUp(Arc<AtomicBool>);
+/// Tells whoever waits on behalf of a future that this was dropped; or takes it from the queue, where it would wait
+/// for a thread, and keep the end open, for as long as others do.
+struct GiveUp(Arc<AtomicBool>, tokio::task::AbortHandle);
 
 impl Drop for GiveUp {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
+        self.1.abort();
     }
 }
 

@@ -257,6 +257,8 @@ impl LaunchOptions {
     /// [`StartError::GivenTwice`](crate::process::StartError::GivenTwice). What processes share - queues,
     /// events, semaphores, memory - both have afterwards, and any number of children can be given it.
     ///
+    /// What is started from a zygote has it in its argument instead, and these options give nothing.
+    ///
     /// The options keep nothing open: in the child the last handle that is dropped closes it.
     pub fn give(mut self, end: &impl Give) -> Self {
         end.list(&mut Giver(&mut self.given));

@@ -12,9 +12,10 @@ use integration_tests::{proc, raw, stress_factor};
 
 use crate::Outcome::{self, Passed};
 use crate::children::{self, sleep_for_long};
-use crate::servers::{Both, server, start_in, zygote};
+use crate::servers::{Both, server, start_in, template, zygote};
 
 scenarios!(
+    a_zygotes_child_has_none_of_its_servers_memory,
     fault_03_a_zygotes_child_has_only_what_it_was_sent,
     fault_04_a_zygotes_child_has_default_signals,
     fault_07_a_zygote_is_wrong_process_in_a_forked_child,
@@ -309,5 +310,17 @@ fn threads_start_from_one_zygote_at_once() -> Outcome {
         }
     });
     assert!(active_children().is_empty());
+    Passed
+}
+
+fn a_zygotes_child_has_none_of_its_servers_memory() -> Outcome {
+    // Where the kernel writes the numbers of children: a child could have the program take another one for it.
+    let has = |maps: &str| maps.contains("memfd:births");
+    let maps = |()| std::fs::read_to_string("/proc/self/maps").unwrap();
+    zygote();
+    assert!(has(&maps(())), "the program has it");
+    assert!(!has(&start_in(maps, &()).output::<String>().unwrap()));
+    let by_template = template(move || maps(()));
+    assert!(!has(&by_template.start().unwrap().output::<String>().unwrap()));
     Passed
 }

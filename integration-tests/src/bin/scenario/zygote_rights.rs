@@ -13,6 +13,7 @@ use crate::Outcome::{self, Passed, Skipped};
 use crate::servers::{kill, zygote};
 
 scenarios!(
+    fault_55_rights_that_the_program_kept_its_zygotes_child_has,
     fault_29_a_stopped_zygote_that_cannot_be_killed_is_replaced,
     fault_55_files_are_used_as_whom_the_program_uses_them,
     fault_55_root_without_rights_stays_so_across_an_exec,
@@ -122,5 +123,25 @@ fn a_program_of_many_groups_has_zygotes_children() -> Outcome {
     let groups = |()| nix::unistd::getgroups().unwrap().len();
     let child = Launch::new(&LaunchOptions::new()).start_in(&zygote(), groups, &()).unwrap();
     assert_eq!(child.output::<usize>().unwrap(), 600);
+    Passed
+}
+
+fn fault_55_rights_that_the_program_kept_its_zygotes_child_has() -> Outcome {
+    fn rights(_: ()) -> Vec<String> {
+        let field = |name| integration_tests::proc::status_field(id() as i32, name);
+        ["Uid", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"].map(field).to_vec()
+    }
+    if !Uid::effective().is_root() {
+        return Skipped("it takes root to change its rights");
+    }
+    zygote();
+    raw::rights::keep_capabilities();
+    setresuid(Uid::from_raw(65534), Uid::from_raw(65534), Uid::from_raw(65534)).unwrap();
+    // CAP_KILL and CAP_NET_ADMIN, of which one is in use.
+    raw::rights::set_capabilities(1 << 5 | 1 << 12, 1 << 5, 0, 0, None);
+    let own = rights(());
+    assert!(own[2].ends_with("1020") && own[3].ends_with("0020"), "{own:?}");
+    let child = Launch::new(&LaunchOptions::new()).start_in(&zygote(), rights, &()).unwrap();
+    assert_eq!(child.output::<Vec<String>>().unwrap(), own);
     Passed
 }
