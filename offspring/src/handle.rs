@@ -11,7 +11,7 @@ use common_ipc::process::{
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 
-use crate::subprocess::{Subprocess, start_in_zygote, start_once, template};
+use crate::subprocess::{Subprocess, start_in_zygote, start_once};
 
 /// A task with an output of type `O`, started or about to be.
 ///
@@ -58,6 +58,8 @@ enum Stage<T> {
 struct Pending<T> {
     task: T,
     options: LaunchOptions,
+    /// Made by a start that has failed after that.
+    template: Option<Box<Template>>,
 }
 
 /// [`start_in_zygote`], or a function on an argument.
@@ -110,7 +112,7 @@ impl<O, A: Portable> Handle<O, A> {
         start: StartInZygote<A>,
     ) -> Result<Handle<O, A>, StartError> {
         let child = start(&argument, &options, zygote)?;
-        let pending = Box::new(Pending { task: argument, options });
+        let pending = Box::new(Pending { task: argument, options, template: None });
         let stage = Stage::InZygote { pending, zygote: zygote.clone(), start };
         Ok(Handle {
             child: OnceLock::from(child),
@@ -126,7 +128,7 @@ impl<O, T: Subprocess<Output = O>> Handle<O, T> {
         Handle {
             child: OnceLock::new(),
             home: Generation::current(),
-            stage: Mutex::new(Stage::NotStarted(Box::new(Pending { task, options }))),
+            stage: Mutex::new(Stage::NotStarted(Box::new(Pending { task, options, template: None }))),
             output: PhantomData,
         }
     }
@@ -162,17 +164,29 @@ impl<O, T: Subprocess<Output = O>> Handle<O, T> {
     /// error it isn't started, and can be tried again.
     pub fn start(&self) -> Result<(), StartError> {
         self.begin(|pending| {
-            let Pending { task, options } = *pending;
-            let started = if T::RESTARTABLE {
-                // It is in the template as well, and dropped here once that has started it.
-                template(task, &options).and_then(|(template, task)| match template.start() {
-                    Ok(child) => Ok((child, Stage::Template(Box::new(template)))),
-                    Err(error) => Err((error, task)),
-                })
-            } else {
-                start_once(task, &options).map(|child| (child, Stage::Once))
+            let Pending { task, options, template } = *pending;
+            let again = |(error, task, template)| {
+                (error, Box::new(Pending { task, options: options.clone(), template }))
             };
-            started.map_err(|(error, task)| (error, Box::new(Pending { task, options })))
+            if !T::RESTARTABLE {
+                let started = start_once(task, &options);
+                return started
+                    .map(|child| (child, Stage::Once))
+                    .map_err(|(error, task)| again((error, task, None)));
+            }
+            // What is given to the task the template has: it is made once.
+            let (template, task) = match template {
+                Some(template) => (template, task),
+                None => match crate::subprocess::template(task, &options) {
+                    Ok((template, task)) => (Box::new(template), task),
+                    Err((error, task)) => return Err(again((error, task, None))),
+                },
+            };
+            match template.start() {
+                // The task is in the template as well, and dropped here.
+                Ok(child) => Ok((child, Stage::Template(template))),
+                Err(error) => Err(again((error, task, Some(template)))),
+            }
         })
     }
 

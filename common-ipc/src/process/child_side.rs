@@ -108,11 +108,15 @@ pub(crate) fn run(start: ChildStart<'_>, body: &mut Body<'_>) -> ! {
     signals::unblock_all_but(start.held, own.sigint);
 
     let outcome = catch_unwind(AssertUnwindSafe(|| {
-        after_fork::run();
+        // A server runs nothing of the user's: its children do.
+        if start.held != Held::All {
+            after_fork::run();
+        }
         body(&mut || {
-            if start.handshake {
-                // Should it fail, the parent is gone, and the lifeline knows.
-                let _ = send(&Report::Ready);
+            if start.handshake && send(&Report::Ready).is_err() && start.streams.is_none() {
+                // Nobody waits for a server's child any more: it was asked for by a start that has failed. (A
+                // forked child has a parent that is gone, and the lifeline knows.)
+                sys::fork::exit_now(SETUP_EXIT_CODE);
             }
         })
     }));

@@ -116,7 +116,7 @@ pub enum StartError {
     /// loaded after [`init`](crate::process::init).
     #[error(
         "the zygote doesn't have the function to run: it is in a library that was loaded after init(). Load \
-         it before, or in the preload of a zygote of its own"
+         it before"
     )]
     UnknownFunction,
     /// What the child is to work on couldn't be serialised.

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd};
 
+use crate::link::poll::Deadline;
 use crate::ownership::descriptors;
 use crate::ownership::harmless;
 use crate::process::child::Child;
@@ -122,7 +123,7 @@ pub(crate) fn fork(plan: &Plan<'_>, body: &mut Body<'_>) -> Result<Child, StartE
     drop(process);
     drop(hook);
     drop(gate);
-    plan.see_to(&child, plan.handshake)?;
+    plan.see_to(&child, plan.handshake.then(|| Deadline::after(plan.timeout())))?;
     ends.give_away();
     Ok(child)
 }

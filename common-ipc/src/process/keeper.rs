@@ -20,16 +20,9 @@ use crate::process::report::OutputFailure;
 use crate::sys;
 use crate::sys::function::Modules;
 
-/// The keeper, and what it has of the program's code.
-#[derive(Debug)]
-pub(crate) struct Keeper {
-    pub(crate) server: Server,
-    modules: Modules,
-}
+static KEEPER: PerProcess<Mutex<Option<Arc<Server>>>> = PerProcess::new(Mutex::new(None), Mutex::default);
 
-static KEEPER: PerProcess<Mutex<Option<Arc<Keeper>>>> = PerProcess::new(Mutex::new(None), Mutex::default);
-
-fn keeper() -> MutexGuard<'static, Option<Arc<Keeper>>> {
+fn keeper() -> MutexGuard<'static, Option<Arc<Server>>> {
     KEEPER.own().lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -67,7 +60,8 @@ fn keeper() -> MutexGuard<'static, Option<Arc<Keeper>>> {
 /// ```
 ///
 /// It may be called again, also by a library that doesn't know whether its user has: if there is a keeper, that
-/// is all that happens. It takes about as long as a fork of the small program, some 0.1 ms; the keeper sleeps
+/// is all that happens, unless the keeper is dead, or too far behind the program to follow it (see
+/// [`ProgramState`](crate::process::ProgramState)): then it is replaced. It takes about as long as a fork of the small program, some 0.1 ms; the keeper sleeps
 /// until it is needed, and dies with the program. In `ps` it is `mp-keeper`, and zygotes are `mp-zygote`.
 ///
 /// It has copies of what the program has in memory at this moment, and none of its descriptors. Statics that are
@@ -78,16 +72,15 @@ fn keeper() -> MutexGuard<'static, Option<Arc<Keeper>>> {
 /// [`StartError::InitTooLate`] if other threads are running and there is no keeper; [`StartError::Os`].
 pub fn init() -> Result<(), StartError> {
     let mut keeper = keeper();
-    if keeper.as_ref().is_some_and(|keeper| keeper.server.is_alive()) {
-        return Ok(());
+    let now = fork_server::now()?;
+    let is_good = |keeper: &Arc<Server>| keeper.is_alive() && keeper.surroundings().until(&now).is_ok();
+    if !keeper.as_ref().is_some_and(is_good) {
+        *keeper = Some(Arc::new(start(now)?));
     }
-    *keeper = Some(Arc::new(start()?));
     Ok(())
 }
 
-fn start() -> Result<Keeper, StartError> {
-    let surroundings = Surroundings::now()
-        .map_err(|source| StartError::Os { step: "find out the program's state", source })?;
+fn start(surroundings: Surroundings) -> Result<Server, StartError> {
     let modules = Modules::loaded();
     let (ours, theirs) = fork_server::both_sides()?;
     let mut options = LaunchOptions::new().name("mp-keeper");
@@ -102,10 +95,7 @@ fn start() -> Result<Keeper, StartError> {
         errno.map_or(Ok(Vec::new()), |errno| Err(OutputFailure::Undeliverable { errno }))
     });
     match child {
-        Ok(child) => {
-            let server = Server::new(ForkServer::Keeper, child, ours, surroundings);
-            Ok(Keeper { server, modules })
-        }
+        Ok(child) => Ok(Server::new(ForkServer::Keeper, child, ours, surroundings, Arc::new(modules))),
         Err(StartError::Refused(Refusal::OtherThreads { count })) => {
             Err(StartError::InitTooLate { threads: count })
         }
@@ -130,16 +120,8 @@ fn close_all_others() {
 }
 
 /// The keeper of this process.
-pub(crate) fn current() -> Result<Arc<Keeper>, StartError> {
+pub(crate) fn current() -> Result<Arc<Server>, StartError> {
     keeper().clone().ok_or(StartError::NotInitialised)
-}
-
-impl Keeper {
-    /// Checks that zygotes have the functions at these addresses.
-    pub(crate) fn check(&self, functions: &[usize]) -> Result<(), StartError> {
-        let had = functions.iter().all(|address| self.modules.had(*address));
-        if had { Ok(()) } else { Err(StartError::UnknownFunction) }
-    }
 }
 
 /// Called before `main`, where there is nobody to tell: the first start says what is missing.

@@ -21,7 +21,7 @@ use crate::process::state::State;
 use crate::process::status::ExitStatus;
 
 /// How long a start waits for a child's word unless the options say otherwise.
-const DEFAULT_READY_TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const DEFAULT_READY_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a child that wasn't ready may take over its death before it is left to the reaper.
 const DEATH_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -74,7 +74,17 @@ impl<'a> Plan<'a> {
     }
 
     /// A process that makes children for the library, and runs nothing that a signal is meant for.
+    ///
+    /// # Errors
+    ///
+    /// Children of this process get numbers of another pid namespace, in which it doesn't see them.
     pub(crate) fn of_server(options: &'a LaunchOptions) -> Result<Plan<'a>, StartError> {
+        let namespace = |of| std::fs::read_link(format!("/proc/thread-self/ns/{of}")).ok();
+        if namespace("pid") != namespace("pid_for_children") {
+            let source =
+                io::Error::new(io::ErrorKind::Unsupported, "its children are in another pid namespace");
+            return Err(StartError::Os { step: "make a process that makes children of this one", source });
+        }
         Ok(Plan {
             // It has nothing to finish.
             at_exit: AtExit::Stop { grace: Duration::ZERO },
@@ -109,12 +119,12 @@ impl<'a> Plan<'a> {
     }
 
     /// The rest of the start: makes sure that it is our child, and waits for its word if it gives one.
-    pub(crate) fn see_to(&self, child: &Child, it_speaks: bool) -> Result<(), StartError> {
+    pub(crate) fn see_to(&self, child: &Child, word: Option<Deadline>) -> Result<(), StartError> {
         if let Err(error) = child.record().verify() {
             child.kill()?;
             return Err(error.into());
         }
-        if it_speaks { self.wait_for_word(child) } else { Ok(()) }
+        word.map_or(Ok(()), |deadline| self.wait_for_word(child, deadline))
     }
 
     /// How long the start may take.
@@ -123,9 +133,9 @@ impl<'a> Plan<'a> {
     }
 
     /// Waits until the child says that it is set up, or why not.
-    fn wait_for_word(&self, child: &Child) -> Result<(), StartError> {
+    fn wait_for_word(&self, child: &Child, deadline: Deadline) -> Result<(), StartError> {
         let timeout = self.timeout();
-        let awaited = child.record().wait_for_report(Deadline::after(timeout));
+        let awaited = child.record().wait_for_report(deadline);
         let failed = match awaited {
             Ok(Awaited::Report(Report::Ready)) => return Ok(()),
             Ok(Awaited::Report(Report::Panicked(report))) => {

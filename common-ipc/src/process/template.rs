@@ -1,6 +1,7 @@
 //! Templates: a closure in a process of its own, from which it is started again and again.
 
 use std::ffi::OsString;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::ownership::generation::WrongProcess;
@@ -9,12 +10,13 @@ use crate::process::child::Child;
 use crate::process::child_side::Body;
 use crate::process::errors::StartError;
 use crate::process::fork_rule::ForkRule;
-use crate::process::fork_server::{self, Births, ForkServer, NoChild, Server, Start, Surroundings, Work};
+use crate::process::fork_server::{self, Births, ForkServer, NoChild, Server, Start, Work};
 use crate::process::forking;
 use crate::process::launch::Kind;
 use crate::process::options::{Ends, LaunchOptions};
 use crate::process::plan::Plan;
 use crate::process::report::OutputFailure;
+use crate::sys::function::Modules;
 
 /// A closure that can be started any number of times, also beside threads; made by
 /// [`Launch::template`](crate::process::Launch::template).
@@ -48,8 +50,7 @@ impl Template {
         body: &mut Body<'_>,
     ) -> Result<Template, StartError> {
         let plan = kind.plan(options)?;
-        let now = Surroundings::now()
-            .map_err(|source| StartError::Os { step: "find out the program's state", source })?;
+        let now = fork_server::now()?;
         let (ours, theirs) = fork_server::both_sides()?;
         let mut name = OsString::from("tmpl:");
         name.push(&plan.name);
@@ -68,7 +69,7 @@ impl Template {
             let served = births.and_then(|births| fork_server::serve(&theirs.socket, births, work));
             served.map(|()| Vec::new()).map_err(|error| failed(error.to_string()))
         })?;
-        let server = Server::new(ForkServer::Template, child, ours, now);
+        let server = Server::new(ForkServer::Template, child, ours, now, Arc::new(Modules::loaded()));
         Ok(Template {
             server,
             options: options.clone(),
@@ -86,17 +87,21 @@ impl Template {
     /// [`StartError::GivenTwice`] the second time if its options give something that moves;
     /// [`StartError::ZygoteStale`]; [`StartError::WrongProcess`] in another process than the one that made it.
     pub fn start(&self) -> Result<Child, StartError> {
-        if self.gives_ends && self.given_away.load(Ordering::Relaxed) {
+        // Claimed before the start: of two threads, one has them.
+        if self.gives_ends && self.given_away.swap(true, Ordering::Relaxed) {
             return Err(StartError::GivenTwice(WrongProcess));
         }
-        let plan = self.kind.plan(&self.options)?;
-        let child = self.server.start(&plan, &Start::default()).map_err(|failed| match failed {
-            NoChild::NobodyAsked(error) | NoChild::Failed(error) => error,
-        })?;
-        if self.gives_ends && !self.given_away.swap(true, Ordering::Relaxed) {
-            self.server.let_go();
+        let started = self.kind.plan(&self.options).and_then(|plan| {
+            self.server.start(&plan, &Start::default()).map_err(|failed| match failed {
+                NoChild::NobodyAsked(error) | NoChild::Failed(error) => error,
+            })
+        });
+        match &started {
+            Ok(_) if self.gives_ends => self.server.let_go(),
+            Ok(_) => {}
+            Err(_) => self.given_away.store(false, Ordering::Relaxed),
         }
-        Ok(child)
+        started
     }
 
     /// Its process id. Not that of any of its children.

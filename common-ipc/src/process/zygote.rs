@@ -2,7 +2,8 @@
 
 use std::io::Write;
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -23,10 +24,11 @@ use crate::process::fork_server::{
 };
 use crate::process::keeper;
 use crate::process::options::{LaunchOptions, Sigint, Stdio};
-use crate::process::plan::Plan;
+use crate::process::plan::{DEFAULT_READY_TIMEOUT, Plan};
 use crate::process::portable::Portable;
 use crate::process::report::OutputFailure;
 use crate::process::signals::ToReset;
+use crate::sys;
 use crate::sys::function;
 
 /// A process from which children are started that share nothing with the program but its code.
@@ -62,7 +64,7 @@ struct Inner {
     home: Generation,
     preload: Option<Preload>,
     /// Made at the first start, and again after its death.
-    server: Mutex<Option<Arc<Server>>>,
+    server: parking_lot::Mutex<Option<Arc<Server>>>,
 }
 
 /// What a zygote does before its first child.
@@ -130,31 +132,27 @@ impl Zygote {
             Ok(())
         };
         let (thunk, preload) = (function::address(thunk), function::address(preload));
-        keeper::current()?.check(&[thunk, preload])?;
         let zygote = Zygote::new(Some(Preload {
             thunk: thunk as u64,
             function: preload as u64,
             argument: codec::encode_checked(argument)?,
         }));
-        let now = now()?;
-        *zygote.server() = Some(zygote.make(&now)?);
+        let made = zygote.make(Deadline::after(DEFAULT_READY_TIMEOUT))?;
+        *zygote.inner.server.lock() = Some(made);
         Ok(zygote)
     }
 
     fn new(preload: Option<Preload>) -> Zygote {
         let home = Generation::current();
-        Zygote { inner: Arc::new(Inner { home, preload, server: Mutex::new(None) }) }
+        Zygote { inner: Arc::new(Inner { home, preload, server: parking_lot::Mutex::new(None) }) }
     }
 
-    /// Its process id, if it is there at this moment.
+    /// Its process id, if it is there at this moment; `None` also while it is being made.
     #[must_use]
     pub fn id(&self) -> Option<u32> {
         self.inner.home.check().ok()?;
-        self.server().as_ref().filter(|server| server.is_alive()).map(|server| server.id())
-    }
-
-    fn server(&self) -> MutexGuard<'_, Option<Arc<Server>>> {
-        self.inner.server.lock().unwrap_or_else(PoisonError::into_inner)
+        let server = self.inner.server.try_lock()?.clone();
+        server.filter(|server| server.is_alive()).map(|server| server.id())
     }
 
     /// Starts a child.
@@ -163,20 +161,15 @@ impl Zygote {
         if !plan.options.given.is_empty() {
             return Err(StartError::GivenToZygote);
         }
-        keeper::current()?.check(&start.functions())?;
         exit_hook::register();
-        let now = now()?;
+        let deadline = Deadline::after(plan.timeout());
         let mut asked_before = false;
         loop {
-            let server = {
-                let mut current = self.server();
-                match &*current {
-                    Some(server) => Arc::clone(server),
-                    None => Arc::clone(current.insert(self.make(&now)?)),
-                }
-            };
-            let deadline = Deadline::after(plan.timeout());
-            let failed = match server.start_in(plan, &start, &now, deadline) {
+            let server = self.server(plan, deadline)?;
+            server.check(&start.functions())?;
+            // Now that there is nothing more to wait for: the child has no more rights than the program has now.
+            let now = fork_server::now()?;
+            let failed = match server.start_in(plan, &start, &now, None, deadline) {
                 Ok(child) => {
                     start.outgoing.sent();
                     return Ok(child);
@@ -185,11 +178,7 @@ impl Zygote {
             };
             let is_stuck = matches!(failed, NoChild::Failed(StartError::ServerStuck { .. }));
             if is_stuck || !server.is_alive() {
-                // The next start gets a new one, unless another thread has made that already.
-                let mut current = self.server();
-                if current.as_ref().is_some_and(|known| Arc::ptr_eq(known, &server)) {
-                    *current = None;
-                }
+                self.let_go(&server);
             }
             match failed {
                 // It had died while nobody looked: that is no business of this start's.
@@ -199,27 +188,60 @@ impl Zygote {
         }
     }
 
+    /// The process, made if there is none.
+    fn server(&self, plan: &Plan<'_>, deadline: Deadline) -> Result<Arc<Server>, StartError> {
+        let stuck = || StartError::ServerStuck { server: ForkServer::Zygote, timeout: plan.timeout() };
+        // Others may be making it.
+        let mut current = deadline.lock(&self.inner.server).ok_or_else(stuck)?;
+        if let Some(server) = &*current {
+            // Of a keeper that was replaced, or is dead, it is good all the same, unless it is behind for good.
+            let of_another =
+                keeper::current().is_ok_and(|keeper| !Arc::ptr_eq(keeper.modules(), server.modules()));
+            if !of_another || server.surroundings().until(&fork_server::now()?).is_ok() {
+                return Ok(Arc::clone(server));
+            }
+        }
+        Ok(Arc::clone(current.insert(self.make(deadline)?)))
+    }
+
+    /// The next start gets a new one, unless another thread has made that already.
+    fn let_go(&self, server: &Arc<Server>) {
+        if let Some(mut current) = Deadline::after(DEATH_PATIENCE).lock(&self.inner.server) {
+            if current.as_ref().is_some_and(|known| Arc::ptr_eq(known, server)) {
+                *current = None;
+            }
+        }
+    }
+
     /// Has the keeper make it.
-    fn make(&self, now: &Surroundings) -> Result<Arc<Server>, StartError> {
+    fn make(&self, deadline: Deadline) -> Result<Arc<Server>, StartError> {
         let keeper = keeper::current()?;
         let (ours, theirs) = fork_server::both_sides()?;
         let ForServer { socket, births } = theirs;
         let preload = self.inner.preload.clone();
+        if let Some(preload) = &preload {
+            keeper.check(&[preload.thunk as usize, preload.function as usize])?;
+        }
         let seed = Seed { socket: Descriptor(socket), births: Descriptor(births), preload };
         let start = Start::new(hatch, function::address(hatch as Thunk), &seed)?;
         let options = LaunchOptions::new().name("mp-zygote").stdin(Stdio::Inherit);
         let plan = Plan::of_server(&options)?;
-        let deadline = Deadline::after(plan.timeout());
-        let child = keeper.server.start_in(&plan, &start, now, deadline).map_err(|failed| match failed {
-            NoChild::NobodyAsked(error) | NoChild::Failed(error) => error,
-        })?;
-        Ok(Arc::new(Server::new(ForkServer::Zygote, child, ours, now.clone())))
+        // It is, from the beginning, in the directory that is noted down, should another thread enter another one.
+        let os = |source| StartError::Os { step: "open the working directory", source };
+        let cwd = fork_server::open_cwd().map_err(os)?;
+        let now = fork_server::now()?.within(cwd.as_fd()).map_err(os)?;
+        let now = now.as_nice_as(keeper.surroundings());
+        let child =
+            keeper.start_in(&plan, &start, &now, Some(cwd), deadline).map_err(|failed| match failed {
+                NoChild::NobodyAsked(error) | NoChild::Failed(error) => error,
+            })?;
+        let modules = Arc::clone(keeper.modules());
+        Ok(Arc::new(Server::new(ForkServer::Zygote, child, ours, now, modules)))
     }
 }
 
-fn now() -> Result<Surroundings, StartError> {
-    Surroundings::now().map_err(|source| StartError::Os { step: "find out the program's state", source })
-}
+/// How long to wait for the lock of a zygote that was lost.
+const DEATH_PATIENCE: Duration = Duration::from_millis(100);
 
 /// What a zygote is made from.
 #[derive(Serialize, Deserialize)]
@@ -257,6 +279,10 @@ fn hatch(_: usize, seed: &[u8], incoming: Option<Incoming>, ready: &mut dyn FnMu
         // Both were in what was loaded before the keeper was forked.
         let thunk = function::at::<PreloadThunk>(preload.thunk as usize);
         thunk(preload.function as usize, &preload.argument).map_err(unreadable)?;
+        // Before anything else: what follows is for a process with one thread.
+        if let Some(count) = fork_rule::threads_left_behind() {
+            return Err(OutputFailure::Threads { count });
+        }
         // Children are in the program's surroundings, whatever the preload did to its own.
         let after = Surroundings::now().map_err(failed)?;
         let undone = after
@@ -264,10 +290,8 @@ fn hatch(_: usize, seed: &[u8], incoming: Option<Incoming>, ready: &mut dyn FnMu
             .and_then(|changes| changes.make(Some(cwd.as_fd())).map_err(|(what, _)| what));
         undone.map_err(|what| unreadable(format!("the preload has changed the {what} for good")))?;
         ToReset::find(None).reset(Sigint::Default);
-        if let Some(count) = fork_rule::threads_left_behind() {
-            return Err(OutputFailure::Threads { count });
-        }
         let _ = std::io::stdout().flush();
+        sys::fork::flush_c_streams(false);
         // Handlers that it has registered are not its children's.
         child_side::trap_exit();
     }

@@ -53,6 +53,49 @@ pub(crate) fn set_secure_bits(bits: u32) -> io::Result<()> {
         .map(drop)
 }
 
+/// PR_GET_DUMPABLE: 1 if other processes of this user may look into this one.
+pub(crate) fn dumpable() -> i32 {
+    // SAFETY: integers only.
+    unsafe { libc::prctl(libc::PR_GET_DUMPABLE, 0, 0, 0, 0) }
+}
+
+/// As [`dumpable`], to set it.
+pub(crate) fn set_dumpable(dumpable: i32) -> io::Result<()> {
+    // A process can't give itself the value 2, by which the kernel marks one that has changed its user: 0 is as strict.
+    let value = libc::c_ulong::from(dumpable == 1);
+    // SAFETY: integers only.
+    check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, value, 0, 0, 0) }.into()).map(drop)
+}
+
+// linux/prctl.h, Linux 6.3.
+const PR_SET_MDWE: libc::c_int = 65;
+const PR_GET_MDWE: libc::c_int = 66;
+
+/// PR_GET_MDWE: what is forbidden of memory that is both written and executed. Zero also where the kernel doesn't
+/// know it.
+pub(crate) fn memory_rules() -> i32 {
+    // SAFETY: integers only.
+    unsafe { libc::prctl(PR_GET_MDWE, 0, 0, 0, 0) }.max(0)
+}
+
+/// As [`memory_rules`], to set them. They can't be taken back.
+pub(crate) fn set_memory_rules(rules: i32) -> io::Result<()> {
+    // SAFETY: integers only.
+    check(unsafe { libc::prctl(PR_SET_MDWE, rules as libc::c_ulong, 0, 0, 0) }.into()).map(drop)
+}
+
+/// Makes effective whatever is permitted.
+pub(crate) fn use_all_permitted() -> io::Result<()> {
+    let header = Header { version: VERSION, pid: 0 };
+    let mut data = [Data::default(); 2];
+    // SAFETY: a header, and room for two words of each set.
+    unsafe {
+        check(libc::syscall(libc::SYS_capget, &raw const header, data.as_mut_ptr()))?;
+        data.iter_mut().for_each(|word| word.effective = word.permitted);
+        check(libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr())).map(drop)
+    }
+}
+
 /// Takes the capabilities that aren't in `keep` out of the bounding set, of which `have` is known.
 pub(crate) fn cut_bounding(have: u64, keep: u64) -> io::Result<()> {
     for capability in (0..64).filter(|bit| have & !keep & (1 << bit) != 0) {

@@ -69,6 +69,12 @@ pub fn at_exit(handler: fn()) {
     unsafe { libc::atexit(run_at_exit) };
 }
 
+/// Sets an environment variable, in a process with one thread.
+pub fn set_variable(name: &str, value: &str) {
+    // SAFETY: for scenarios, whose processes have one thread when they call this.
+    unsafe { std::env::set_var(name, value) };
+}
+
 /// Writes to C's standard output, which buffers it.
 pub fn c_print(text: &std::ffi::CStr) {
     // SAFETY: a format without parameters, by way of %s.

@@ -1,7 +1,7 @@
 //! The program's side of a fork server.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,10 +20,10 @@ use crate::ownership::give::{Given, How};
 use crate::process::child::Child;
 use crate::process::errors::StartError;
 use crate::process::exit_hook;
-use crate::process::fork_server::ForkServer;
 use crate::process::fork_server::births::{Births, Expected};
-use crate::process::fork_server::request::{self, HEADER, Header, PACKET_MAX, Thunk, Unusual};
+use crate::process::fork_server::request::{self, FRESH, HEADER, Header, Moment, PACKET_MAX, Thunk, Unusual};
 use crate::process::fork_server::surroundings::{self, Changes, Stream, Surroundings};
+use crate::process::fork_server::{self, ForkServer};
 use crate::process::forking::kill_unwatched;
 use crate::process::lifeline;
 use crate::process::options::{LaunchOptions, OwnSetup, Sigint, Stdio};
@@ -32,7 +32,7 @@ use crate::process::portable::Portable;
 use crate::process::report::{self, Report};
 use crate::process::state;
 use crate::sys;
-use crate::sys::function;
+use crate::sys::function::{self, Modules};
 
 /// A fork server, as the program sees it. Dropping it ends the process.
 #[derive(Debug)]
@@ -43,6 +43,8 @@ pub(crate) struct Server {
     births: Births,
     /// What it was made in, and so what its children are made in.
     surroundings: Surroundings,
+    /// What it has of the program's code.
+    modules: Arc<Modules>,
 }
 
 /// What a child of a server is to run, beyond what the plan says.
@@ -127,24 +129,40 @@ impl Server {
         child: Child,
         (socket, births): (PrivateFd, Births),
         surroundings: Surroundings,
+        modules: Arc<Modules>,
     ) -> Server {
-        Server { kind, child, socket, births, surroundings }
+        Server { kind, child, socket, births, surroundings, modules }
+    }
+
+    /// Checks that it has the functions at these addresses.
+    pub(crate) fn check(&self, functions: &[usize]) -> Result<(), StartError> {
+        let had = functions.iter().all(|address| *address == 0 || self.modules.had(*address));
+        if had { Ok(()) } else { Err(StartError::UnknownFunction) }
+    }
+
+    pub(crate) fn modules(&self) -> &Arc<Modules> {
+        &self.modules
+    }
+
+    pub(crate) fn surroundings(&self) -> &Surroundings {
+        &self.surroundings
     }
 
     /// Has the server make a child, and waits until that is there and, if the plan has it so, is ready.
     pub(crate) fn start(&self, plan: &Plan<'_>, start: &Start) -> Result<Child, NoChild> {
         let deadline = Deadline::after(plan.timeout());
         exit_hook::register();
-        let now = Surroundings::now().map_err(os("find out the program's state"))?;
-        self.start_in(plan, start, &now, deadline)
+        let now = fork_server::now()?;
+        self.start_in(plan, start, &now, None, deadline)
     }
 
-    /// As [`start`](Server::start), in surroundings that were looked at before.
+    /// As [`start`](Server::start), in surroundings that were looked at before, and in this directory, if it is open.
     pub(crate) fn start_in(
         &self,
         plan: &Plan<'_>,
         start: &Start,
         now: &Surroundings,
+        cwd: Option<OwnedFd>,
         deadline: Deadline,
     ) -> Result<Child, NoChild> {
         let socket = self.socket.get().map_err(StartError::WrongProcess)?;
@@ -157,11 +175,14 @@ impl Server {
         let births = &self.births;
         let expected =
             births.claim().ok_or_else(|| os("begin another start")(io::ErrorKind::WouldBlock.into()))?;
-        let cwd = changes.cwd;
-        let packed = Packed::new(plan, start, &expected, streams.map(|(stream, _)| stream), changes)?;
+        let cwd = match (changes.cwd, cwd) {
+            (false, _) => None,
+            (true, None) => Some(surroundings::open_cwd().map_err(os("open the working directory"))?),
+            (true, open) => open,
+        };
+        let streams_there = streams.map(|(stream, _)| stream);
+        let packed = Packed::new(plan, start, &expected, streams_there, changes, now.at)?;
         let memfd = packed.in_memory()?;
-        let cwd = cwd.then(surroundings::open_cwd).transpose();
-        let cwd = cwd.map_err(os("open the working directory"))?;
 
         let mut fds = vec![end];
         fds.extend(memfd.as_ref().and_then(|memfd| memfd.get().ok()));
@@ -184,8 +205,10 @@ impl Server {
                 return Err(StartError::Os { step: "open a pidfd", source }.into());
             }
         };
+        // From here on it is known by its pidfd.
+        drop(expected);
         let child = plan.take_in(&mut state::lock(), Newborn { pid, pidfd, reports: ours });
-        plan.see_to(&child, true)?;
+        plan.see_to(&child, Some(deadline))?;
         moving.have_arrived();
         Ok(child)
     }
@@ -233,13 +256,21 @@ impl Server {
         timeout: Duration,
     ) -> Result<i32, StartError> {
         let link = link.get()?;
-        let mut events = [PollFd::new(link, PollFlags::POLLIN)];
+        // Its death, too: a process that it was copied to may have kept the other end of its socket.
+        let Some(server) = self.child.record().pidfd() else {
+            return expected.pid().ok_or_else(|| self.died());
+        };
+        let mut events =
+            [PollFd::new(link, PollFlags::POLLIN), PollFd::new(server.get()?, PollFlags::POLLIN)];
         let spoken = wait_until(&mut events, deadline).map_err(os("wait for the server"))?;
         if let Some(pid) = expected.pid() {
             return Ok(pid);
         }
         if spoken {
             return match report::try_recv(link, 0) {
+                Ok(Some(Report::NotBorn { errno: libc::ETIME })) => {
+                    Err(StartError::ServerStuck { server: self.kind, timeout: FRESH })
+                }
                 Ok(Some(Report::NotBorn { errno })) => {
                     Err(os("make the child")(io::Error::from_raw_os_error(errno)))
                 }
@@ -312,6 +343,7 @@ impl<'a> Packed<'a> {
         expected: &Expected<'_>,
         streams: [Stream; 3],
         changes: Changes,
+        asked: Moment,
     ) -> Result<Packed<'a>, StartError> {
         let own = &plan.options.own;
         let unusual = Unusual {
@@ -337,6 +369,7 @@ impl<'a> Packed<'a> {
             unusual: encoded as u32,
             argument: start.argument.len() as u64,
             buffers: buffers.len() as u32,
+            asked,
             thunk: start.thunk as u64,
             function: start.function as u64,
         };

@@ -36,12 +36,18 @@ mod surroundings;
 
 use std::fmt;
 
+use crate::process::errors::StartError;
 pub(crate) use ask::{ForServer, NoChild, Server, Start, both_sides};
 pub(crate) use births::Births;
 pub(crate) use request::{Outcome, Thunk};
 pub(crate) use serve::{Work, serve};
 pub use surroundings::ProgramState;
 pub(crate) use surroundings::{Surroundings, open_cwd};
+
+/// The program's surroundings at this moment.
+pub(crate) fn now() -> Result<Surroundings, StartError> {
+    Surroundings::now().map_err(|source| StartError::Os { step: "find out the program's state", source })
+}
 
 /// A process that makes children for the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

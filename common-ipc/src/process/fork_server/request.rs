@@ -56,12 +56,32 @@ pub(super) struct Header {
     pub(super) unusual: u32,
     pub(super) argument: u64,
     pub(super) buffers: u32,
+    /// When the program looked at its own state for it.
+    pub(super) asked: Moment,
     /// The addresses of the task's thunk and function. Zero: the server knows what to run.
     pub(super) thunk: u64,
     pub(super) function: u64,
 }
 
-pub(super) const HEADER: usize = 2 + 16 + 9 + 2 + 3 + 8 + 1 + 4 + 8 + 4 + 8 + 8;
+/// A request that is older isn't worked on: its server was stopped, and the program may have given up rights since.
+pub(super) const FRESH: Duration = Duration::from_secs(2);
+
+/// A moment that all processes of a machine know, in nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Moment(u64);
+
+impl Moment {
+    pub(crate) fn now() -> Moment {
+        let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).map(Duration::from);
+        Moment(now.map_or(0, |now| now.as_nanos() as u64))
+    }
+
+    pub(super) fn elapsed(self) -> Duration {
+        Duration::from_nanos(Moment::now().0.saturating_sub(self.0))
+    }
+}
+
+pub(super) const HEADER: usize = 2 + 16 + 9 + 2 + 3 + 8 + 1 + 4 + 8 + 4 + 8 + 8 + 8;
 
 impl Header {
     pub(super) fn to_bytes(&self) -> [u8; HEADER] {
@@ -87,6 +107,7 @@ impl Header {
         put(&self.unusual.to_le_bytes());
         put(&self.argument.to_le_bytes());
         put(&self.buffers.to_le_bytes());
+        put(&self.asked.0.to_le_bytes());
         put(&self.thunk.to_le_bytes());
         put(&self.function.to_le_bytes());
         bytes
@@ -129,6 +150,7 @@ impl Header {
             unusual: u32::from_le_bytes(take(4).try_into().ok()?),
             argument: u64::from_le_bytes(take(8).try_into().ok()?),
             buffers: u32::from_le_bytes(take(4).try_into().ok()?),
+            asked: Moment(u64::from_le_bytes(take(8).try_into().ok()?)),
             thunk: u64::from_le_bytes(take(8).try_into().ok()?),
             function: u64::from_le_bytes(take(8).try_into().ok()?),
         };
@@ -231,6 +253,7 @@ mod tests {
             unusual: 3,
             argument: 5,
             buffers: 1,
+            asked: Moment(1 << 50),
             thunk: u64::MAX,
             function: 7,
         }

@@ -86,7 +86,11 @@ fn for_child<'a>(work: &'a Work<'_>) -> Keep<'a> {
 impl Server<'_> {
     /// Makes the child, or says why not.
     fn make_child(&self, packet: &[u8], fds: &mut Fds, fds_lost: bool, work: &mut Work<'_>) {
-        let made = self.fork(packet, fds_lost);
+        let made = match fds.first() {
+            Some(link) => self.fork(packet, link, fds_lost),
+            // Nobody waits for an answer.
+            None => return,
+        };
         match made {
             Ok((Forked::Child, header, rest)) => {
                 let _leave = LeaveOnUnwind;
@@ -95,7 +99,7 @@ impl Server<'_> {
             }
             Ok((Forked::Parent(_), ..)) => {}
             Err(error) => {
-                // Without its link nobody waits for an answer. Should it fail, the link's closing says enough.
+                // Should it fail, the link's closing says enough.
                 let errno = error.raw_os_error().unwrap_or(libc::EIO);
                 let _ = fds.first().map(|link| report::send(link, &Report::NotBorn { errno }));
             }
@@ -103,12 +107,21 @@ impl Server<'_> {
     }
 
     #[inline]
-    fn fork<'p>(&self, packet: &'p [u8], fds_lost: bool) -> io::Result<(Forked, Header, &'p [u8])> {
+    fn fork<'p>(
+        &self,
+        packet: &'p [u8],
+        link: BorrowedFd<'_>,
+        fds_lost: bool,
+    ) -> io::Result<(Forked, Header, &'p [u8])> {
         if fds_lost {
             return Err(io::Error::from_raw_os_error(libc::EMFILE));
         }
         let garbled = || io::Error::from_raw_os_error(libc::EBADMSG);
         let (header, rest) = Header::parse(packet).ok_or_else(garbled)?;
+        // The start may have been given up while this process was stopped; or the program has changed since.
+        if sys::socket::has_hung_up(link)? || header.asked.elapsed() > request::FRESH {
+            return Err(io::Error::from_raw_os_error(libc::ETIME));
+        }
         let word = self.births.word(header.slot).ok_or_else(garbled)?;
         Ok((sys::fork::fork_sibling(&self.of_thread, word)?, header, rest))
     }

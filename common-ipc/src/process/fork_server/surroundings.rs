@@ -16,6 +16,8 @@ use nix::sys::uio::pread;
 use nix::unistd::{getpid, gettid};
 use serde::{Deserialize, Serialize};
 
+use crate::ownership::descriptors;
+use crate::process::fork_server::request::Moment;
 use crate::process::state;
 use crate::sys;
 use crate::sys::credentials::Capabilities;
@@ -63,6 +65,12 @@ pub enum ProgramState {
     /// The ban on new privileges.
     #[error("ban on new privileges")]
     NoNewPrivs,
+    /// Who may look into its memory (PR_SET_DUMPABLE), and whether what it executes may be written to (PR_SET_MDWE).
+    #[error("rules for its memory")]
+    MemoryRules,
+    /// The process group; one of another session can't be joined.
+    #[error("process group or session")]
+    ProcessGroup,
     /// The filters of system calls.
     #[error("filters of system calls (seccomp)")]
     Seccomp,
@@ -71,8 +79,15 @@ pub enum ProgramState {
 /// The state at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Surroundings {
+    /// When this was looked at.
+    pub(crate) at: Moment,
     status: Status,
     secure_bits: u32,
+    /// PR_GET_DUMPABLE and PR_GET_MDWE: who may look into it, and whether it may write to what it executes.
+    dumpable: i32,
+    memory_rules: i32,
+    /// Its process group.
+    group: i32,
     limits: Vec<(u64, u64)>,
     nice: i32,
     affinity: Vec<u8>,
@@ -103,6 +118,9 @@ pub(crate) struct Changes {
     /// SECBIT_ flags.
     secure_bits: Option<u32>,
     no_new_privs: bool,
+    dumpable: Option<i32>,
+    memory_rules: Option<i32>,
+    group: Option<i32>,
     environment: Option<Vec<(OsString, OsString)>>,
 }
 
@@ -208,8 +226,12 @@ impl Surroundings {
     /// There is no /proc, or the working directory can't be told.
     pub(crate) fn now() -> io::Result<Surroundings> {
         Ok(Surroundings {
+            at: Moment::now(),
             status: Status::read()?,
             secure_bits: sys::credentials::secure_bits()?,
+            dumpable: sys::credentials::dumpable(),
+            memory_rules: sys::credentials::memory_rules(),
+            group: nix::unistd::getpgrp().as_raw(),
             limits: (0..).map_while(|resource| sys::credentials::limit(resource).ok()).collect(),
             nice: sys::priority::nice(),
             affinity: sys::credentials::affinity()?,
@@ -217,6 +239,20 @@ impl Surroundings {
             root: Directory::at("/")?,
             environment: std::env::vars_os().filter(|(name, _)| can_be_set(name)).collect(),
         })
+    }
+
+    /// The same, with the nice value of these or of the others that leaves its children more to choose from: who may
+    /// not lower it may raise it.
+    pub(crate) fn as_nice_as(mut self, other: &Surroundings) -> Surroundings {
+        self.nice = self.nice.min(other.nice);
+        self
+    }
+
+    /// The same, in the directory of this descriptor.
+    pub(crate) fn within(mut self, cwd: BorrowedFd<'_>) -> io::Result<Surroundings> {
+        let [device, inode, mount] = sys::directory::identity_of(cwd)?;
+        self.cwd = Directory(device, inode, mount);
+        Ok(self)
     }
 
     /// What a child of a process in these surroundings has to change to be in `now`.
@@ -249,10 +285,13 @@ impl Surroundings {
             groups: (before.groups != after.groups).then(|| after.groups.clone()),
             gids: (before.gids != after.gids).then_some(after.gids),
             uids: (before.uids != after.uids).then_some(after.uids),
-            capabilities: (before.capabilities != after.capabilities)
+            capabilities: (before.capabilities != after.capabilities || self.secure_bits != now.secure_bits)
                 .then_some((after.capabilities, before.capabilities.bounding)),
             secure_bits: (self.secure_bits != now.secure_bits).then_some(now.secure_bits),
             no_new_privs: before.no_new_privs != after.no_new_privs,
+            dumpable: (self.dumpable != now.dumpable).then_some(now.dumpable),
+            memory_rules: (self.memory_rules != now.memory_rules).then_some(now.memory_rules),
+            group: (self.group != now.group).then_some(now.group),
             environment: (self.environment != now.environment).then(|| now.environment.clone()),
         })
     }
@@ -261,7 +300,7 @@ impl Surroundings {
 /// A descriptor by which a child can enter the working directory, which may have been removed.
 pub(crate) fn open_cwd() -> io::Result<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    Ok(nix::fcntl::open(".", flags, nix::sys::stat::Mode::empty())?)
+    descriptors::above_stderr(nix::fcntl::open(".", flags, nix::sys::stat::Mode::empty())?)
 }
 
 /// What environ(7) holds may be anything.
@@ -296,6 +335,11 @@ impl Changes {
                     .map_err(because(ProgramState::IgnoredSignals))?;
             }
         }
+        if let Some(group) = self.group {
+            let joined =
+                nix::unistd::setpgid(nix::unistd::Pid::from_raw(0), nix::unistd::Pid::from_raw(group));
+            joined.map_err(|errno| (ProgramState::ProcessGroup, errno as i32))?;
+        }
         if self.cwd {
             // As whoever the server is: the program is there already.
             let entered = cwd.ok_or(Errno::EBADF).and_then(nix::unistd::fchdir);
@@ -305,6 +349,13 @@ impl Changes {
         if self.no_new_privs {
             let banned = nix::sys::prctl::set_no_new_privs();
             banned.map_err(|errno| (ProgramState::NoNewPrivs, errno as i32))?;
+        }
+        // After the change of user, which sets it.
+        if let Some(dumpable) = self.dumpable {
+            sys::credentials::set_dumpable(dumpable).map_err(because(ProgramState::MemoryRules))?;
+        }
+        if let Some(rules) = self.memory_rules {
+            sys::credentials::set_memory_rules(rules).map_err(because(ProgramState::MemoryRules))?;
         }
         if let Some(environment) = &self.environment {
             let all = environment.iter().map(|(name, value)| (name.as_os_str(), Some(value.as_os_str())));
@@ -320,10 +371,7 @@ impl Changes {
         if let Some((target, have)) = &self.capabilities {
             sys::credentials::cut_bounding(*have, target.bounding).map_err(capabilities)?;
         }
-        if let Some(bits) = self.secure_bits {
-            sys::credentials::set_secure_bits(bits).map_err(capabilities)?;
-        }
-        if self.capabilities.is_some() {
+        if self.uids.is_some() && (self.capabilities.is_some() || self.secure_bits.is_some()) {
             sys::credentials::keep_across_users(true).map_err(capabilities)?;
         }
         if let Some(groups) = &self.groups {
@@ -340,8 +388,15 @@ impl Changes {
             setresuid(real, effective, saved).map_err(|errno| (ProgramState::UserIds, errno as i32))?;
             nix::unistd::setfsuid(for_files);
         }
-        if let Some((target, _)) = &self.capabilities {
+        if let Some(bits) = self.secure_bits {
+            // It takes a right that the change of user has taken out of use. What is to be kept across another
+            // change is among them.
+            sys::credentials::use_all_permitted().map_err(capabilities)?;
+            sys::credentials::set_secure_bits(bits).map_err(capabilities)?;
+        } else if self.uids.is_some() && self.capabilities.is_some() {
             sys::credentials::keep_across_users(false).map_err(capabilities)?;
+        }
+        if let Some((target, _)) = &self.capabilities {
             target.set().map_err(capabilities)?;
         }
         Ok(())

@@ -13,6 +13,8 @@ use crate::servers::{start_in, zygote};
 use crate::zygote_faults::assert_unharmed;
 
 scenarios!(
+    a_hook_after_a_fork_is_not_for_servers,
+    a_preload_with_threads_is_refused_before_it_is_undone,
     fault_12_a_zygote_without_descriptors_is_a_typed_error,
     fault_26_a_preload_that_ends_is_an_error_of_the_start,
     a_long_report_of_a_preload_arrives,
@@ -194,5 +196,41 @@ fn a_long_report_of_a_preload_arrives() -> Outcome {
     let error = Zygote::with_preload(|()| panic!("{}", "a long story ".repeat(1000)), &()).unwrap_err();
     let StartError::EndedEarly { status: ExitStatus::Panicked(report) } = &error else { panic!("{error:?}") };
     assert!(report.message.starts_with("a long story"), "{report:?}");
+    Passed
+}
+
+fn a_preload_with_threads_is_refused_before_it_is_undone() -> Outcome {
+    zygote();
+    for _ in 0..10 {
+        // What would be undone is what the threads are reading.
+        let preload = |()| {
+            for n in 0..300 {
+                raw::set_variable(&format!("PRELOADED_{n}"), "x");
+            }
+            for _ in 0..2 {
+                std::thread::spawn(|| {
+                    loop {
+                        std::hint::black_box(std::env::vars_os().count());
+                    }
+                });
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        };
+        let error = Zygote::with_preload(preload, &()).unwrap_err();
+        assert!(matches!(error, StartError::Refused(Refusal::ThreadsOfPreload { .. })), "{error:?}");
+    }
+    Passed
+}
+
+fn a_hook_after_a_fork_is_not_for_servers() -> Outcome {
+    static RUNS: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    common_ipc::process::after_fork(|| {
+        // In a server it would begin again, and its threads would be none of the children's.
+        RUNS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    });
+    let runs = |()| RUNS.load(std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(crate::servers::start_in(runs, &()).output::<u32>().unwrap(), 1);
+    let template = crate::servers::template(move || runs(()));
+    assert_eq!(template.start().unwrap().output::<u32>().unwrap(), 1);
     Passed
 }

@@ -18,6 +18,7 @@ use crate::children::{self, sleep_for_long};
 use crate::servers::template;
 
 scenarios!(
+    of_two_starts_at_once_one_has_the_moving_end,
     fault_01_a_template_beside_threads_is_refused_whatever_the_rule,
     fault_03_a_templates_child_has_what_it_was_given_and_no_more,
     fault_06_a_templates_children_differ_after_a_hook,
@@ -231,5 +232,23 @@ fn what_is_shared_every_child_of_a_template_has() -> Outcome {
     assert!(seen.into_iter().eq(0..20));
     assert_eq!(*total.lock().unwrap(), 190);
     assert!((0..4).all(|place| array.get(place).unwrap() as usize % 4 == place));
+    Passed
+}
+
+fn of_two_starts_at_once_one_has_the_moving_end() -> Outcome {
+    for _ in 0..20 {
+        let (here, there) = Connection::<(), u32>::pair().unwrap();
+        let options = LaunchOptions::new().give(&there);
+        let template = Launch::new(&options).template(move || there.send(&id()).unwrap()).unwrap();
+        let started: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..2).map(|_| scope.spawn(|| template.start())).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let refused = started.iter().filter(|start| matches!(start, Err(StartError::GivenTwice(_)))).count();
+        assert_eq!(refused, 1, "{started:?}");
+        let child = started.into_iter().find_map(Result::ok).unwrap();
+        assert_eq!(here.recv().unwrap(), child.id());
+        child.wait().unwrap();
+    }
     Passed
 }

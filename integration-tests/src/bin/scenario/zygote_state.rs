@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::process::id;
 
-use common_ipc::process::{LaunchOptions, ProgramState, StartError, Stdio};
+use common_ipc::process::{Launch, LaunchOptions, ProgramState, StartError, Stdio, Zygote};
 use integration_tests::{proc, raw};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
@@ -299,7 +299,8 @@ fn is_told(expected: ProgramState, change: fn()) {
     apart(move || {
         let both = Both::new(|()| ());
         change();
-        for child in both.start_everywhere() {
+        let by_zygote = || Launch::new(&LaunchOptions::new()).start_in(&Zygote::global(), |()| (), &());
+        for child in [by_zygote(), both.template().start()] {
             let error = child.unwrap_err();
             assert!(
                 matches!(&error, StartError::ZygoteStale { what, source: None } if *what == expected),
@@ -307,6 +308,9 @@ fn is_told(expected: ProgramState, change: fn()) {
             );
             assert!(error.to_string().contains(&expected.to_string()), "{error}");
         }
+        // Another keeper isn't behind.
+        common_ipc::process::init().unwrap();
+        by_zygote().unwrap().output::<()>().unwrap();
     });
 }
 
