@@ -230,7 +230,7 @@ impl Zygote {
         let os = |source| StartError::Os { step: "open the working directory", source };
         let cwd = fork_server::open_cwd().map_err(os)?;
         let now = fork_server::now()?.within(cwd.as_fd()).map_err(os)?;
-        let now = now.as_nice_as(keeper.surroundings());
+        let now = now.no_nicer_than(keeper.surroundings());
         let child =
             keeper.start_in(&plan, &start, &now, Some(cwd), deadline).map_err(|failed| match failed {
                 NoChild::NobodyAsked(error) | NoChild::Failed(error) => error,

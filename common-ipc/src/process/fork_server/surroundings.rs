@@ -243,7 +243,7 @@ impl Surroundings {
 
     /// The same, with the nice value of these or of the others that leaves its children more to choose from: who may
     /// not lower it may raise it.
-    pub(crate) fn as_nice_as(mut self, other: &Surroundings) -> Surroundings {
+    pub(crate) fn no_nicer_than(mut self, other: &Surroundings) -> Surroundings {
         self.nice = self.nice.min(other.nice);
         self
     }
