@@ -11,6 +11,7 @@ use common_ipc::process::{
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 
+use crate::stage::{Begun, Pending, Stage, StartInZygote};
 use crate::subprocess::{Subprocess, start_in_zygote, start_once};
 
 /// A task with an output of type `O`, started or about to be.
@@ -33,56 +34,6 @@ pub struct Handle<O, T = ()> {
     home: Generation,
     stage: Mutex<Stage<T>>,
     output: PhantomData<fn() -> O>,
-}
-
-/// What there is beside the process.
-enum Stage<T> {
-    NotStarted(Box<Pending<T>>),
-    /// By some thread, at this moment.
-    Starting,
-    /// It was started, and can't be again.
-    Once,
-    /// It was started, and what another start needs was let go.
-    Forgotten,
-    /// By a closure in a process of its own.
-    Template(Box<Template>),
-    /// By serialising the task again.
-    InZygote {
-        pending: Box<Pending<T>>,
-        zygote: Zygote,
-        start: StartInZygote<T>,
-    },
-}
-
-/// What is needed for a start.
-struct Pending<T> {
-    task: T,
-    options: LaunchOptions,
-    /// Made by a start that has failed after that.
-    template: Option<Box<Template>>,
-}
-
-/// [`start_in_zygote`], or a function on an argument.
-type StartInZygote<T> = Box<dyn Fn(&T, &LaunchOptions, &Zygote) -> Result<Child, StartError> + Send + Sync>;
-/// The process and what there is beside it from now on, or why not and all as it was.
-type Begun<T> = Result<(Child, Stage<T>), (StartError, Box<Pending<T>>)>;
-
-impl<T> Stage<T> {
-    /// A process, if there is a way to start one again.
-    fn start_again(&self) -> Result<Child, StartError> {
-        match self {
-            Stage::Template(template) => template.start(),
-            Stage::InZygote { pending, zygote, start } => start(&pending.task, &pending.options, zygote),
-            Stage::Forgotten => Err(StartError::NotRestartable {
-                why: "into_started let go of the task, which a start from a zygote serialises again; keep the \
-                      handle that names its type",
-            }),
-            Stage::Once | Stage::NotStarted(_) | Stage::Starting => Err(StartError::NotRestartable {
-                why: "it was started by a fork of its own. Set RESTARTABLE, use spawn_restartable, or start it \
-                      from a zygote",
-            }),
-        }
-    }
 }
 
 impl<O> Handle<O> {

@@ -100,6 +100,7 @@
 //! right after the start - this runs it.
 
 mod handle;
+mod stage;
 mod subprocess;
 mod subprocess_loop;
 

@@ -3,8 +3,6 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::io;
-#[cfg(feature = "tokio")]
-use std::os::fd::AsRawFd;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,8 +12,6 @@ use serde::de::DeserializeOwned;
 
 use crate::link::codec;
 use crate::link::poll::Deadline;
-#[cfg(feature = "tokio")]
-use crate::ownership::descriptors::PrivateFd;
 use crate::ownership::harmless;
 use crate::process::callbacks::Exit;
 use crate::process::errors::{ChildError, JoinError};
@@ -26,8 +22,6 @@ use crate::process::report::{OutputFailure, Report};
 use crate::process::signal::Signal;
 use crate::process::state;
 use crate::process::status::ExitStatus;
-#[cfg(feature = "tokio")]
-use crate::sys;
 
 /// What ended a child that was told to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -264,56 +258,6 @@ impl Child {
     }
 }
 
-#[cfg(feature = "tokio")]
-impl Child {
-    /// As [`wait`](Child::wait), without blocking the thread; to be called in a runtime of tokio's with I/O. If the
-    /// future is dropped, the child is as before.
-    ///
-    /// # Errors
-    ///
-    /// [`ChildError`].
-    ///
-    /// # Panics
-    ///
-    /// Outside of such a runtime.
-    pub async fn wait_async(&self) -> Result<ExitStatus, ChildError> {
-        if let Some(status) = self.try_wait()? {
-            return Ok(status);
-        }
-        if let Some(pidfd) = self.record.pidfd() {
-            let os = |source| ChildError::Os { step: "watch its pidfd", source };
-            let copy = || sys::descriptors::duplicate_above(pidfd.get().map_err(io::Error::other)?, 2);
-            // Dropped after what watches it.
-            let watched = PrivateFd::new(copy).map_err(os)?;
-            let readable = sys::readiness::watch(watched.get()?.as_raw_fd()).map_err(os)?;
-            drop(readable.readable().await.map_err(os)?);
-        }
-        match self.try_wait()? {
-            Some(status) => Ok(status),
-            // It has ended, but is somebody's who traces it: that is seen by looking again only.
-            None => {
-                let child = self.clone();
-                let waited = tokio::task::spawn_blocking(move || child.wait()).await;
-                waited.map_err(|error| ChildError::Os { step: "wait", source: error.into() })?
-            }
-        }
-    }
-
-    /// As [`output`](Child::output), without blocking the thread: see [`wait_async`](Child::wait_async).
-    ///
-    /// # Errors
-    ///
-    /// As for [`output`](Child::output).
-    ///
-    /// # Panics
-    ///
-    /// As [`wait_async`](Child::wait_async) does.
-    pub async fn output_async<O: DeserializeOwned>(&self) -> Result<O, JoinError> {
-        self.wait_async().await?;
-        self.output()
-    }
-}
-
 /// For poll, select, epoll: readable once the child has ended.
 impl AsFd for Child {
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -361,11 +305,9 @@ fn output_of<O: DeserializeOwned>(ended: &Ended) -> Result<O, JoinError> {
                 JoinError::Undeliverable(io::Error::from_raw_os_error(errno))
             }
             // The start has waited for these, and failed.
-            failure @ (OutputFailure::Argument { .. }
-            | OutputFailure::UnknownFunction
-            | OutputFailure::Threads { .. }) => JoinError::Garbled(format!(
-                "the child didn't begin, which its start should have said: {failure:?}"
-            )),
+            failure @ (OutputFailure::Argument { .. } | OutputFailure::Threads { .. }) => JoinError::Garbled(
+                format!("the child didn't begin, which its start should have said: {failure:?}"),
+            ),
         }),
         Ok(Some(Report::SetupFailed(failure))) => {
             Err(JoinError::Setup { step: failure.step, source: io::Error::from_raw_os_error(failure.errno) })

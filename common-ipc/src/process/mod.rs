@@ -13,6 +13,7 @@
 //!   signals, setup, after_fork, panic_report
 //! report          what it tells its parent
 //! child, record   the handle and what stands behind it        (Child, ExitStatus)
+//!   child_async         its waits in tasks of tokio's
 //! errors          why there is no child, or no output         (StartError, ChildError, JoinError)
 //! reaper, callbacks, exit_hook    what happens when nobody waits
 //! state           all that belongs to one process
@@ -21,6 +22,8 @@
 mod after_fork;
 mod callbacks;
 mod child;
+#[cfg(feature = "tokio")]
+mod child_async;
 pub(crate) mod child_side;
 mod errors;
 mod exit_hook;

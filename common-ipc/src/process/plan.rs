@@ -181,7 +181,6 @@ impl<'a> Plan<'a> {
             Report::NoOutput(OutputFailure::Argument { message }) => {
                 StartError::Argument { message: message.clone() }
             }
-            Report::NoOutput(OutputFailure::UnknownFunction) => StartError::UnknownFunction,
             Report::NoOutput(OutputFailure::Threads { count }) => {
                 StartError::Refused(Refusal::ThreadsOfPreload { count: *count })
             }

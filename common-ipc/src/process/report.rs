@@ -56,8 +56,6 @@ pub(crate) enum OutputFailure {
     Undeliverable { errno: i32 },
     /// The body didn't run: what it takes couldn't be read.
     Argument { message: String },
-    /// The body didn't run: its code isn't there.
-    UnknownFunction,
     /// A zygote's preload has left threads behind.
     Threads { count: usize },
 }
@@ -75,10 +73,7 @@ impl OutputFailure {
 
     /// Whether the body didn't run because of it.
     pub(crate) fn is_of_the_start(&self) -> bool {
-        matches!(
-            self,
-            OutputFailure::Argument { .. } | OutputFailure::UnknownFunction | OutputFailure::Threads { .. }
-        )
+        matches!(self, OutputFailure::Argument { .. } | OutputFailure::Threads { .. })
     }
 }
 

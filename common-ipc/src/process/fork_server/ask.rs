@@ -14,19 +14,19 @@ use crate::link::connection::moving::Moving;
 use crate::link::connection::room::Patience;
 use crate::link::control;
 use crate::link::poll::{Deadline, wait_until};
-use crate::link::sealed;
 use crate::ownership::descriptors::PrivateFd;
 use crate::ownership::give::{Given, How};
 use crate::process::child::Child;
 use crate::process::errors::StartError;
 use crate::process::exit_hook;
 use crate::process::fork_server::births::{Births, Expected};
-use crate::process::fork_server::request::{self, FRESH, HEADER, Header, Moment, PACKET_MAX, Thunk, Unusual};
-use crate::process::fork_server::surroundings::{self, Changes, Stream, Surroundings};
+use crate::process::fork_server::packed::Packed;
+use crate::process::fork_server::request::{self, FRESH, Thunk};
+use crate::process::fork_server::streams;
+use crate::process::fork_server::surroundings::{self, Surroundings};
 use crate::process::fork_server::{self, ForkServer};
 use crate::process::forking::kill_unwatched;
 use crate::process::lifeline;
-use crate::process::options::{LaunchOptions, OwnSetup, Sigint, Stdio};
 use crate::process::plan::{Newborn, Plan};
 use crate::process::portable::Portable;
 use crate::process::report::{self, Report};
@@ -51,8 +51,8 @@ pub(crate) struct Server {
 #[derive(Debug, Default)]
 pub(crate) struct Start {
     /// The addresses of a [`Thunk`] and of the function that it calls; zero if the server knows what to run.
-    thunk: usize,
-    function: usize,
+    pub(super) thunk: usize,
+    pub(super) function: usize,
     /// What the function takes.
     pub(crate) argument: Vec<u8>,
     pub(crate) outgoing: Outgoing,
@@ -119,7 +119,7 @@ pub(crate) fn both_sides() -> Result<((PrivateFd, Births), ForServer), StartErro
     Ok(((ours, births), ForServer { socket: Arc::new(theirs), births: Arc::new(memfd) }))
 }
 
-fn os(step: &'static str) -> impl Fn(io::Error) -> StartError {
+pub(super) fn os(step: &'static str) -> impl Fn(io::Error) -> StartError {
     move |source| StartError::Os { step, source }
 }
 
@@ -168,7 +168,7 @@ impl Server {
         let socket = self.socket.get().map_err(StartError::WrongProcess)?;
         let changes =
             self.surroundings.until(now).map_err(|what| StartError::ZygoteStale { what, source: None })?;
-        let streams = streams(plan.options)?;
+        let streams = streams::streams(plan.options)?;
         let (ours, theirs) = PrivateFd::pair(report::pair).map_err(os("make a socket pair"))?;
         let end = theirs.get().map_err(StartError::WrongProcess)?;
         lifeline::prepare(end, plan.parent_death).map_err(os("arm the lifeline"))?;
@@ -325,100 +325,4 @@ impl Drop for Server {
         self.kill();
         let _ = self.child.wait_timeout(Duration::from_millis(100));
     }
-}
-
-/// A request, ready to be sent.
-struct Packed<'a> {
-    header: [u8; HEADER],
-    /// What isn't as usual, and the lengths of the byte strings.
-    front: Vec<u8>,
-    start: &'a Start,
-    in_memfd: bool,
-}
-
-impl<'a> Packed<'a> {
-    fn new(
-        plan: &Plan<'_>,
-        start: &'a Start,
-        expected: &Expected<'_>,
-        streams: [Stream; 3],
-        changes: Changes,
-        asked: Moment,
-    ) -> Result<Packed<'a>, StartError> {
-        let own = &plan.options.own;
-        let unusual = Unusual {
-            own: OwnSetup { sigint: Sigint::Default, max_output: None, ..own.clone() },
-            identity: plan.prepared.identity.clone(),
-            changes,
-        };
-        let mut front = if unusual == Unusual::default() { Vec::new() } else { codec::encode(&unusual)? };
-        let encoded = front.len();
-        let buffers = &start.outgoing.buffers;
-        buffers.iter().for_each(|bytes| front.extend((bytes.len() as u64).to_le_bytes()));
-        let beside: usize = buffers.iter().map(|bytes| bytes.len()).sum();
-        let in_memfd = HEADER + front.len() + start.argument.len() + beside > PACKET_MAX;
-        let header = Header {
-            slot: expected.slot,
-            comm: plan.prepared.comm,
-            parent_death: plan.parent_death,
-            held: plan.held,
-            sigint: own.sigint,
-            streams,
-            max_output: own.max_output.unwrap_or_default() as u64,
-            rest_in_memfd: in_memfd,
-            unusual: encoded as u32,
-            argument: start.argument.len() as u64,
-            buffers: buffers.len() as u32,
-            asked,
-            thunk: start.thunk as u64,
-            function: start.function as u64,
-        };
-        Ok(Packed { header: header.to_bytes(), front, start, in_memfd })
-    }
-
-    fn rest(&self) -> impl Iterator<Item = &[u8]> {
-        let buffers = self.start.outgoing.buffers.iter().map(|bytes| &bytes[..]);
-        [&self.front[..], &self.start.argument].into_iter().chain(buffers)
-    }
-
-    /// What the packet consists of.
-    fn parts(&self) -> Vec<io::IoSlice<'_>> {
-        let mut parts = vec![io::IoSlice::new(&self.header)];
-        if !self.in_memfd {
-            parts.extend(self.rest().map(io::IoSlice::new));
-        }
-        parts
-    }
-
-    /// The rest in sealed memory, unless it is in the packet.
-    fn in_memory(&self) -> Result<Option<PrivateFd>, StartError> {
-        if !self.in_memfd {
-            return Ok(None);
-        }
-        let failed = os("make memory for the request");
-        let parts: Vec<&[u8]> = self.rest().collect();
-        let length = parts.iter().map(|part| part.len()).sum();
-        let memfd = PrivateFd::new(|| sealed::create("request", length)).map_err(&failed)?;
-        sealed::fill(memfd.get()?, &parts).map_err(&failed)?;
-        Ok(Some(memfd))
-    }
-}
-
-type Sent<'a> = (Stream, Option<BorrowedFd<'a>>);
-
-/// What becomes of the child's streams, and descriptors of those that are sent.
-fn streams(options: &LaunchOptions) -> Result<[Sent<'_>; 3], StartError> {
-    let mut found = [(Stream::Null, None); 3];
-    let all = [options.stdin.as_ref(), Some(&options.stdout), Some(&options.stderr)];
-    for (number, stdio) in all.into_iter().enumerate() {
-        found[number] = match stdio {
-            None | Some(Stdio::Null) => (Stream::Null, None),
-            Some(Stdio::Inherit) => match surroundings::own_stream(number as i32) {
-                Some(fd) => (Stream::Sent, Some(fd)),
-                None => (Stream::Closed, None),
-            },
-            Some(given) => (Stream::Sent, given.descriptor().map_err(os("use a standard stream"))?),
-        };
-    }
-    Ok(found)
 }

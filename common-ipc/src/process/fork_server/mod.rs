@@ -3,10 +3,11 @@
 //!
 //! ```text
 //! ask             the program's side: a request, and what comes of it     (Server)
-//! request         what it consists of
+//! request         what it consists of; packed: on its way
 //! serve           the server's side: it makes the child                   (serve)
 //! births          where the kernel writes a child's number              (Births)
 //! surroundings    what has changed in the program since                   (ProgramState)
+//!   status, changes, streams    as /proc tells it; as a child makes it good; what is behind 0 to 2
 //! ```
 //!
 //! There are three kinds. The *keeper* is forked on the first line of `main` and makes zygotes. A *zygote* runs
@@ -30,8 +31,12 @@
 
 mod ask;
 mod births;
+mod changes;
+mod packed;
 mod request;
 mod serve;
+mod status;
+mod streams;
 mod surroundings;
 
 use std::fmt;

@@ -13,7 +13,8 @@ use crate::ownership::harmless;
 use crate::process::child_side::{self, ChildStart, LeaveOnUnwind};
 use crate::process::fork_server::births::Births;
 use crate::process::fork_server::request::{self, Header, Outcome, PACKET_MAX, Rest, Unusual};
-use crate::process::fork_server::surroundings::{self, ProgramState};
+use crate::process::fork_server::streams;
+use crate::process::fork_server::surroundings::ProgramState;
 use crate::process::lifeline;
 use crate::process::options::{Ends, Identity, OwnSetup, Prepared};
 use crate::process::report::{self, OutputFailure, Report};
@@ -153,7 +154,7 @@ fn live(header: &Header, rest: &[u8], fds: &mut Fds, null: BorrowedFd<'_>, work:
             Err(message) => give_up(&reports, &unreadable(message)),
         }
     }
-    if let Err(errno) = surroundings::place_streams(header.streams, null, fds) {
+    if let Err(errno) = streams::place_streams(header.streams, null, fds) {
         give_up(&reports, &behind(ProgramState::Streams, errno));
     }
     let mut own = OwnSetup::default();
