@@ -244,6 +244,10 @@ impl<O, T> Handle<O, T> {
         if matches!(stage, Stage::Once | Stage::Forgotten) {
             return stage.start_again().map(drop);
         }
+        if let Stage::Template(template) = &*stage {
+            // What can't be started again isn't ended for that.
+            template.check()?;
+        }
         child.shutdown()?;
         self.child = OnceLock::from(stage.start_again()?);
         Ok(())

@@ -104,6 +104,18 @@ impl Template {
         started
     }
 
+    /// Whether a start can succeed, as far as that is known beforehand.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::ServerDied`] and [`StartError::GivenTwice`], as [`start`](Template::start) would return them.
+    pub fn check(&self) -> Result<(), StartError> {
+        if self.gives_ends && self.given_away.load(Ordering::Relaxed) {
+            return Err(StartError::GivenTwice(WrongProcess));
+        }
+        self.server.check_alive()
+    }
+
     /// Its process id. Not that of any of its children.
     #[must_use]
     pub fn id(&self) -> u32 {

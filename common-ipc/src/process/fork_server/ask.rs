@@ -308,6 +308,13 @@ impl Server {
         self.child.id()
     }
 
+    /// # Errors
+    ///
+    /// Why it can't be asked.
+    pub(crate) fn check_alive(&self) -> Result<(), StartError> {
+        if self.child.is_alive()? { Ok(()) } else { Err(self.died()) }
+    }
+
     /// Whether it can be asked.
     pub(crate) fn is_alive(&self) -> bool {
         self.child.is_alive().unwrap_or(false)

@@ -174,12 +174,27 @@ fn a_task_waits_for_its_end_before_a_restart() -> Outcome {
     let (here, there) = Connection::<(), u32>::pair().unwrap();
     let options = LaunchOptions::new().give(&there);
     let mut task = Patient { link: there }.spawn_with(options).unwrap();
-    here.send(&()).unwrap();
-    // Its end was given to the first process, which has its time; there is none for a second one.
-    let process = task.process().unwrap().clone();
+    // Its end was given to the first process, which isn't ended for a second one that can't be.
     assert!(matches!(task.restart(), Err(StartError::GivenTwice(_))));
-    assert_eq!(process.wait().unwrap(), ExitStatus::Exited(0));
+    assert!(task.is_alive().unwrap());
+    here.send(&()).unwrap();
     assert_eq!(task.wait().unwrap(), 2);
+
+    struct Slow;
+    impl Subprocess for Slow {
+        type Output = u32;
+        const RESTARTABLE: bool = true;
+        const TERMINATE_ON_SHUTDOWN: bool = false;
+        fn run(&mut self) -> u32 {
+            std::thread::sleep(Duration::from_millis(30));
+            std::process::id()
+        }
+    }
+    let mut slow = Slow.spawn().unwrap();
+    let first = slow.process().unwrap().clone();
+    slow.restart().unwrap();
+    assert_eq!(first.try_wait().unwrap(), Some(ExitStatus::Exited(0)), "it ended by itself");
+    assert_ne!(slow.wait().unwrap(), first.id());
     Passed
 }
 
