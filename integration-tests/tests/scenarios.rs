@@ -160,6 +160,7 @@ play!(
     fault_54_a_tree_of_zygotes_falls_with_its_root,
     fault_55_a_plain_user_cannot_become_another,
     fault_55_a_user_is_become_for_good,
+    fault_55_a_zygote_that_comes_late_gives_no_rights_of_old,
     fault_55_a_zygotes_child_becomes_a_user_for_good,
     fault_55_a_zygotes_child_has_no_more_rights_than_the_program,
     fault_55_a_zygotes_child_never_regains_root,

@@ -93,7 +93,7 @@ impl Template {
         }
         let started = self.kind.plan(&self.options).and_then(|plan| {
             self.server.start(&plan, &Start::default()).map_err(|failed| match failed {
-                NoChild::NobodyAsked(error) | NoChild::Failed(error) => error,
+                NoChild::NobodyAsked(error) | NoChild::Late(error) | NoChild::Failed(error) => error,
             })
         });
         match &started {

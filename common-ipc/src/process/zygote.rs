@@ -183,7 +183,10 @@ impl Zygote {
             match failed {
                 // It had died while nobody looked: that is no business of this start's.
                 NoChild::NobodyAsked(_) if !asked_before => asked_before = true,
-                NoChild::NobodyAsked(error) | NoChild::Failed(error) => return Err(error),
+                NoChild::Late(_) if !deadline.has_passed() => {}
+                NoChild::NobodyAsked(error) | NoChild::Late(error) | NoChild::Failed(error) => {
+                    return Err(error);
+                }
             }
         }
     }
@@ -233,7 +236,7 @@ impl Zygote {
         let now = now.no_nicer_than(keeper.surroundings());
         let child =
             keeper.start_in(&plan, &start, &now, Some(cwd), deadline).map_err(|failed| match failed {
-                NoChild::NobodyAsked(error) | NoChild::Failed(error) => error,
+                NoChild::NobodyAsked(error) | NoChild::Late(error) | NoChild::Failed(error) => error,
             })?;
         let modules = Arc::clone(keeper.modules());
         Ok(Arc::new(Server::new(ForkServer::Zygote, child, ours, now, modules)))

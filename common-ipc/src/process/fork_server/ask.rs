@@ -83,6 +83,8 @@ impl Start {
 pub(crate) enum NoChild {
     /// The server had ended before it was asked; nothing has happened.
     NobodyAsked(StartError),
+    /// The server came to it so late that the program may be another by now; nothing has happened.
+    Late(StartError),
     Failed(StartError),
 }
 
@@ -152,8 +154,13 @@ impl Server {
     pub(crate) fn start(&self, plan: &Plan<'_>, start: &Start) -> Result<Child, NoChild> {
         let deadline = Deadline::after(plan.timeout());
         exit_hook::register();
-        let now = fork_server::now()?;
-        self.start_in(plan, start, &now, None, deadline)
+        loop {
+            let now = fork_server::now()?;
+            match self.start_in(plan, start, &now, None, deadline) {
+                Err(NoChild::Late(_)) if !deadline.has_passed() => {}
+                other => return other,
+            }
+        }
     }
 
     /// As [`start`](Server::start), in surroundings that were looked at before, and in this directory, if it is open.
@@ -254,14 +261,16 @@ impl Server {
         expected: &Expected<'_>,
         deadline: Deadline,
         timeout: Duration,
-    ) -> Result<i32, StartError> {
-        let link = link.get()?;
+    ) -> Result<i32, NoChild> {
+        let link = link.get().map_err(StartError::WrongProcess)?;
         // Its death, too: a process that it was copied to may have kept the other end of its socket.
         let Some(server) = self.child.record().pidfd() else {
-            return expected.pid().ok_or_else(|| self.died());
+            return Ok(expected.pid().ok_or_else(|| self.died())?);
         };
-        let mut events =
-            [PollFd::new(link, PollFlags::POLLIN), PollFd::new(server.get()?, PollFlags::POLLIN)];
+        let mut events = [
+            PollFd::new(link, PollFlags::POLLIN),
+            PollFd::new(server.get().map_err(StartError::WrongProcess)?, PollFlags::POLLIN),
+        ];
         let spoken = wait_until(&mut events, deadline).map_err(os("wait for the server"))?;
         if let Some(pid) = expected.pid() {
             return Ok(pid);
@@ -269,14 +278,14 @@ impl Server {
         if spoken {
             return match report::try_recv(link, 0) {
                 Ok(Some(Report::NotBorn { errno: libc::ETIME })) => {
-                    Err(StartError::ServerStuck { server: self.kind, timeout: FRESH })
+                    Err(NoChild::Late(StartError::ServerStuck { server: self.kind, timeout: FRESH }))
                 }
                 Ok(Some(Report::NotBorn { errno })) => {
-                    Err(os("make the child")(io::Error::from_raw_os_error(errno)))
+                    Err(os("make the child")(io::Error::from_raw_os_error(errno)).into())
                 }
                 // Nobody has the other end any more.
-                Ok(_) => Err(self.died()),
-                Err(source) => Err(os("hear from the server")(source)),
+                Ok(_) => Err(self.died().into()),
+                Err(source) => Err(os("hear from the server")(source).into()),
             };
         }
         // It may make the child in this moment. Once it is dead, that is known.
@@ -284,7 +293,7 @@ impl Server {
         let dead = matches!(self.child.wait_timeout(DEATH_PATIENCE), Ok(Some(_)));
         match expected.pid() {
             Some(pid) if dead => Ok(pid),
-            _ => Err(StartError::ServerStuck { server: self.kind, timeout }),
+            _ => Err(StartError::ServerStuck { server: self.kind, timeout }.into()),
         }
     }
 

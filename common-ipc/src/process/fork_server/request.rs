@@ -65,7 +65,8 @@ pub(super) struct Header {
 }
 
 /// A request that is older isn't worked on: its server was stopped, and the program may have given up rights since.
-pub(super) const FRESH: Duration = Duration::from_secs(2);
+/// It is sent anew, with the state of then.
+pub(super) const FRESH: Duration = Duration::from_secs(1);
 
 /// A moment that all processes of a machine know, in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,6 +13,7 @@ use crate::Outcome::{self, Passed, Skipped};
 use crate::servers::{kill, zygote};
 
 scenarios!(
+    fault_55_a_zygote_that_comes_late_gives_no_rights_of_old,
     fault_55_rights_that_the_program_kept_its_zygotes_child_has,
     fault_29_a_stopped_zygote_that_cannot_be_killed_is_replaced,
     fault_55_files_are_used_as_whom_the_program_uses_them,
@@ -143,5 +144,36 @@ fn fault_55_rights_that_the_program_kept_its_zygotes_child_has() -> Outcome {
     assert!(own[2].ends_with("1020") && own[3].ends_with("0020"), "{own:?}");
     let child = Launch::new(&LaunchOptions::new()).start_in(&zygote(), rights, &()).unwrap();
     assert_eq!(child.output::<Vec<String>>().unwrap(), own);
+    Passed
+}
+
+fn fault_55_a_zygote_that_comes_late_gives_no_rights_of_old() -> Outcome {
+    if !Uid::effective().is_root() {
+        return Skipped("it takes root to change its rights");
+    }
+    let (here, there) = Connection::<(), u32>::pair().unwrap();
+    let options = LaunchOptions::new().give(&there);
+    let child = Launch::new(&options).start(|| {
+        let own = |()| Uid::effective().as_raw();
+        let start = move || Launch::new(&LaunchOptions::new()).start_in(&zygote(), own, &());
+        assert_eq!(start().unwrap().output::<u32>().unwrap(), 0);
+        there.send(&zygote().id().unwrap()).unwrap();
+        there.recv().unwrap();
+        // The zygote is stopped: the request, which speaks of root, waits.
+        let starting = std::thread::spawn(start);
+        std::thread::sleep(Duration::from_millis(200));
+        assert!(!starting.is_finished());
+        let nobody = Uid::from_raw(65534);
+        setresuid(nobody, nobody, nobody).unwrap();
+        std::thread::sleep(Duration::from_millis(1000));
+        there.send(&0).unwrap();
+        starting.join().unwrap().unwrap().output::<u32>().unwrap()
+    });
+    let stopped = here.recv().unwrap() as i32;
+    kill(stopped, Signal::SIGSTOP);
+    here.send(&()).unwrap();
+    here.recv().unwrap();
+    kill(stopped, Signal::SIGCONT);
+    assert_eq!(child.unwrap().output::<u32>().unwrap(), 65534);
     Passed
 }
