@@ -64,6 +64,8 @@ fn keeper() -> MutexGuard<'static, Option<Arc<Server>>> {
 /// [`ProgramState`](crate::process::ProgramState)): then it is replaced. It takes about as long as a fork of the small program, some 0.1 ms; the keeper sleeps
 /// until it is needed, and dies with the program. In `ps` it is `mp-keeper`, and zygotes are `mp-zygote`.
 ///
+/// A program that executes another one in its place leaves keeper and zygote to that as zombies.
+///
 /// It has copies of what the program has in memory at this moment, and none of its descriptors. Statics that are
 /// set later, loggers among them, are as they were at this moment in every zygote's child.
 ///

@@ -37,7 +37,7 @@ use crate::sys::function;
 /// safe beside any threads (a fork copies their locks). What runs is a function, on a value that is
 /// [`Portable`]: see [`Launch::start_in`](crate::process::Launch::start_in). The child has the program's state of
 /// the time of its start - user and groups, capabilities, working directory, umask, environment, limits, nice
-/// value, processors, standard streams - and is the program's own child in every respect. It has none of the
+/// value, processors, process group, standard streams - and is the program's own child in every respect. It has none of the
 /// program's memory, and no descriptor that wasn't sent to it.
 ///
 /// The program calls [`init`](crate::process::init) first. The zygote itself is made at the first start; should
@@ -45,11 +45,13 @@ use crate::sys::function;
 ///
 /// What doesn't follow the program, and stays as it was at the moment of `init`: control groups, scheduling policies,
 /// namespaces other than that of mounts, timer slack, the filter of core dumps, the adjustment for the OOM killer,
-/// and a Landlock sandbox, which the kernel shows to nobody: a program that enters one calls `init` afterwards. A
-/// changed root directory or mount namespace, and new filters of system calls, are [`StartError::ZygoteStale`]. Handlers of `pthread_atfork` don't run; hooks of
-/// [`after_fork`](crate::process::after_fork) that were registered before `init`, or by the preload, do. A logger or a
-/// panic hook that was set after `init` isn't there, so that log records vanish: set it before, by such a hook, or in
-/// the preload.
+/// and a Landlock sandbox, which the kernel shows to nobody: a program that enters one calls `init` for the first
+/// time afterwards. A changed root directory or mount namespace, and new filters of system calls, are
+/// [`StartError::ZygoteStale`], until `init` is called again.
+///
+/// Handlers of `pthread_atfork` don't run; hooks of [`after_fork`](crate::process::after_fork) that were registered
+/// before `init`, or by the preload, do. A logger or a panic hook that was set after `init` isn't there, so that log
+/// records vanish: set it before, by such a hook, or in the preload.
 ///
 /// A zygote that was killed while nobody started anything stays a zombie until the next start.
 ///
