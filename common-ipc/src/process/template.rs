@@ -10,7 +10,7 @@ use crate::process::child::Child;
 use crate::process::child_side::Body;
 use crate::process::errors::StartError;
 use crate::process::fork_rule::ForkRule;
-use crate::process::fork_server::{self, Births, ForkServer, NoChild, Server, Start, Work};
+use crate::process::fork_server::{self, Births, ForkServer, Server, Start, Work};
 use crate::process::forking;
 use crate::process::launch::Kind;
 use crate::process::options::{Ends, LaunchOptions};
@@ -91,11 +91,10 @@ impl Template {
         if self.gives_ends && self.given_away.swap(true, Ordering::Relaxed) {
             return Err(StartError::GivenTwice(WrongProcess));
         }
-        let started = self.kind.plan(&self.options).and_then(|plan| {
-            self.server.start(&plan, &Start::default()).map_err(|failed| match failed {
-                NoChild::NobodyAsked(error) | NoChild::Late(error) | NoChild::Failed(error) => error,
-            })
-        });
+        let started = self
+            .kind
+            .plan(&self.options)
+            .and_then(|plan| self.server.start(&plan, &Start::default()).map_err(StartError::from));
         match &started {
             Ok(_) if self.gives_ends => self.server.let_go(),
             Ok(_) => {}

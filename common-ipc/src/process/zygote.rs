@@ -186,9 +186,7 @@ impl Zygote {
                 // It had died while nobody looked: that is no business of this start's.
                 NoChild::NobodyAsked(_) if !asked_before => asked_before = true,
                 NoChild::Late(_) if !deadline.has_passed() => {}
-                NoChild::NobodyAsked(error) | NoChild::Late(error) | NoChild::Failed(error) => {
-                    return Err(error);
-                }
+                failed => return Err(failed.into()),
             }
         }
     }
@@ -236,10 +234,7 @@ impl Zygote {
         let cwd = fork_server::open_cwd().map_err(os)?;
         let now = fork_server::now()?.within(cwd.as_fd()).map_err(os)?;
         let now = now.no_nicer_than(keeper.surroundings());
-        let child =
-            keeper.start_in(&plan, &start, &now, Some(cwd), deadline).map_err(|failed| match failed {
-                NoChild::NobodyAsked(error) | NoChild::Late(error) | NoChild::Failed(error) => error,
-            })?;
+        let child = keeper.start_in(&plan, &start, &now, Some(cwd), deadline).map_err(StartError::from)?;
         let modules = Arc::clone(keeper.modules());
         Ok(Arc::new(Server::new(ForkServer::Zygote, child, ours, now, modules)))
     }

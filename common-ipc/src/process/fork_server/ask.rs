@@ -88,6 +88,13 @@ pub(crate) enum NoChild {
     Failed(StartError),
 }
 
+impl From<NoChild> for StartError {
+    fn from(none: NoChild) -> StartError {
+        let (NoChild::NobodyAsked(error) | NoChild::Late(error) | NoChild::Failed(error)) = none;
+        error
+    }
+}
+
 impl From<StartError> for NoChild {
     fn from(error: StartError) -> NoChild {
         NoChild::Failed(error)
