@@ -4,7 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a scenario fails by panicking")]
 #![allow(clippy::zombie_processes, reason = "grandchildren that nobody waits for are what some are about")]
 
-use integration_tests::{police, watchdog};
+use integration_tests::{police, raw, watchdog};
+use nix::sys::signal::Signal;
 
 /// Scenarios as a table of their names.
 macro_rules! scenarios {
@@ -111,6 +112,8 @@ fn main() {
         eprintln!("there is no scenario {name}; try --list");
         std::process::exit(2);
     };
+    // Whoever runs the tests may have had it ignored (nohup), which children leave as it is.
+    raw::ignore_signal(Signal::SIGHUP, false);
     let before = police::before();
     let outcome = play();
     let left_over = police::left_over(&before);
