@@ -32,24 +32,30 @@ use crate::sys::readiness::Number;
 /// send and receive at once. For time-outs wrap the calls in `tokio::time::timeout`: no message is lost by
 /// that, nor sent in part.
 ///
+/// The child's end goes to it in the argument of a start from a zygote, which may be in the midst of a runtime (or,
+/// by [`LaunchOptions::give`](crate::process::LaunchOptions::give), at a start by fork before there is one):
+///
 /// ```
 /// use common_ipc::link::Connection;
-/// use common_ipc::process::{Launch, LaunchOptions};
+/// use common_ipc::process::{self, Launch, LaunchOptions, Zygote};
 ///
-/// // Processes are started before the runtime, whose threads are in the way of a fork.
-/// let (here, there) = Connection::<u32, u32>::pair()?;
-/// let child = Launch::new(&LaunchOptions::new().give(&there)).start(move || {
-///     there.iter().flatten().for_each(|number| there.send(&(number * 2)).unwrap());
-/// })?;
-/// let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-/// let answer = runtime.block_on(async {
-///     let here = here.into_async()?;
-///     here.send(&21).await?;
-///     here.recv().await
-/// })?;
-/// assert_eq!(answer, 42);
-/// child.output::<()>()?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     process::init()?;
+///     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+///     runtime.block_on(async {
+///         let (here, there) = Connection::<u32, u32>::pair()?;
+///         let here = here.into_async()?;
+///         let double = |there: Connection<u32, u32>| {
+///             there.iter().flatten().for_each(|number| there.send(&(number * 2)).unwrap());
+///         };
+///         let child = Launch::new(&LaunchOptions::new()).start_in(&Zygote::global(), double, &there)?;
+///         here.send(&21).await?;
+///         assert_eq!(here.recv().await?, 42);
+///         drop(here); // ends the child's loop
+///         child.output_async::<()>().await?;
+///         Ok(())
+///     })
+/// }
 /// ```
 pub struct AsyncConnection<Out, In> {
     shared: Arc<Shared>,
