@@ -168,7 +168,7 @@ impl Zygote {
         let mut asked_before = false;
         loop {
             let server = self.server(plan, deadline)?;
-            server.check(&start.functions())?;
+            server.check(start.functions())?;
             // Now that there is nothing more to wait for: the child has no more rights than the program has now.
             let now = fork_server::now()?;
             let failed = match server.start_in(plan, &start, &now, None, deadline) {
@@ -223,7 +223,7 @@ impl Zygote {
         let ForServer { socket, births } = theirs;
         let preload = self.inner.preload.clone();
         if let Some(preload) = &preload {
-            keeper.check(&[preload.thunk as usize, preload.function as usize])?;
+            keeper.check([preload.thunk as usize, preload.function as usize])?;
         }
         let seed = Seed { socket: Descriptor(socket), births: Descriptor(births), preload };
         let start = Start::new(hatch, function::address(hatch as Thunk), &seed)?;

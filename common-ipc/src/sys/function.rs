@@ -25,12 +25,12 @@ impl Modules {
         Modules(modules)
     }
 
-    /// Whether the function at this address, which is loaded now, was so then, at the same place.
-    pub(crate) fn had(&self, address: usize) -> bool {
-        let is_around = |module: &&Module| module.has(address);
-        let now = Modules::loaded();
-        let now = now.0.iter().find(is_around);
-        now.is_some() && now == self.0.iter().find(is_around)
+    /// Whether the functions at these addresses, which are loaded now, were so then, at the same places.
+    pub(crate) fn had(&self, addresses: [usize; 2]) -> bool {
+        let mut search = Search { before: self, addresses, had: 0 };
+        // SAFETY: the callback gets what it is declared with; the search lives until after the call.
+        unsafe { libc::dl_iterate_phdr(Some(look), (&raw mut search).cast()) };
+        search.had == addresses.len()
     }
 }
 
@@ -54,6 +54,27 @@ pub(crate) fn at<F: Copy>(address: usize) -> F {
     const { assert!(size_of::<F>() == size_of::<usize>()) };
     // SAFETY: as the caller promises.
     unsafe { std::mem::transmute_copy(&address) }
+}
+
+struct Search<'a> {
+    before: &'a Modules,
+    addresses: [usize; 2],
+    /// How many of them were found.
+    had: usize,
+}
+
+/// On the way of each start from a zygote: it allocates nothing.
+unsafe extern "C" fn look(info: *mut libc::dl_phdr_info, _: libc::size_t, search: *mut c_void) -> c_int {
+    // SAFETY: the linker's description of one module, valid for this call, and the search that `had` began.
+    let (info, search) = unsafe { (&*info, &mut *search.cast::<Search<'_>>()) };
+    let base = info.dlpi_addr as usize;
+    let Some(before) = search.before.0.iter().find(|module| module.base == base) else { return 0 };
+    // SAFETY: not null, so a text that ends with a NUL.
+    let name = if info.dlpi_name.is_null() { c"" } else { unsafe { CStr::from_ptr(info.dlpi_name) } };
+    if before.name.as_c_str() == name {
+        search.had += search.addresses.iter().filter(|address| before.has(**address)).count();
+    }
+    0
 }
 
 unsafe extern "C" fn list(info: *mut libc::dl_phdr_info, _: libc::size_t, modules: *mut c_void) -> c_int {
@@ -92,20 +113,20 @@ mod tests {
         assert_eq!(at::<fn(u32) -> u32>(double)(21), 42);
         let modules = Modules::loaded();
         let in_libc = address(libc::getpid as unsafe extern "C" fn() -> i32);
-        assert!(modules.had(double) && modules.had(in_libc));
+        assert!(modules.had([double, in_libc]));
         // One that was loaded later, or has taken the place of another one.
         let mut others = modules.clone();
         others.0.retain(|module| !module.has(in_libc));
-        assert!(others.had(double) && !others.had(in_libc));
+        assert!(others.had([double, double]) && !others.had([double, in_libc]));
         let mut others = modules;
         others.0.iter_mut().for_each(|module| module.name = c"another".to_owned());
-        assert!(!others.had(in_libc));
+        assert!(!others.had([in_libc, in_libc]));
     }
 
     #[test]
     fn what_is_in_no_module_is_not_found() {
         let on_the_stack = 7;
         let modules = Modules::loaded();
-        assert!(!modules.had(&raw const on_the_stack as usize) && !modules.had(8));
+        assert!(!modules.had([&raw const on_the_stack as usize; 2]) && !modules.had([8; 2]));
     }
 }

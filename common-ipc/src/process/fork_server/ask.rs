@@ -144,9 +144,8 @@ impl Server {
     }
 
     /// Checks that it has the functions at these addresses.
-    pub(crate) fn check(&self, functions: &[usize]) -> Result<(), StartError> {
-        let had = functions.iter().all(|address| *address == 0 || self.modules.had(*address));
-        if had { Ok(()) } else { Err(StartError::UnknownFunction) }
+    pub(crate) fn check(&self, functions: [usize; 2]) -> Result<(), StartError> {
+        if self.modules.had(functions) { Ok(()) } else { Err(StartError::UnknownFunction) }
     }
 
     pub(crate) fn modules(&self) -> &Arc<Modules> {
