@@ -207,7 +207,6 @@ impl Peer {
                 return Ok(sys::retry(|| Ok(recv(socket.as_raw_fd(), &mut packet, quickly)?)).is_ok());
             }
             Ok(length) => length,
-            // Whoever sees that there is something, and finds nothing, is being played with.
             Err(nix::Error::EAGAIN) => return Ok(false),
             // The other end was closed with something unread. This is said once, and before what it had sent,
             // which comes next; then the end.
