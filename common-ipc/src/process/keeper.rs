@@ -61,8 +61,8 @@ fn keeper() -> MutexGuard<'static, Option<Arc<Server>>> {
 ///
 /// It may be called again, also by a library that doesn't know whether its user has: if there is a keeper, that
 /// is all that happens, unless the keeper is dead, or too far behind the program to follow it (see
-/// [`ProgramState`](crate::process::ProgramState)): then it is replaced. It takes about as long as a fork of the small program, some 0.1 ms; the keeper sleeps
-/// until it is needed, and dies with the program. In `ps` it is `mp-keeper`, and zygotes are `mp-zygote`.
+/// [`ProgramState`](crate::process::ProgramState)): then it is replaced. It takes about as long as a fork of the
+/// small program, some 0.3 ms; the keeper sleeps until it is needed, and dies with the program. In `ps` it is `mp-keeper`, and zygotes are `mp-zygote`.
 ///
 /// A program that executes another one in its place leaves keeper and zygote to that as zombies.
 ///

@@ -20,8 +20,15 @@ const SIZE: usize = SLOTS * size_of::<u32>();
 #[derive(Debug)]
 pub(crate) struct Births {
     mapping: PrivateMapping,
-    /// The program's: those that nobody uses.
-    free: Mutex<Vec<u16>>,
+    free: Mutex<Free>,
+}
+
+/// The slots that nobody uses. Only the program's are ever asked for; a server has nothing of them in memory.
+#[derive(Debug, Default)]
+struct Free {
+    given_back: Vec<u16>,
+    /// From here on none was ever used.
+    unused: u16,
 }
 
 impl Births {
@@ -35,12 +42,22 @@ impl Births {
     /// Those that another process has made.
     pub(crate) fn receive(memfd: &PrivateFd) -> io::Result<Births> {
         let mapping = PrivateMapping::new(memfd.get().map_err(io::Error::other)?.as_fd(), SIZE)?;
-        Ok(Births { mapping, free: Mutex::new((0..SLOTS as u16).rev().collect()) })
+        Ok(Births { mapping, free: Mutex::default() })
     }
 
     /// A place for a child to come. `None`: all are in use.
     pub(super) fn claim(&self) -> Option<Expected<'_>> {
-        let slot = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
+        let slot = {
+            let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+            match free.given_back.pop() {
+                Some(slot) => slot,
+                None if usize::from(free.unused) == SLOTS => return None,
+                None => {
+                    free.unused += 1;
+                    free.unused - 1
+                }
+            }
+        };
         self.word(slot)?.store(0, Ordering::Relaxed);
         Some(Expected { births: self, slot })
     }
@@ -68,6 +85,28 @@ impl Expected<'_> {
 
 impl Drop for Expected<'_> {
     fn drop(&mut self) {
-        self.births.free.lock().unwrap_or_else(PoisonError::into_inner).push(self.slot);
+        self.births.free.lock().unwrap_or_else(PoisonError::into_inner).given_back.push(self.slot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_for_one_start_at_a_time() {
+        let (births, _memfd) = Births::new().unwrap();
+        let mut all: Vec<_> = std::iter::from_fn(|| births.claim()).collect();
+        let mut slots: Vec<_> = all.iter().map(|expected| expected.slot).collect();
+        slots.sort_unstable();
+        slots.dedup();
+        assert_eq!(slots.len(), SLOTS);
+        let last = all.pop().unwrap().slot;
+        births.word(last).unwrap().store(7, Ordering::Relaxed);
+        let again = births.claim().unwrap();
+        assert_eq!((again.slot, again.pid()), (last, None), "nothing is left of the start before");
+        births.word(last).unwrap().store(8, Ordering::Relaxed);
+        assert_eq!(again.pid(), Some(8));
+        assert!(births.claim().is_none());
     }
 }

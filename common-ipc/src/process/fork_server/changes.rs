@@ -108,12 +108,19 @@ impl Changes {
         if let Some(gids) = self.gids {
             let [real, effective, saved, for_files] = gids.map(Gid::from_raw);
             setresgid(real, effective, saved).map_err(|errno| (ProgramState::GroupIds, errno as i32))?;
+            // This call doesn't say whether it has worked, but what there was before.
             nix::unistd::setfsgid(for_files);
+            if nix::unistd::setfsgid(for_files) != for_files {
+                return Err((ProgramState::GroupIds, libc::EPERM));
+            }
         }
         if let Some(uids) = self.uids {
             let [real, effective, saved, for_files] = uids.map(Uid::from_raw);
             setresuid(real, effective, saved).map_err(|errno| (ProgramState::UserIds, errno as i32))?;
             nix::unistd::setfsuid(for_files);
+            if nix::unistd::setfsuid(for_files) != for_files {
+                return Err((ProgramState::UserIds, libc::EPERM));
+            }
         }
         if let Some(bits) = self.secure_bits {
             // It takes a right that the change of user has taken out of use. What is to be kept across another
