@@ -63,6 +63,9 @@ pub enum StartError {
     /// The object had been started before.
     #[error("this was started before; a task is started once")]
     AlreadyStarted,
+    /// The object runs, or another thread is about to start it.
+    #[error("this is running: wait for its end, stop it, or restart it")]
+    StillRunning,
     /// A zygote is asked for in a program that has no keeper to make one: it didn't call
     /// [`init`](crate::process::init), or this is a child of the process that did.
     #[error(
