@@ -66,6 +66,9 @@ pub enum StartError {
     /// The object runs, or another thread is about to start it.
     #[error("this is running: wait for its end, stop it, or restart it")]
     StillRunning,
+    /// The program is at its exit, by which all that it has started is shut down.
+    #[error("the program is ending, and starts nothing any more")]
+    Exiting,
     /// A zygote is asked for in a program that has no keeper to make one: it didn't call
     /// [`init`](crate::process::init), or this is a child of the process that did.
     #[error(
