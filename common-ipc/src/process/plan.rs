@@ -10,11 +10,13 @@ use crate::link::poll::Deadline;
 use crate::ownership::descriptors::PrivateFd;
 use crate::process::child::Child;
 use crate::process::errors::StartError;
-use crate::process::exit_hook::AtExit;
+use crate::process::exit_hook::{self, AtExit};
 use crate::process::fork_rule::Refusal;
-use crate::process::options::{DEFAULT_MAX_OUTPUT, LaunchOptions, ParentDeath, Prepared, ProcessGroup};
+use crate::process::options::{
+    COMM_MAX, DEFAULT_MAX_OUTPUT, LaunchOptions, ParentDeath, Prepared, ProcessGroup,
+};
 use crate::process::record::{Awaited, Record, Role};
-use crate::process::report::{OutputFailure, Report};
+use crate::process::report::{Heard, OutputFailure, Report};
 use crate::process::setup::{SetupFailure, SetupStep};
 use crate::process::signals::Held;
 use crate::process::state::State;
@@ -55,6 +57,9 @@ pub(crate) struct Newborn {
 impl<'a> Plan<'a> {
     /// With what most children have.
     pub(crate) fn new(options: &'a LaunchOptions, kind: &str) -> Result<Plan<'a>, StartError> {
+        if exit_hook::is_exiting() {
+            return Err(StartError::Exiting);
+        }
         let name = options.name.clone().unwrap_or_else(|| {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
             OsString::from(format!("{kind}-{number}"))
@@ -92,6 +97,11 @@ impl<'a> Plan<'a> {
             held: Held::All,
             ..Plan::new(options, "server")?
         })
+    }
+
+    /// Its name, if the kernel doesn't keep all of it.
+    pub(crate) fn long_name(&self) -> Option<&OsStr> {
+        (self.name.len() > COMM_MAX).then_some(&self.name)
     }
 
     /// Takes the child in.
@@ -135,27 +145,29 @@ impl<'a> Plan<'a> {
     /// Waits until the child says that it is set up, or why not.
     fn wait_for_word(&self, child: &Child, deadline: Deadline) -> Result<(), StartError> {
         let timeout = self.timeout();
-        let awaited = child.record().wait_for_report(deadline);
-        let failed = match awaited {
-            Ok(Awaited::Report(Report::Ready)) => return Ok(()),
-            Ok(Awaited::Report(Report::Panicked(report))) => {
-                // Of a hook after the fork. The report was taken from the link, so the status is made here.
-                StartError::EndedEarly { status: ExitStatus::Panicked(Arc::new(report)) }
-            }
-            Ok(Awaited::Report(report)) => match self.failure(&report) {
-                Some(failed) => failed,
-                None => return Ok(()),
-            },
-            Ok(Awaited::End) => match child.record().ended() {
-                Some(ended) if ended.was_ready => return Ok(()),
-                Some(ended) => {
-                    let report = ended.report.as_ref().ok().and_then(Option::as_ref);
-                    let failed = report.and_then(|report| self.failure(report));
-                    failed.unwrap_or_else(|| StartError::EndedEarly { status: ended.status.clone() })
-                }
-                None => return Ok(()),
-            },
+        let record = child.record();
+        let spoken = |heard: &Heard| heard.was_ready || heard.last.is_some();
+        let failed = match record.wait_to_hear(spoken, deadline) {
             Ok(Awaited::Nothing) => StartError::NotReady { timeout },
+            Ok(Awaited::Heard | Awaited::End) => {
+                if record.heard(|heard| heard.was_ready)? {
+                    return Ok(());
+                }
+                match record.last_report() {
+                    // Of a hook after the fork. It may not be collected yet, so the status is made here.
+                    Some(Report::Panicked(report)) => {
+                        StartError::EndedEarly { status: ExitStatus::Panicked(Arc::new(report)) }
+                    }
+                    Some(report) => match self.failure(&report) {
+                        Some(failed) => failed,
+                        None => return Ok(()),
+                    },
+                    None => match record.ended() {
+                        Some(ended) => StartError::EndedEarly { status: ended.status.clone() },
+                        None => return Ok(()),
+                    },
+                }
+            }
             Err(error) => StartError::Child(error),
         };
         // A child that couldn't give up rights that this process hasn't can't be killed, but ends by itself.
