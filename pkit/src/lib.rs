@@ -1,6 +1,7 @@
 //! Reusable, restartable processes; pools, slots and supervision.
 
 mod process;
+mod slots;
 mod starter;
 mod target;
 
@@ -10,4 +11,5 @@ pub use common_ipc::process::{
     StopStep, Stopped, Zygote, init, join_callbacks, progress, ready,
 };
 pub use process::{Current, Process, ProcessBuilder, ProcessExit, ProcessOpen, RestartPolicy, current};
+pub use slots::{Slot, SlotError, SlotPool};
 pub use target::Target;
