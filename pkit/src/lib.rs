@@ -1,5 +1,6 @@
 //! Reusable, restartable processes; pools, slots and supervision.
 
+mod pool;
 mod process;
 mod slots;
 mod starter;
@@ -10,6 +11,7 @@ pub use common_ipc::process::{
     AtExit, ChildError, ExitStatus, JoinError, LaunchOptions, Portable, Refusal, Signal, StartError,
     StopStep, Stopped, Zygote, init, join_callbacks, progress, ready,
 };
+pub use pool::{Map, MapUnordered, PoolError, ProcessPool, Task, TaskError, TaskInfo, TaskStatus};
 pub use process::{Current, Process, ProcessBuilder, ProcessExit, ProcessOpen, RestartPolicy, current};
 pub use slots::{Slot, SlotError, SlotPool};
 pub use target::Target;
