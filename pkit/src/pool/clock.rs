@@ -19,7 +19,7 @@ use crate::pool::task::Core;
 /// What to do.
 pub(crate) enum Due {
     /// The time of a task is over.
-    TimeOut(Weak<Core>),
+    TimeOut(Arc<Core>),
     /// Tasks without handles are to be collected where they end.
     Orphans(Weak<Running>),
 }
@@ -27,16 +27,14 @@ pub(crate) enum Due {
 impl Due {
     fn is_worth_waiting_for(&self) -> bool {
         match self {
-            Due::TimeOut(core) => {
-                core.upgrade().is_some_and(|core| !matches!(core.child.try_wait(), Ok(Some(_))))
-            }
+            Due::TimeOut(core) => !matches!(core.child.try_wait(), Ok(Some(_))),
             Due::Orphans(_) => true,
         }
     }
 
     fn happen(&self) {
         match self {
-            Due::TimeOut(core) => drop(core.upgrade().map(|core| core.time_out())),
+            Due::TimeOut(core) => core.time_out(),
             Due::Orphans(pool) => drop(pool.upgrade().map(|pool| pool.hand_over_orphans())),
         }
     }
@@ -113,7 +111,10 @@ fn run(thread: &mut LibraryThread, entries: &Mutex<Entries>, woken: &Receiver<()
             }
             None => return,
         };
-        has_pool = !matches!(slept, Err(RecvTimeoutError::Disconnected));
+        if has_pool && matches!(slept, Err(RecvTimeoutError::Disconnected)) {
+            has_pool = false;
+            entries.lock().heap.retain(|Reverse(entry)| entry.due.is_worth_waiting_for());
+        }
     }
 }
 

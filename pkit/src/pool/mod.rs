@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use common_ipc::process::{self, Child, Launch, LaunchOptions, Portable, StartError, Zygote, stop_all};
+use common_ipc::process::{Child, Launch, LaunchOptions, Portable, StartError, Zygote, stop_all};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 

@@ -186,7 +186,7 @@ impl Running {
         if let (Some(limit), Some(clock)) = (core.limit, self.clock.get()) {
             // One that is further away than time can tell is never.
             if let Some(at) = Instant::now().checked_add(limit) {
-                clock.add(at, Due::TimeOut(Arc::downgrade(core)));
+                clock.add(at, Due::TimeOut(Arc::clone(core)));
             }
         }
         if let Some(slot) = place.slot.take() {
@@ -261,7 +261,7 @@ impl Running {
             }
             Err(_) => {
                 self.has_orphans.store(false, Ordering::Release);
-                hand_over(core);
+                core.leave_to_background();
             }
         }
     }
@@ -269,9 +269,9 @@ impl Running {
     pub(crate) fn hand_over_orphans(&self) {
         self.has_orphans.store(false, Ordering::Release);
         let running = self.tasks.lock().running.clone();
-        for core in running.iter().filter(|core| core.handles.load(Ordering::Acquire) == 0) {
+        for core in running.iter().filter(|core| core.has_no_handle()) {
             if !matches!(core.child.try_wait(), Ok(Some(_))) {
-                hand_over(core);
+                core.leave_to_background();
             }
         }
     }
@@ -282,14 +282,12 @@ impl Drop for Running {
         if self.check().is_err() {
             // The clock is the parent's, and what its channel is like in this copy nobody knows.
             std::mem::forget(self.clock.take());
+            return;
         }
-    }
-}
-
-/// The background collects it.
-fn hand_over(core: &Core) {
-    if let Err(error) = core.child.on_collected(|_| ()) {
-        log::warn!("task {} is collected when its pool is used again: {error}", core.id);
+        // The clock may keep what nobody else has.
+        for core in self.tasks.get_mut().running.iter().filter(|core| core.has_no_handle()) {
+            core.leave_to_background();
+        }
     }
 }
 

@@ -41,6 +41,19 @@ pub(crate) struct Core {
 }
 
 impl Core {
+    pub(crate) fn has_no_handle(&self) -> bool {
+        self.handles.load(Ordering::Acquire) == 0
+    }
+
+    /// Whatever becomes of its handles, it is collected when it ends.
+    pub(crate) fn leave_to_background(&self) {
+        match self.child.on_collected(|_| ()) {
+            // In a forked copy it is the parent's.
+            Ok(()) | Err(ChildError::WrongProcess(_)) => {}
+            Err(error) => log::warn!("task {} is collected at the program's exit: {error}", self.id),
+        }
+    }
+
     /// Its time is over.
     pub(crate) fn time_out(&self) {
         // One that has ended by itself is collected by this, and nothing more.
@@ -195,8 +208,9 @@ impl Clone for TaskInfo {
 impl Drop for TaskInfo {
     fn drop(&mut self) {
         if self.core.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
-            if let Some(pool) = self.core.pool.upgrade() {
-                pool.has_orphan(&self.core);
+            match self.core.pool.upgrade() {
+                Some(pool) => pool.has_orphan(&self.core),
+                None => self.core.leave_to_background(),
             }
         }
     }

@@ -31,6 +31,8 @@ mod nested;
 mod offspring_restarts;
 mod offspring_tasks;
 mod parent_death;
+mod pool;
+mod pool_faults;
 mod preload;
 mod programs;
 mod queue;
@@ -38,6 +40,7 @@ mod server_programs;
 mod servers;
 mod setup;
 mod sharing;
+mod slots;
 mod sync;
 mod template_deaths;
 mod templates;
@@ -77,10 +80,13 @@ const TABLES: &[&[Scenario]] = &[
     offspring_restarts::ALL,
     offspring_tasks::ALL,
     parent_death::ALL,
+    pool::ALL,
+    pool_faults::ALL,
     preload::ALL,
     queue::ALL,
     setup::ALL,
     sharing::ALL,
+    slots::ALL,
     sync::ALL,
     template_deaths::ALL,
     templates::ALL,
