@@ -17,7 +17,7 @@ use crate::process::callbacks::Exit;
 use crate::process::errors::{ChildError, JoinError};
 use crate::process::exit_hook::AtExit;
 use crate::process::reaper;
-use crate::process::record::{Ended, Record, Role};
+use crate::process::record::{Awaited, Ended, Record, Role};
 use crate::process::report::{OutputFailure, Report};
 use crate::process::signal::Signal;
 use crate::process::state;
@@ -45,6 +45,17 @@ pub struct Stopped {
     pub status: ExitStatus,
     /// What it took.
     pub by: StopStep,
+}
+
+/// What became of waiting for a child to be ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// It is, or was before it ended.
+    Ready,
+    /// It has ended before it was.
+    Ended,
+    /// It isn't; nothing has changed.
+    NotYet,
 }
 
 /// A handle of a started child. Clones are handles of the same child, and any thread may use them.
@@ -239,10 +250,11 @@ impl Child {
     }
 
     /// Has `callback` called when the child has ended and its status is stored, or soon if that has
-    /// happened. Each callback is called once, on a thread that belongs to the library; one runs at
-    /// a time, in the order in which children are collected. It may use the child in every way but
-    /// start processes by fork, since the rest of the program goes on beside it. If it panics, the
-    /// panic hook reports that, and nothing else happens.
+    /// happened. Each callback is called once, on a thread that belongs to the library: those of one
+    /// child one after another, in the order of registration, and those of different children side by
+    /// side, so that a slow one is nobody else's trouble (unless there are 16 of them). It may use the
+    /// child in every way but start processes by fork, since the rest of the program goes on beside it.
+    /// If it panics, the panic hook reports that, and nothing else happens.
     ///
     /// [`join_callbacks`](crate::process::join_callbacks) waits for callbacks. At the program's exit
     /// those that haven't been called by then are not called.
@@ -254,7 +266,76 @@ impl Child {
     pub fn on_exit(&self, callback: impl FnOnce(&Exit) + Send + 'static) -> Result<(), ChildError> {
         self.record.home.check()?;
         self.record.on_exit(Box::new(callback));
+        self.watch()
+    }
+
+    /// Has `hook` called when the child has ended and its status is stored, or now if that has happened: once, in
+    /// the midst of whatever collects the child, so without the way over another thread that a callback takes.
+    ///
+    /// It is for libraries that pass the news on. It runs on a thread that waits for the child, or on the library's
+    /// own, which collects all children: it has to be short, must not wait for anything, nor start a process.
+    /// A panic in it is caught.
+    ///
+    /// # Errors
+    ///
+    /// As for [`on_exit`](Child::on_exit).
+    pub fn on_collected(&self, hook: impl FnOnce(&Exit) + Send + 'static) -> Result<(), ChildError> {
+        self.record.home.check()?;
+        self.record.on_collected(Box::new(hook));
+        self.watch()
+    }
+
+    fn watch(&self) -> Result<(), ChildError> {
         reaper::watch(&self.record).map_err(|source| ChildError::Os { step: "watch for its end", source })
+    }
+
+    /// Waits for up to `timeout` until the child says by [`ready`](crate::process::ready) that it is ready.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use common_ipc::process::{self, Launch, LaunchOptions, Readiness};
+    ///
+    /// let child = Launch::new(&LaunchOptions::new()).start(|| {
+    ///     // load what is needed, then:
+    ///     process::ready();
+    ///     std::thread::sleep(Duration::from_secs(60));
+    /// })?;
+    /// assert_eq!(child.wait_ready(Duration::from_secs(20))?, Readiness::Ready);
+    /// child.kill()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ChildError`].
+    pub fn wait_ready(&self, timeout: Duration) -> Result<Readiness, ChildError> {
+        self.record.home.check()?;
+        let heard = self.record.wait_to_hear(|heard| heard.has_announced, Deadline::after(timeout))?;
+        Ok(match heard {
+            Awaited::Heard => Readiness::Ready,
+            Awaited::End => Readiness::Ended,
+            Awaited::Nothing => Readiness::NotYet,
+        })
+    }
+
+    /// Whether the child has said by [`ready`](crate::process::ready) that it is ready, also if it has ended since.
+    ///
+    /// # Errors
+    ///
+    /// [`ChildError`].
+    pub fn is_ready(&self) -> Result<bool, ChildError> {
+        self.record.home.check()?;
+        self.record.heard(|heard| heard.has_announced)
+    }
+
+    /// Whether the child has called [`progress`](crate::process::progress) since this was asked last.
+    ///
+    /// # Errors
+    ///
+    /// [`ChildError`].
+    pub fn progressed(&self) -> Result<bool, ChildError> {
+        self.record.home.check()?;
+        self.record.heard(|heard| std::mem::take(&mut heard.has_progressed))
     }
 }
 
@@ -312,7 +393,9 @@ fn output_of<O: DeserializeOwned>(ended: &Ended) -> Result<O, JoinError> {
         Ok(Some(Report::SetupFailed(failure))) => {
             Err(JoinError::Setup { step: failure.step, source: io::Error::from_raw_os_error(failure.errno) })
         }
-        Ok(None | Some(Report::Ready | Report::NotBorn { .. })) => Err(JoinError::Died(ended.status.clone())),
+        Ok(None | Some(Report::Ready | Report::Announced | Report::Progress | Report::NotBorn { .. })) => {
+            Err(JoinError::Died(ended.status.clone()))
+        }
         Err(garbled) => Err(JoinError::Garbled(garbled.clone())),
     }
 }

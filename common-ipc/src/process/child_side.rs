@@ -1,5 +1,6 @@
 //! The child's way from the fork to its end. It never returns.
 
+use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,6 +16,7 @@ use crate::process::report::{self, OutputFailure, Report};
 use crate::process::setup;
 use crate::process::signals::{self, Held, ToReset};
 use crate::process::status::PANIC_EXIT_CODE;
+use crate::process::word;
 use crate::sys;
 
 /// The exit code of a child that couldn't be set up. Its parent learns the reason from the report.
@@ -23,6 +25,8 @@ pub(crate) const SETUP_EXIT_CODE: i32 = 125;
 /// What the parent's side hands over.
 pub(crate) struct ChildStart<'a> {
     pub(crate) prepared: &'a Prepared<'a>,
+    /// Its name, if the kernel doesn't keep all of it.
+    pub(crate) long_name: Option<&'a OsStr>,
     /// Those whose streams are still to be put in place.
     pub(crate) streams: Option<&'a LaunchOptions>,
     pub(crate) null: BorrowedFd<'a>,
@@ -36,6 +40,11 @@ pub(crate) struct ChildStart<'a> {
 
 /// The number of this process's end of its report link; -1 in the program itself.
 static LINK: AtomicI32 = AtomicI32::new(-1);
+
+/// Whether this library has started this process.
+pub(crate) fn is_child() -> bool {
+    LINK.load(Ordering::Relaxed) != -1
+}
 
 /// This process's end of its report link, if it is a child. Not if the body closed it: another file
 /// may have its number, and the lifeline's owner tells them apart.
@@ -92,6 +101,7 @@ pub(crate) fn run(start: ChildStart<'_>, body: &mut Body<'_>) -> ! {
     let own = start.prepared.own;
     start.to_reset.reset(own.sigint);
     sys::fork::set_name(&start.prepared.comm);
+    word::set_current_name(&start.prepared.comm, start.long_name);
     let owned =
         lifeline::own(start.reports.as_fd()).map_err(|error| setup::SetupStep::ParentDeath.failed_io(&error));
     let streams = start.streams.map_or(Ok(()), |options| setup::streams(options, start.null));

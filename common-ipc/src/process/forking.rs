@@ -82,6 +82,7 @@ pub(crate) fn fork(plan: &Plan<'_>, body: &mut Body<'_>) -> Result<Child, StartE
             child_side::run(
                 ChildStart {
                     prepared: &plan.prepared,
+                    long_name: plan.long_name(),
                     streams: Some(plan.options),
                     null,
                     reports: theirs,

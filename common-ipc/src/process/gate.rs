@@ -16,6 +16,7 @@ use crate::sys::futex;
 
 const FORKING: u32 = 1 << 31;
 
+#[derive(Debug)]
 struct Gate {
     word: AtomicU32,
     /// How many threads sleep on the word, or are about to: without any, nobody need be woken.
@@ -25,6 +26,7 @@ struct Gate {
 static GATE: PerProcess<Gate> = PerProcess::new(Gate::new(), Gate::new);
 
 /// A library thread's stay inside the gate.
+#[derive(Debug)]
 pub(crate) struct Inside(&'static Gate);
 
 /// Enters, waiting for a fork under way to be over.

@@ -11,11 +11,12 @@
 //!   template                    of a closure                        (Template)
 //! child_side      the child's way to its end
 //!   signals, setup, after_fork, panic_report
-//! report          what it tells its parent
+//! report, word    what it tells its parent: how it ended; while it runs  (ready, progress)
 //! child, record   the handle and what stands behind it        (Child, ExitStatus)
 //!   child_async         its waits in tasks of tokio's
 //! errors          why there is no child, or no output         (StartError, ChildError, JoinError)
 //! reaper, callbacks, exit_hook    what happens when nobody waits
+//! library_thread  threads beside which one can fork                      (LibraryThread)
 //! state           all that belongs to one process
 //! ```
 
@@ -33,6 +34,7 @@ mod forking;
 mod gate;
 mod keeper;
 mod launch;
+mod library_thread;
 mod lifeline;
 pub(crate) mod options;
 mod panic_report;
@@ -47,6 +49,7 @@ mod signals;
 mod state;
 mod status;
 mod template;
+mod word;
 mod zygote;
 
 pub use crate::ownership::generation::{Generation, WrongProcess};
@@ -54,7 +57,7 @@ pub use crate::ownership::give::Give;
 pub use crate::sys::fork_rule::set_fork_rule;
 pub use after_fork::after_fork;
 pub use callbacks::{Exit, join_callbacks};
-pub use child::{Child, StopStep, Stopped, active_children};
+pub use child::{Child, Readiness, StopStep, Stopped, active_children};
 pub use errors::{ChildError, JoinError, StartError};
 pub use exit_hook::AtExit;
 pub use fork_rule::{ForkRule, Refusal};
@@ -63,6 +66,7 @@ pub use keeper::init;
 #[doc(hidden)]
 pub use keeper::init_before_main;
 pub use launch::Launch;
+pub use library_thread::{LibraryThread, start_library_thread};
 pub use options::{
     DEFAULT_MAX_OUTPUT, LaunchOptions, OptionError, ParentDeath, ProcessGroup, Resource, Sigint, Stdio,
 };
@@ -73,4 +77,5 @@ pub use signal::{NoSuchSignal, Signal};
 pub use signals::StopSignals;
 pub use status::{ExitStatus, PANIC_EXIT_CODE};
 pub use template::Template;
+pub use word::{current_name, progress, ready};
 pub use zygote::Zygote;

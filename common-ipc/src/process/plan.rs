@@ -12,9 +12,11 @@ use crate::process::child::Child;
 use crate::process::errors::StartError;
 use crate::process::exit_hook::AtExit;
 use crate::process::fork_rule::Refusal;
-use crate::process::options::{DEFAULT_MAX_OUTPUT, LaunchOptions, ParentDeath, Prepared, ProcessGroup};
+use crate::process::options::{
+    COMM_MAX, DEFAULT_MAX_OUTPUT, LaunchOptions, ParentDeath, Prepared, ProcessGroup,
+};
 use crate::process::record::{Awaited, Record, Role};
-use crate::process::report::{OutputFailure, Report};
+use crate::process::report::{Heard, OutputFailure, Report};
 use crate::process::setup::{SetupFailure, SetupStep};
 use crate::process::signals::Held;
 use crate::process::state::State;
@@ -94,6 +96,11 @@ impl<'a> Plan<'a> {
         })
     }
 
+    /// Its name, if the kernel doesn't keep all of it.
+    pub(crate) fn long_name(&self) -> Option<&OsStr> {
+        (self.name.len() > COMM_MAX).then_some(&self.name)
+    }
+
     /// Takes the child in.
     pub(crate) fn take_in(&self, process: &mut State, newborn: Newborn) -> Child {
         let Newborn { pid, pidfd, reports } = newborn;
@@ -135,27 +142,29 @@ impl<'a> Plan<'a> {
     /// Waits until the child says that it is set up, or why not.
     fn wait_for_word(&self, child: &Child, deadline: Deadline) -> Result<(), StartError> {
         let timeout = self.timeout();
-        let awaited = child.record().wait_for_report(deadline);
-        let failed = match awaited {
-            Ok(Awaited::Report(Report::Ready)) => return Ok(()),
-            Ok(Awaited::Report(Report::Panicked(report))) => {
-                // Of a hook after the fork. The report was taken from the link, so the status is made here.
-                StartError::EndedEarly { status: ExitStatus::Panicked(Arc::new(report)) }
-            }
-            Ok(Awaited::Report(report)) => match self.failure(&report) {
-                Some(failed) => failed,
-                None => return Ok(()),
-            },
-            Ok(Awaited::End) => match child.record().ended() {
-                Some(ended) if ended.was_ready => return Ok(()),
-                Some(ended) => {
-                    let report = ended.report.as_ref().ok().and_then(Option::as_ref);
-                    let failed = report.and_then(|report| self.failure(report));
-                    failed.unwrap_or_else(|| StartError::EndedEarly { status: ended.status.clone() })
-                }
-                None => return Ok(()),
-            },
+        let record = child.record();
+        let spoken = |heard: &Heard| heard.was_ready || heard.last.is_some();
+        let failed = match record.wait_to_hear(spoken, deadline) {
             Ok(Awaited::Nothing) => StartError::NotReady { timeout },
+            Ok(Awaited::Heard | Awaited::End) => {
+                if record.heard(|heard| heard.was_ready)? {
+                    return Ok(());
+                }
+                match record.last_report() {
+                    // Of a hook after the fork. It may not be collected yet, so the status is made here.
+                    Some(Report::Panicked(report)) => {
+                        StartError::EndedEarly { status: ExitStatus::Panicked(Arc::new(report)) }
+                    }
+                    Some(report) => match self.failure(&report) {
+                        Some(failed) => failed,
+                        None => return Ok(()),
+                    },
+                    None => match record.ended() {
+                        Some(ended) => StartError::EndedEarly { status: ended.status.clone() },
+                        None => return Ok(()),
+                    },
+                }
+            }
             Err(error) => StartError::Child(error),
         };
         // A child that couldn't give up rights that this process hasn't can't be killed, but ends by itself.

@@ -14,10 +14,10 @@ use parking_lot::Mutex;
 use crate::link::poll::{Deadline, wait_until};
 use crate::ownership::descriptors::PrivateFd;
 use crate::ownership::generation::Generation;
-use crate::process::callbacks::{self, Callback, Exit};
+use crate::process::callbacks::{self, Callback, Exit, Queue};
 use crate::process::errors::ChildError;
 use crate::process::exit_hook::AtExit;
-use crate::process::report::{self, Report};
+use crate::process::report::{Heard, Report};
 use crate::process::signal::Signal;
 use crate::process::state;
 use crate::process::status::{ExitStatus, PANIC_EXIT_CODE};
@@ -59,9 +59,12 @@ pub(crate) struct Record {
 
 struct State {
     life: Life,
+    heard: Heard,
+    /// Called where it is collected.
+    hooks: Vec<Callback>,
     callbacks: Vec<Callback>,
-    /// They were handed on: from now on each new one is at once.
-    callbacks_gone: bool,
+    /// Where they were handed on to: from now on each new one is at once.
+    due: Option<Arc<Queue>>,
     /// Whoever stops a group's leader means the group.
     kill_group_at_end: bool,
 }
@@ -80,21 +83,24 @@ pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
     /// Its last report, or what was wrong with that.
     pub(crate) report: Result<Option<Report>, String>,
-    /// Among what was left to read was the word that it is ready.
-    pub(crate) was_ready: bool,
 }
 
 impl Ended {
     /// # Errors
     ///
     /// There is no descriptor to be had for what the child has sent; it can be read later.
-    fn new(raw: Option<RawStatus>, reports: BorrowedFd<'_>, max_output: usize) -> io::Result<Ended> {
-        let (was_ready, report) = match report::drain(reports, max_output) {
-            Ok((was_ready, report)) => (was_ready, Ok(report)),
+    fn new(
+        raw: Option<RawStatus>,
+        heard: &mut Heard,
+        reports: BorrowedFd<'_>,
+        max_output: usize,
+    ) -> io::Result<Ended> {
+        let report = match heard.hear(reports, max_output) {
+            Ok(()) => Ok(heard.last.take()),
             Err(error) if is_out_of_descriptors(&error) => return Err(error),
-            Err(error) => (false, Err(error.to_string())),
+            Err(error) => Err(error.to_string()),
         };
-        Ok(Ended { status: status_from(raw, &report), report, was_ready })
+        Ok(Ended { status: status_from(raw, &report), report })
     }
 }
 
@@ -119,15 +125,15 @@ impl Record {
         pidfd: Option<PrivateFd>,
         reports: PrivateFd,
     ) -> Record {
+        let mut heard = Heard::default();
         let life = match pidfd {
             Some(pidfd) => Life::Running { pidfd: Arc::new(pidfd), reports, status: None },
             None => {
                 let ended = reports.get().map_err(io::Error::other);
-                let ended = ended.and_then(|reports| Ended::new(None, reports, max_output));
+                let ended = ended.and_then(|reports| Ended::new(None, &mut heard, reports, max_output));
                 Life::Ended(Arc::new(ended.unwrap_or_else(|error| Ended {
                     status: ExitStatus::Unknown,
                     report: Err(error.to_string()),
-                    was_ready: false,
                 })))
             }
         };
@@ -145,8 +151,10 @@ impl Record {
             exposed: OnceCell::new(),
             state: Mutex::new(State {
                 life,
+                heard,
+                hooks: Vec::new(),
                 callbacks: Vec::new(),
-                callbacks_gone: false,
+                due: None,
                 kill_group_at_end: false,
             }),
         }
@@ -208,7 +216,7 @@ impl Record {
     /// meanwhile is short.
     pub(crate) fn collect(&self) -> Result<bool, ChildError> {
         let mut state = self.state.lock();
-        let State { life, kill_group_at_end, .. } = &mut *state;
+        let State { life, heard, kill_group_at_end, .. } = &mut *state;
         let Life::Running { pidfd, reports, status } = life else { return Ok(true) };
         let fd = pidfd.get()?;
         let look = |reap| {
@@ -229,12 +237,13 @@ impl Record {
                 Look::NotOurs => sys::pidfd::status_after_theft(fd),
             }),
         };
-        let ended = Ended::new(raw, reports.get()?, self.max_output)
+        let ended = Ended::new(raw, heard, reports.get()?, self.max_output)
             .map_err(|source| ChildError::Os { step: "receive its output", source })?;
-        let exit = Exit { pid: self.pid as u32, name: self.name.clone(), status: ended.status.clone() };
+        let status = ended.status.clone();
         let before = std::mem::replace(life, Life::Ended(Arc::new(ended)));
+        let hooks = std::mem::take(&mut state.hooks);
         drop(state);
-        // From here on every wait returns. The descriptors go, then the callbacks come.
+        // From here on every wait returns. The descriptors go, then the hooks and the callbacks come.
         let mut process = state::lock();
         let removed = process.remove(self.serial);
         if let (Some(epoll), Life::Running { pidfd, .. }) = (&process.reaper, &before) {
@@ -244,17 +253,26 @@ impl Record {
         }
         drop(process);
         drop((before, removed));
-        loop {
-            let mut state = self.state.lock();
-            let callbacks = std::mem::take(&mut state.callbacks);
-            // One that comes meanwhile is called after those that were there before.
-            state.callbacks_gone = callbacks.is_empty();
-            drop(state);
-            if callbacks.is_empty() {
-                return Ok(true);
-            }
-            callbacks::enqueue(callbacks, &exit);
+        for hook in hooks {
+            callbacks::call(hook, &self.exit(&status));
         }
+        let mut state = self.state.lock();
+        if !state.callbacks.is_empty() {
+            let callbacks = std::mem::take(&mut state.callbacks);
+            let due = Arc::clone(self.due(&mut state.due, &status));
+            drop(state);
+            callbacks::enqueue(&due, callbacks);
+        }
+        Ok(true)
+    }
+
+    fn exit(&self, status: &ExitStatus) -> Exit {
+        Exit { pid: self.pid as u32, name: self.name.clone(), status: status.clone() }
+    }
+
+    /// The queue of its callbacks that are due.
+    fn due<'a>(&self, due: &'a mut Option<Arc<Queue>>, status: &ExitStatus) -> &'a Arc<Queue> {
+        due.get_or_insert_with(|| Arc::new(Queue::new(self.exit(status))))
     }
 
     /// Sends a signal, unless it was collected: through the pidfd, so never to a stranger.
@@ -301,34 +319,63 @@ impl Record {
 
     /// Whether anybody but its handles is interested in its end.
     pub(crate) fn needs_reaper(&self) -> bool {
-        self.handles.load(Ordering::Acquire) == 0 || !self.state.lock().callbacks.is_empty()
+        let is_waited_for = || {
+            let state = self.state.lock();
+            !state.callbacks.is_empty() || !state.hooks.is_empty()
+        };
+        self.handles.load(Ordering::Acquire) == 0 || is_waited_for()
     }
 
     /// Has `callback` called at its end, or now if that has come.
     pub(crate) fn on_exit(&self, callback: Callback) {
         let mut state = self.state.lock();
-        match &state.life {
-            Life::Ended(ended) if state.callbacks_gone => {
-                let exit =
-                    Exit { pid: self.pid as u32, name: self.name.clone(), status: ended.status.clone() };
+        let State { life, callbacks, due, .. } = &mut *state;
+        match life {
+            // Those that are there already go with the one that has collected it, and before this one.
+            Life::Ended(ended) if callbacks.is_empty() => {
+                let due = Arc::clone(self.due(due, &ended.status));
                 drop(state);
-                callbacks::enqueue(vec![callback], &exit);
+                callbacks::enqueue(&due, vec![callback]);
             }
-            _ => state.callbacks.push(callback),
+            _ => callbacks.push(callback),
         }
     }
 
-    /// Waits until it reports something, as it does when it is ready.
-    pub(crate) fn wait_for_report(&self, deadline: Deadline) -> Result<Awaited, ChildError> {
+    /// Has `hook` called where it is collected, or here if it was.
+    pub(crate) fn on_collected(&self, hook: Callback) {
+        let mut state = self.state.lock();
+        match &state.life {
+            Life::Running { .. } => state.hooks.push(hook),
+            Life::Ended(ended) => {
+                let exit = self.exit(&ended.status);
+                drop(state);
+                callbacks::call(hook, &exit);
+            }
+        }
+    }
+
+    /// Waits until what was heard from it fulfils `condition`.
+    pub(crate) fn wait_to_hear(
+        &self,
+        condition: fn(&Heard) -> bool,
+        deadline: Deadline,
+    ) -> Result<Awaited, ChildError> {
         let os = |source| ChildError::Os { step: "wait for its report", source };
         let (mut listening, mut has_ended) = (true, false);
         loop {
-            let state = self.state.lock();
-            let Life::Running { pidfd, reports, .. } = &state.life else { return Ok(Awaited::End) };
+            let mut state = self.state.lock();
+            let State { life, heard, .. } = &mut *state;
+            let Life::Running { pidfd, reports, .. } = life else {
+                return Ok(if condition(heard) { Awaited::Heard } else { Awaited::End });
+            };
             let pidfd = Arc::clone(pidfd);
             // Under the lock: whoever collects the child receives as well.
-            if let Some(report) = report::try_recv(reports.get()?, self.max_output).map_err(os)? {
-                return Ok(Awaited::Report(report));
+            heard.hear(reports.get()?, self.max_output).map_err(os)?;
+            if condition(heard) {
+                return Ok(Awaited::Heard);
+            }
+            if deadline.has_passed() && !has_ended {
+                return Ok(Awaited::Nothing);
             }
             if has_ended {
                 // What it sent before that would have been there.
@@ -356,12 +403,33 @@ impl Record {
             has_ended = fds[0].any().unwrap_or(false);
         }
     }
+
+    /// How its body, or its start, ended, as far as it has said so.
+    pub(crate) fn last_report(&self) -> Option<Report> {
+        let state = self.state.lock();
+        match &state.life {
+            Life::Running { .. } => state.heard.last.clone(),
+            Life::Ended(ended) => ended.report.clone().ok().flatten(),
+        }
+    }
+
+    /// What was heard from it until now, as far as `look` asks.
+    pub(crate) fn heard<T>(&self, look: impl FnOnce(&mut Heard) -> T) -> Result<T, ChildError> {
+        let mut state = self.state.lock();
+        let State { life, heard, .. } = &mut *state;
+        if let Life::Running { reports, .. } = life {
+            let failed = |source| ChildError::Os { step: "receive its report", source };
+            heard.hear(reports.get()?, self.max_output).map_err(failed)?;
+        }
+        Ok(look(heard))
+    }
 }
 
 /// What became of waiting for a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Awaited {
-    Report(Report),
-    /// The child has ended.
+    Heard,
+    /// The child has ended before.
     End,
     /// The deadline passed.
     Nothing,

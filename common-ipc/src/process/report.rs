@@ -25,8 +25,9 @@ use crate::sys::socket::Received;
 /// The longest payload that travels in the packet itself. It is read into a buffer on the stack,
 /// short enough that this doesn't reach a page that the fork made expensive to write to.
 const INLINE_MAX: usize = 512;
-/// An honest child sends a readiness and one more; what comes beyond this isn't read.
-const PACKETS_MAX: usize = 8;
+/// An honest child has no more under way than that it was set up, is ready, gets on, and its last one; what
+/// comes beyond this isn't read at once.
+const PACKETS_MAX: usize = 16;
 
 /// A report.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +36,10 @@ pub(crate) enum Report {
     NotBorn { errno: i32 },
     /// Set up, and about to run its body.
     Ready,
+    /// Its body says that it is ready for what it is there for.
+    Announced,
+    /// Its body says that it gets on.
+    Progress,
     /// Not set up.
     SetupFailed(SetupFailure),
     /// The encoded value that the body returned.
@@ -83,6 +88,8 @@ const OUTPUT: u8 = 2;
 const PANICKED: u8 = 3;
 const NO_OUTPUT: u8 = 4;
 const NOT_BORN: u8 = 5;
+const ANNOUNCED: u8 = 6;
+const PROGRESS: u8 = 7;
 /// Added to a tag whose payload is in the attached memfd.
 const IN_MEMFD: u8 = 0x80;
 
@@ -102,6 +109,8 @@ pub(crate) fn send_output(end: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<()> {
 pub(crate) fn send(end: BorrowedFd<'_>, report: &Report) -> io::Result<()> {
     match report {
         Report::Ready => send_packet(end, READY, &[]),
+        Report::Announced => send_packet(end, ANNOUNCED, &[]),
+        Report::Progress => send_packet(end, PROGRESS, &[]),
         Report::NotBorn { errno } => send_packet(end, NOT_BORN, &errno.to_le_bytes()),
         Report::SetupFailed(failure) => send_packet(end, SETUP_FAILED, &encoded(failure)?),
         Report::Output(bytes) => send_output(end, bytes),
@@ -166,6 +175,8 @@ fn parse(tag: u8, payload: Vec<u8>) -> io::Result<Report> {
     let number = || payload.first_chunk().copied().ok_or_else(|| garbled("a number is missing"));
     Ok(match tag {
         READY => Report::Ready,
+        ANNOUNCED => Report::Announced,
+        PROGRESS => Report::Progress,
         NOT_BORN => Report::NotBorn { errno: i32::from_le_bytes(number()?) },
         SETUP_FAILED => Report::SetupFailed(codec::decode(&payload).map_err(undecodable)?),
         OUTPUT => Report::Output(payload),
@@ -188,17 +199,39 @@ fn garbled(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("the child's report is garbled: {why}"))
 }
 
-/// After a child's end: whether it reported that it was ready, as far as nobody has read that
-/// before, and what it reported beyond that, if anything.
-pub(crate) fn drain(end: BorrowedFd<'_>, max_output: usize) -> io::Result<(bool, Option<Report>)> {
-    let mut ready = false;
-    for _ in 0..PACKETS_MAX {
-        match try_recv(end, max_output)? {
-            Some(Report::Ready) => ready = true,
-            other => return Ok((ready, other)),
+/// What was heard from a child until now.
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    /// It is set up, and about to run its body.
+    pub(crate) was_ready: bool,
+    pub(crate) has_announced: bool,
+    /// Since somebody asked last.
+    pub(crate) has_progressed: bool,
+    /// How its body, or its start, ended.
+    pub(crate) last: Option<Report>,
+}
+
+impl Heard {
+    /// Hears what has been said meanwhile; the first last word counts.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`try_recv`].
+    pub(crate) fn hear(&mut self, end: BorrowedFd<'_>, max_output: usize) -> io::Result<()> {
+        for _ in 0..PACKETS_MAX {
+            if self.last.is_some() {
+                break;
+            }
+            match try_recv(end, max_output)? {
+                Some(Report::Ready) => self.was_ready = true,
+                Some(Report::Announced) => self.has_announced = true,
+                Some(Report::Progress) => self.has_progressed = true,
+                Some(last) => self.last = Some(last),
+                None => break,
+            }
         }
+        Ok(())
     }
-    Ok((ready, None))
 }
 
 #[cfg(test)]
@@ -257,6 +290,8 @@ mod tests {
             send(child.as_fd(), &Report::Ready).unwrap();
         }
         send(child.as_fd(), &Report::Output(vec![1])).unwrap();
-        assert_eq!(drain(parent.as_fd(), 10).unwrap(), (true, None));
+        let mut heard = Heard::default();
+        heard.hear(parent.as_fd(), 10).unwrap();
+        assert!(heard.was_ready && heard.last.is_none());
     }
 }

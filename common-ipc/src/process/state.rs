@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::ownership::descriptors::PrivateFd;
 use crate::ownership::per_process::PerProcess;
-use crate::process::callbacks::Job;
+use crate::process::callbacks::Threads;
 use crate::process::record::Record;
 
 /// The state of one process.
@@ -25,8 +25,8 @@ pub(crate) struct State {
     pub(crate) in_callback: usize,
     /// What the reaper waits on, once it runs.
     pub(crate) reaper: Option<Arc<PrivateFd>>,
-    /// The way to the callback thread, once it runs.
-    pub(crate) callbacks: Option<crossbeam_channel::Sender<Job>>,
+    /// The threads that run callbacks, once there was one to run.
+    pub(crate) callbacks: Option<Threads>,
     /// Callbacks that are due or running.
     pub(crate) callbacks_pending: usize,
 }

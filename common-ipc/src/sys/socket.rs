@@ -307,6 +307,14 @@ fn of_stranger(fd: OwnedFd) -> OwnedFd {
     fd
 }
 
+/// How many bytes of the kernel's memory hold what the other end hasn't received yet; `None` if it doesn't say.
+pub(crate) fn not_received(socket: BorrowedFd<'_>) -> Option<usize> {
+    let mut waiting: libc::c_int = 0;
+    // SAFETY: the kernel writes one int to where it is (SIOCOUTQ has the number of TIOCOUTQ: unix(7)).
+    let asked = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut waiting) };
+    if asked == 0 { usize::try_from(waiting).ok() } else { None }
+}
+
 /// Whether the other end, by which nobody sends anything, is gone.
 #[inline]
 pub(crate) fn has_hung_up(socket: BorrowedFd<'_>) -> io::Result<bool> {

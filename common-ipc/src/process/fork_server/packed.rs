@@ -1,5 +1,6 @@
 //! The program's side of a request: as it is sent.
 
+use std::ffi::OsStr;
 use std::io;
 
 use crate::link::codec;
@@ -35,6 +36,7 @@ impl<'a> Packed<'a> {
         let own = &plan.options.own;
         let unusual = Unusual {
             own: OwnSetup { sigint: Sigint::Default, max_output: None, ..own.clone() },
+            long_name: plan.long_name().map(OsStr::to_owned),
             identity: plan.prepared.identity.clone(),
             changes,
         };

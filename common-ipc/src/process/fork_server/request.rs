@@ -10,6 +10,7 @@
 //! The header has all that most children need. It is read without touching more memory than it has: each page
 //! that a new child touches, of code or of data, costs it 1 to 2 us.
 
+use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -164,6 +165,7 @@ impl Header {
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Unusual {
     pub(super) own: OwnSetup,
+    pub(super) long_name: Option<OsString>,
     pub(super) identity: Identity,
     pub(super) changes: Changes,
 }

@@ -159,6 +159,7 @@ fn live(header: &Header, rest: &[u8], fds: &mut Fds, null: BorrowedFd<'_>, work:
     }
     let mut own = OwnSetup::default();
     let mut identity = Identity::default();
+    let mut long_name = None;
     if let Some(unusual) = unusual {
         let Unusual { changes, .. } = &unusual;
         let cwd = if changes.cwd { fds.next() } else { None };
@@ -168,7 +169,7 @@ fn live(header: &Header, rest: &[u8], fds: &mut Fds, null: BorrowedFd<'_>, work:
         if let Some(cwd) = cwd {
             sys::descriptors::close(cwd);
         }
-        (own, identity) = (unusual.own, unusual.identity);
+        (own, identity, long_name) = (unusual.own, unusual.identity, unusual.long_name);
     }
     own.sigint = header.sigint;
     own.max_output = (header.max_output > 0).then_some(header.max_output as usize);
@@ -178,6 +179,7 @@ fn live(header: &Header, rest: &[u8], fds: &mut Fds, null: BorrowedFd<'_>, work:
     };
     let start = ChildStart {
         prepared: &prepared,
+        long_name: long_name.as_deref(),
         streams: None,
         null,
         reports,

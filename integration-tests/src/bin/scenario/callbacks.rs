@@ -4,7 +4,9 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common_ipc::process::{Child, ExitStatus, Signal, StartError, active_children, join_callbacks};
+use common_ipc::process::{
+    Child, ExitStatus, Launch, LaunchOptions, Refusal, Signal, StartError, active_children, join_callbacks,
+};
 use integration_tests::{proc, stress_factor};
 
 use crate::Outcome::{self, Passed};
@@ -21,6 +23,10 @@ scenarios!(
     a_callback_that_panics_badly_is_not_the_last,
     joining_callbacks_in_a_callback_does_not_wait,
     a_callback_has_the_programs_signal_mask,
+    fault_22_a_slow_callback_holds_up_no_other_childs,
+    the_callbacks_of_one_child_come_one_after_another,
+    a_hook_is_called_where_the_child_is_collected,
+    a_library_thread_is_no_hindrance_to_forks,
 );
 
 const SOON: Option<Duration> = Some(Duration::from_secs(20));
@@ -203,5 +209,129 @@ fn a_callback_has_the_programs_signal_mask() -> Outcome {
     assert!(status.contains("SigBlk:\t0000000000000000"), "{status}");
     assert!(join_callbacks(SOON));
     child.wait().unwrap();
+    Passed
+}
+
+fn fault_22_a_slow_callback_holds_up_no_other_childs() -> Outcome {
+    let (stop, wait) = crossbeam_channel::bounded::<()>(0);
+    let slow: Vec<_> = (0..15).map(|_| start(|| ())).collect();
+    let others: Vec<_> = (0..20).map(|_| start(|| ())).collect();
+    let (sender, told) = channel();
+    for (place, child) in slow.iter().enumerate() {
+        let (wait, sender) = (wait.clone(), sender.clone());
+        child
+            .on_exit(move |_| {
+                let _ = wait.recv();
+            })
+            .unwrap();
+        child.on_exit(move |_| sender.send(place).unwrap()).unwrap();
+        child.wait().unwrap();
+    }
+    // Fifteen threads are in a callback that goes on. The others' come one after another on the last one.
+    for (place, child) in others.iter().enumerate() {
+        let sender = sender.clone();
+        child.on_exit(move |_| sender.send(100 + place).unwrap()).unwrap();
+    }
+    let soon = Duration::from_secs(20);
+    let mut numbers: Vec<_> = (0..20).map(|_| told.recv_timeout(soon).unwrap()).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (100..120).collect::<Vec<_>>());
+    assert!(told.recv_timeout(Duration::from_millis(20)).is_err(), "a child's own keep their order");
+    drop(stop);
+    let mut numbers: Vec<_> = (0..15).map(|_| told.recv_timeout(soon).unwrap()).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..15).collect::<Vec<_>>());
+    assert!(join_callbacks(SOON));
+    start(|| ()).wait().unwrap();
+    Passed
+}
+
+fn the_callbacks_of_one_child_come_one_after_another() -> Outcome {
+    let running = Arc::new(Mutex::new(()));
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let child = start(|| ());
+    for place in 0..50 {
+        let (running, order) = (Arc::clone(&running), Arc::clone(&order));
+        if place == 25 {
+            child.wait().unwrap();
+        }
+        child
+            .on_exit(move |_| {
+                let _alone = running.try_lock().expect("another one is running");
+                order.lock().unwrap().push(place);
+                std::thread::sleep(Duration::from_micros(200));
+            })
+            .unwrap();
+    }
+    assert!(join_callbacks(SOON));
+    assert_eq!(*order.lock().unwrap(), (0..50).collect::<Vec<_>>());
+    Passed
+}
+
+fn a_hook_is_called_where_the_child_is_collected() -> Outcome {
+    let (sender, told) = channel();
+    let here = std::thread::current().id();
+    // By the reaper, though the handle is kept and nobody waits.
+    let child = start(|| ());
+    let tell = sender.clone();
+    child
+        .on_collected(move |exit| tell.send((exit.status.clone(), std::thread::current().id())).unwrap())
+        .unwrap();
+    let (status, thread) = told.recv_timeout(Duration::from_secs(20)).unwrap();
+    assert_eq!(status, child.wait().unwrap());
+    assert_ne!(thread, here);
+    // Later than that: right here. A panic is caught.
+    child.on_collected(|_| panic!("on purpose")).unwrap();
+    let tell = sender.clone();
+    child
+        .on_collected(move |exit| tell.send((exit.status.clone(), std::thread::current().id())).unwrap())
+        .unwrap();
+    assert_eq!(told.try_recv().unwrap(), (status, here));
+    // A hundred, each once, while waiters race with the reaper.
+    for round in 0..100 {
+        let child = start::<()>(move || std::process::exit(round));
+        let tell = sender.clone();
+        child
+            .on_collected(move |exit| tell.send((exit.status.clone(), std::thread::current().id())).unwrap())
+            .unwrap();
+        while child.is_alive().unwrap() {}
+        assert_eq!(told.recv_timeout(Duration::from_secs(20)).unwrap().0, ExitStatus::Exited(round));
+    }
+    assert!(told.try_recv().is_err());
+    Passed
+}
+
+fn a_library_thread_is_no_hindrance_to_forks() -> Outcome {
+    let (tell, told) = channel::<bool>();
+    let (answer, answered) = channel();
+    common_ipc::process::start_library_thread("helper", move |thread| {
+        while let Ok(slow) = thread.sleep(|| told.recv()) {
+            thread.call(|| {
+                assert!(matches!(
+                    offspring::spawn(|| ()),
+                    Err(StartError::Refused(common_ipc::process::Refusal::OnLibraryThread))
+                ));
+                answer.send(()).unwrap();
+                std::thread::sleep(Duration::from_millis(if slow { 2500 } else { 1 }));
+            });
+        }
+        panic!("on purpose, as its end");
+    })
+    .unwrap();
+    for _ in 0..200 {
+        tell.send(false).unwrap();
+        // Beside its work a fork waits; asleep it is nobody.
+        start(|| ()).wait().unwrap();
+        answered.recv().unwrap();
+    }
+    tell.send(true).unwrap();
+    answered.recv().unwrap();
+    let refused = Launch::new(&LaunchOptions::new()).start(|| ()).unwrap_err();
+    assert!(matches!(refused, StartError::Refused(Refusal::CallbackRunning)), "{refused}");
+    // At its end it isn't counted any more.
+    drop(tell);
+    let threads = || proc::status_field(std::process::id() as i32, "Threads");
+    assert!(proc::eventually(|| threads() == "1"), "{}", threads());
+    start(|| ()).wait().unwrap();
     Passed
 }

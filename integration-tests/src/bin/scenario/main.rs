@@ -41,6 +41,7 @@ mod sharing;
 mod sync;
 mod template_deaths;
 mod templates;
+mod words;
 mod zygote;
 mod zygote_arguments;
 mod zygote_deaths;
@@ -59,7 +60,7 @@ enum Outcome {
 
 type Scenario = (&'static str, fn() -> Outcome);
 
-const TABLES: [&[Scenario]; 31] = [
+const TABLES: &[&[Scenario]] = &[
     bad_input::ALL,
     beside_threads::ALL,
     callbacks::ALL,
@@ -83,6 +84,7 @@ const TABLES: [&[Scenario]; 31] = [
     sync::ALL,
     template_deaths::ALL,
     templates::ALL,
+    words::ALL,
     zygote::ALL,
     zygote_arguments::ALL,
     zygote_deaths::ALL,

@@ -1,0 +1,104 @@
+//! What the body of a child tells its parent while it runs, and what it knows of itself.
+
+use std::cell::Cell;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::ownership::generation::Generation;
+use crate::process::child_side;
+use crate::process::options::COMM_MAX;
+use crate::process::report::{self, Report};
+use crate::sys;
+
+/// In a child: says that it is ready for what it is there for. The parent hears it by
+/// [`Child::wait_ready`](crate::process::Child::wait_ready).
+///
+/// It counts once; another call does nothing, and so does one in a process that this library hasn't started.
+pub fn ready() {
+    /// Which process has said it.
+    static SAID_BY: AtomicU64 = AtomicU64::new(0);
+    let here = Generation::current().number();
+    if SAID_BY.swap(here, Ordering::Relaxed) == here {
+        return;
+    }
+    if let Some(link) = child_side::report_link() {
+        // It fails only if the parent is gone.
+        let _ = report::send(link, &Report::Announced);
+    }
+}
+
+/// How often progress is told at the most.
+const PROGRESS_PERIOD: Duration = Duration::from_millis(1);
+
+/// With so much that its parent hasn't taken a child tells no more of its progress. A packet takes some 800 bytes, so
+/// that these are fewer than the parent takes at once.
+const UNHEARD_MAX: usize = 4096;
+
+/// In a child: says that it gets on with its work. The parent asks by
+/// [`Child::progressed`](crate::process::Child::progressed).
+///
+/// It can be called often, from any thread: a call takes some 50 ns as a rule, and one in each millisecond asks the
+/// kernel. In a process that this library hasn't started it does nothing.
+pub fn progress() {
+    thread_local! {
+        static TOLD: Cell<Option<(Generation, Instant)>> = const { Cell::new(None) };
+    }
+    let (here, now) = (Generation::current(), Instant::now());
+    if TOLD.get().is_some_and(|(by, at)| by == here && now.duration_since(at) < PROGRESS_PERIOD) {
+        return;
+    }
+    TOLD.set(Some((here, now)));
+    if let Some(link) = child_side::report_link() {
+        // What nobody has taken yet says the same, and the last word needs its room.
+        if sys::socket::not_received(link).is_some_and(|bytes| bytes < UNHEARD_MAX) {
+            let _ = report::send(link, &Report::Progress);
+        }
+    }
+}
+
+/// The name of this process for the kernel, as two words that need no lock.
+static COMM: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
+/// The whole name, if it is longer.
+static LONG_NAME: Mutex<Option<OsString>> = Mutex::new(None);
+
+/// In a new child.
+#[inline]
+pub(crate) fn set_current_name(comm: &[u8; COMM_MAX + 1], long: Option<&OsStr>) {
+    let (front, back) = comm.split_at(8);
+    for (word, bytes) in COMM.iter().zip([front, back]) {
+        word.store(bytes.try_into().map_or(0, u64::from_ne_bytes), Ordering::Relaxed);
+    }
+    if let Some(long) = long {
+        *LONG_NAME.lock().unwrap_or_else(PoisonError::into_inner) = Some(long.to_owned());
+    }
+}
+
+/// The name of this child, in full, as its start gave it or made it up; `None` in a process that this library hasn't
+/// started. In a child that other code forked it is that of its parent.
+///
+/// ```
+/// use common_ipc::process::{self, Launch, LaunchOptions};
+///
+/// assert_eq!(process::current_name(), None);
+/// let options = LaunchOptions::new().name("a name longer than ps shows");
+/// let child = Launch::new(&options).start(|| process::current_name())?;
+/// assert_eq!(child.output::<Option<std::ffi::OsString>>()?.unwrap(), "a name longer than ps shows");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use]
+pub fn current_name() -> Option<OsString> {
+    if !child_side::is_child() {
+        return None;
+    }
+    let long = LONG_NAME.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let comm: Vec<u8> = COMM.iter().flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes()).collect();
+    let short = comm.split(|byte| *byte == 0).next().unwrap_or_default();
+    // A child's child may have a shorter name than its parent.
+    Some(match long {
+        Some(long) if long.as_bytes().starts_with(short) && short.len() == COMM_MAX => long,
+        _ => OsString::from_vec(short.to_vec()),
+    })
+}
