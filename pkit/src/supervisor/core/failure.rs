@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::child::{Rest, Slot};
-use super::command::Token;
-use super::{Action, Core, Phase, Time, Timer};
+use super::command::Reply;
+use super::{Action, Core, Phase, Time, Timer, Timers};
 use crate::supervisor::errors::SupervisorError;
 use crate::supervisor::event::{Cause, Ended, Event, Failure};
 use crate::supervisor::policy::{Restart, Strategy};
@@ -14,13 +14,13 @@ use crate::supervisor::policy::{Restart, Strategy};
 pub(super) enum Why {
     Asked,
     TooManyFailures(Vec<Failure>),
-    /// The supervisor's own start, of which this token is told, and what.
-    NotStarted(Token, SupervisorError),
+    /// The supervisor's own start has failed.
+    NotStarted(SupervisorError),
 }
 
 impl Core {
     pub(super) fn is_running(&self) -> bool {
-        matches!(self.phase, Phase::Starting(_) | Phase::Running)
+        matches!(self.phase, Phase::Starting | Phase::Running)
     }
 
     /// A child's main process is gone, and nobody has wanted that.
@@ -31,11 +31,10 @@ impl Core {
             return self.gone(index);
         }
         let name = Arc::clone(&self.children[index].name);
-        if let (Phase::Starting(token), None) = (&self.phase, ready_since) {
-            let error = SupervisorError::Child { child: name, cause };
-            return self.stop_all(Why::NotStarted(*token, error));
-        }
         let error = SupervisorError::Child { child: Arc::clone(&name), cause: cause.clone() };
+        if matches!(self.phase, Phase::Starting) && ready_since.is_none() {
+            return self.stop_all(Why::NotStarted(error));
+        }
         let child = self.child(index);
         if ready_since.is_some_and(|since| now - since >= child.policy.backoff.resets_after()) {
             child.failures_in_a_row = 0;
@@ -103,8 +102,8 @@ impl Core {
     fn restart_group(&mut self, first: usize, failed: usize, at: Time) {
         for index in first..self.children.len() {
             let child = self.child(index);
-            let again = index == failed
-                || (child.policy.restart != Restart::Temporary && !child.stopped_by_hand);
+            let again =
+                index == failed || (child.policy.restart != Restart::Temporary && !child.stopped_by_hand);
             child.rest = if again { Rest::Turn } else { Rest::Down };
             if child.is_live() {
                 self.to_stop.insert(index);
@@ -137,15 +136,24 @@ impl Core {
     pub(super) fn end(&mut self) {
         let Phase::Stopping(why) = std::mem::replace(&mut self.phase, Phase::Over) else { return };
         let children = std::mem::take(&mut self.stopped);
-        let ended = match why {
-            Why::Asked => Ended::Stopped { children },
-            Why::TooManyFailures(history) => Ended::Failed { history, children },
-            Why::NotStarted(token, error) => {
-                self.out.push(Action::Answer(token, Err(error)));
-                Ended::Stopped { children }
+        self.timers = Timers::default();
+        let (ended, error) = match why {
+            Why::Asked => (Ended::Stopped { children }, SupervisorError::Ended),
+            Why::NotStarted(error) => (Ended::Stopped { children }, error),
+            Why::TooManyFailures(history) => {
+                let last = history.last().cloned();
+                let error = last.map(|Failure { child, cause, .. }| SupervisorError::Child { child, cause });
+                (Ended::Failed { history, children }, error.unwrap_or(SupervisorError::Ended))
             }
         };
+        self.answer_beginner(Err(error));
         self.out.push(Action::End(ended));
+    }
+
+    pub(super) fn answer_beginner(&mut self, reply: Reply) {
+        if let Some(token) = self.beginner.take() {
+            self.out.push(Action::Answer(token, reply));
+        }
     }
 
     /// A process of this child that was to replace another isn't needed, or no more to be hoped for.

@@ -34,7 +34,7 @@ use std::time::Duration;
 use common_ipc::process::{ExitStatus, StartError};
 
 pub(crate) use self::child::Status;
-use self::child::{Child, Slot};
+use self::child::Child;
 pub(crate) use self::command::{Command, Reply, Token};
 use self::failure::Why;
 use self::replace::RollAll;
@@ -56,12 +56,30 @@ pub(crate) struct Id {
 /// What has happened.
 #[derive(Debug)]
 pub(crate) enum Input {
-    Started { id: Id, pid: u32 },
-    StartFailed { id: Id, error: Arc<StartError> },
-    Readiness { id: Id, ready: bool },
-    Progress { id: Id, made: bool },
-    Memory { id: Id, resident: u64 },
-    Exited { id: Id, status: ExitStatus },
+    Started {
+        id: Id,
+        pid: u32,
+    },
+    StartFailed {
+        id: Id,
+        error: Arc<StartError>,
+    },
+    Readiness {
+        id: Id,
+        ready: bool,
+    },
+    Progress {
+        id: Id,
+        made: bool,
+    },
+    Memory {
+        id: Id,
+        resident: u64,
+    },
+    Exited {
+        id: Id,
+        status: ExitStatus,
+    },
     Command(Command),
     /// Time has passed.
     Tick,
@@ -91,7 +109,7 @@ pub(crate) enum Action {
 #[derive(Debug)]
 enum Phase {
     /// Until all children have been ready once.
-    Starting(Token),
+    Starting,
     Running,
     /// Everything is being stopped.
     Stopping(Why),
@@ -106,6 +124,8 @@ pub(crate) struct Core {
     random: Box<dyn FnMut() -> f64 + Send>,
     children: Vec<Child>,
     phase: Phase,
+    /// Who waits for the supervisor's start.
+    beginner: Option<Token>,
     now: Time,
     /// To be stopped, the last one first, one after another ...
     to_stop: BTreeSet<usize>,
@@ -134,6 +154,7 @@ impl Core {
             random,
             children: children.into_iter().map(|(name, policy)| Child::new(name, policy)).collect(),
             phase: Phase::Over,
+            beginner: None,
             now: Time::ZERO,
             to_stop: BTreeSet::new(),
             to_start: BTreeSet::new(),
@@ -149,7 +170,8 @@ impl Core {
 
     /// Starts all children in order. The token is answered when all are ready, or one has failed and all are stopped.
     pub(crate) fn begin(&mut self, token: Token) -> Vec<Action> {
-        self.phase = Phase::Starting(token);
+        self.phase = Phase::Starting;
+        self.beginner = Some(token);
         self.to_start = (0..self.children.len()).collect();
         self.advance();
         self.finish()

@@ -80,9 +80,11 @@ impl Core {
         let name = Arc::clone(&child.name);
         child.no_recycling_before = now + AFTER_A_FAILURE;
         self.emit(Event::NotReplaced { child: Arc::clone(&name), cause: cause.clone() });
-        self.answer_where(index, |goal| goal == Goal::Replaced, || {
-            Err(SupervisorError::NotReplaced { child: Arc::clone(&name), cause: cause.clone() })
-        });
+        self.answer_where(
+            index,
+            |goal| goal == Goal::Replaced,
+            || Err(SupervisorError::NotReplaced { child: Arc::clone(&name), cause: cause.clone() }),
+        );
     }
 
     /// Replaces a process that is old or large, if it can be done now.

@@ -1,7 +1,7 @@
 //! Stops in reverse order, then starts in order: at the beginning, with a group, at the end.
 
 use super::child::Rest;
-use super::{Action, Core, Phase};
+use super::{Core, Phase};
 
 impl Core {
     /// Goes on with what comes one after another, as far as it can.
@@ -31,9 +31,9 @@ impl Core {
                 self.to_start.remove(&index);
             }
         }
-        if let Phase::Starting(token) = self.phase {
+        if matches!(self.phase, Phase::Starting) {
             self.phase = Phase::Running;
-            self.out.push(Action::Answer(token, Ok(())));
+            self.answer_beginner(Ok(()));
         }
     }
 

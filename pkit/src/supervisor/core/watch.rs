@@ -67,7 +67,9 @@ impl Core {
         let child = self.child(id.child);
         let (name, timeout) = (Arc::clone(&child.name), child.policy.ready_timeout);
         let Some((slot, incarnation)) = child.find_mut(id) else { return };
-        let (Some(pid), None, None) = (incarnation.pid, incarnation.end, incarnation.ready_since) else { return };
+        let (Some(pid), None, None) = (incarnation.pid, incarnation.end, incarnation.ready_since) else {
+            return;
+        };
         if ready {
             return self.ready(id, slot);
         }
