@@ -33,8 +33,8 @@ use std::time::Duration;
 
 use common_ipc::process::{ExitStatus, StartError};
 
-pub(crate) use self::child::Status;
-use self::child::Child;
+pub(crate) use self::child::Child;
+pub use self::child::Status;
 pub(crate) use self::command::{Command, Reply, Token};
 use self::failure::Why;
 use self::replace::RollAll;
@@ -42,6 +42,9 @@ use self::timers::{Timer, Timers};
 use super::errors::SupervisorError;
 use super::event::{Ended, Event, Failure, StoppedChild};
 use super::policy::{Intensity, Policy, Strategy};
+
+/// So many timers are heeded before anything else is.
+const TIMERS_AT_ONCE: usize = 16;
 
 /// Since the supervisor's start.
 pub(crate) type Time = Duration;
@@ -224,7 +227,9 @@ impl Core {
     }
 
     fn tick(&mut self) {
-        while let Some(timer) = self.timers.pop(self.now) {
+        // Of many that are due only some, so that the start of a crowd doesn't keep out what happens meanwhile.
+        for _ in 0..TIMERS_AT_ONCE {
+            let Some(timer) = self.timers.pop(self.now) else { return };
             match timer {
                 // The sequence is looked at after every input.
                 Timer::Sequence => {}

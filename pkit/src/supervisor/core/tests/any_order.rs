@@ -80,14 +80,23 @@ fn play(world: &mut World, step: &Step) {
         Step::Ready(which) => world.ready.extend(nth(world, which)),
         Step::Progress(which) => world.progress.extend(nth(world, which)),
         Step::Grow(which) => world.resident.extend(nth(world, which).map(|id| (id, 11))),
-        Step::Start(child) => drop(world.command(|token| Command::Start(child, token))),
-        Step::Stop(child) => drop(world.command(|token| Command::Stop(child, token))),
-        Step::Restart(child) => drop(world.command(|token| Command::Restart(child, token))),
-        Step::Roll(child) => drop(world.command(|token| Command::Roll(child, token))),
-        Step::RollAll => drop(world.command(Command::RollAll)),
-        Step::Break(child, on) => {
-            drop(if on { world.broken.insert(child) } else { world.broken.remove(&child) })
+        Step::Start(child) => {
+            world.command(|token| Command::Start(child, token));
         }
+        Step::Stop(child) => {
+            world.command(|token| Command::Stop(child, token));
+        }
+        Step::Restart(child) => {
+            world.command(|token| Command::Restart(child, token));
+        }
+        Step::Roll(child) => {
+            world.command(|token| Command::Roll(child, token));
+        }
+        Step::RollAll => {
+            world.command(Command::RollAll);
+        }
+        Step::Break(child, true) => world.broken.extend([child]),
+        Step::Break(child, false) => world.broken.retain(|broken| *broken != child),
         Step::Deaf(child, on) => drop(if on { world.deaf.insert(child) } else { world.deaf.remove(&child) }),
         Step::Pass(time) => world.pass(MS(time)),
         Step::Sleep(time) => world.now += MS(time),

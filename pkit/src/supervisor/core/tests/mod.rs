@@ -118,7 +118,8 @@ impl World {
 
     fn perform(&mut self, actions: Vec<Action>) {
         for action in actions {
-            let late = self.ended.is_some() && !matches!(action, Action::Answer(_, Err(SupervisorError::Ended)));
+            let late =
+                self.ended.is_some() && !matches!(action, Action::Answer(_, Err(SupervisorError::Ended)));
             assert!(!late, "nothing comes after the end: {action:?}");
             match action {
                 Action::Start(id) => {
