@@ -77,6 +77,13 @@ fn fault_30_the_exit_does_not_wait_for_a_callback() {
 }
 
 #[test]
+fn fault_24_nothing_is_started_again_at_the_exit() {
+    let ran = run(&["program_that_restarts_to_the_end"]);
+    assert!(ran.status.success(), "{ran:?}");
+    assert_eq!(ran.stdout, "again\nthe program is ending, and starts nothing any more\n");
+}
+
+#[test]
 fn a_task_that_nobody_waits_for_prints_all_the_same() {
     let ran = run(&["program_that_does_not_wait"]);
     assert!(ran.status.success(), "{ran:?}");

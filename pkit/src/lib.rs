@@ -1,7 +1,14 @@
 //! Reusable, restartable processes; pools, slots and supervision.
 
+mod process;
 mod starter;
 pub mod supervisor;
+mod target;
 
 pub use common_ipc::init_before_main;
-pub use common_ipc::process::{Zygote, init, progress, ready};
+pub use common_ipc::process::{
+    AtExit, ChildError, ExitStatus, JoinError, LaunchOptions, Portable, Refusal, Signal, StartError,
+    StopStep, Stopped, Zygote, init, join_callbacks, progress, ready,
+};
+pub use process::{Current, Process, ProcessBuilder, ProcessExit, ProcessOpen, RestartPolicy, current};
+pub use target::Target;

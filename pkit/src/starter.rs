@@ -2,76 +2,89 @@
 
 use std::fmt;
 
-use common_ipc::process::{AtExit, Child, Launch, LaunchOptions, Portable, StartError, Template, Zygote};
+use common_ipc::process::{
+    self, AtExit, Child, Launch, LaunchOptions, Portable, StartError, Template, Zygote,
+};
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Whether a start returns only when the child is about to run its target. Templates and zygotes wait for that in
-/// any case.
+use crate::target::Target;
+
+/// When a child counts as ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Until {
-    Started,
-    Running,
+pub(crate) enum ReadyBy {
+    /// When its start returns.
+    Start,
+    /// When it has said so: right before its target runs, or the target itself, if that is to.
+    Word,
 }
 
 /// A target and the way to start it.
 pub(crate) struct Starter {
-    start: Box<dyn Fn(Until) -> Result<Child, StartError> + Send + Sync>,
+    start: Box<dyn Fn() -> Result<Child, StartError> + Send + Sync>,
+    pub(crate) ready_by: ReadyBy,
+}
+
+/// What is common to all starts of a target.
+#[derive(Debug, Clone)]
+pub(crate) struct Manner {
+    pub(crate) options: LaunchOptions,
+    pub(crate) at_exit: AtExit,
+    /// The target says itself when it is ready.
+    pub(crate) ready_by_target: bool,
 }
 
 /// What a child without a name is named after.
 const KIND: &str = "pkit";
 
 impl Starter {
-    /// By forks of the program. The target stays here, and each child calls its own copy.
-    pub(crate) fn by_fork<O, F>(options: LaunchOptions, at_exit: AtExit, target: F) -> Starter
-    where
-        F: FnOnce() -> O + Send + 'static,
-        O: Serialize + DeserializeOwned,
-    {
+    /// By forks of the program. The target stays here, and each child runs its own copy.
+    pub(crate) fn by_fork<T: Target + Send + 'static>(manner: Manner, target: T) -> Starter {
         let target = Mutex::new(Some(target));
-        let start = move |until| {
+        let start = move || {
             let mut target = target.lock();
-            let launch = launch(&options, at_exit).wait_until_ready(until == Until::Running);
-            launch.start(|| take(&mut target)())
+            manner.launch().start(|| {
+                if !manner.ready_by_target {
+                    process::ready();
+                }
+                take(&mut target).run()
+            })
         };
-        Starter { start: Box::new(start) }
+        Starter { start: Box::new(start), ready_by: ReadyBy::Word }
     }
 
-    /// From a template that is made now.
-    pub(crate) fn by_template<O, F>(
-        options: &LaunchOptions,
-        at_exit: AtExit,
-        target: F,
-    ) -> Result<Starter, StartError>
-    where
-        F: FnOnce() -> O,
-        O: Serialize + DeserializeOwned,
-    {
-        let template: Template = launch(options, at_exit).template(target)?;
-        Ok(Starter { start: Box::new(move |_| template.start()) })
+    /// From a template that is made now. Such a start waits until the target is about to run.
+    pub(crate) fn by_template<T: Target>(manner: &Manner, target: T) -> Result<Starter, StartError> {
+        let template: Template = manner.launch().template(move || target.run())?;
+        Ok(Starter { start: Box::new(move || template.start()), ready_by: manner.ready_by() })
     }
 
-    /// From a zygote: a function, on a value that is serialised anew for each start.
-    pub(crate) fn in_zygote<A, O>(
-        options: LaunchOptions,
-        at_exit: AtExit,
-        zygote: Zygote,
-        run: fn(A) -> O,
-        argument: A,
-    ) -> Starter
+    /// From a zygote: a function, on a value that is serialised anew for each start, which waits as one from a
+    /// template does.
+    pub(crate) fn in_zygote<A, O>(manner: Manner, zygote: Zygote, run: fn(A) -> O, argument: A) -> Starter
     where
         A: Portable + Send,
         O: Serialize + DeserializeOwned + 'static,
     {
         let argument = Mutex::new(argument);
-        let start = move |_| launch(&options, at_exit).start_in(&zygote, run, &*argument.lock());
-        Starter { start: Box::new(start) }
+        let ready_by = manner.ready_by();
+        let start = move || manner.launch().start_in(&zygote, run, &*argument.lock());
+        Starter { start: Box::new(start), ready_by }
     }
 
-    pub(crate) fn start(&self, until: Until) -> Result<Child, StartError> {
-        (self.start)(until)
+    pub(crate) fn start(&self) -> Result<Child, StartError> {
+        (self.start)()
+    }
+}
+
+impl Manner {
+    pub(crate) fn launch(&self) -> Launch<'_> {
+        Launch::new(&self.options).kind(KIND).at_exit(self.at_exit)
+    }
+
+    fn ready_by(&self) -> ReadyBy {
+        if self.ready_by_target { ReadyBy::Word } else { ReadyBy::Start }
     }
 }
 
@@ -80,12 +93,8 @@ fn take<T>(target: &mut Option<T>) -> T {
     target.take().expect("it is taken once")
 }
 
-fn launch(options: &LaunchOptions, at_exit: AtExit) -> Launch<'_> {
-    Launch::new(options).kind(KIND).at_exit(at_exit)
-}
-
 impl fmt::Debug for Starter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Starter").finish_non_exhaustive()
+        f.debug_struct("Starter").field("ready_by", &self.ready_by).finish_non_exhaustive()
     }
 }

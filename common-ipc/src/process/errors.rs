@@ -63,6 +63,12 @@ pub enum StartError {
     /// The object had been started before.
     #[error("this was started before; a task is started once")]
     AlreadyStarted,
+    /// The object runs, or another thread is about to start it.
+    #[error("this is running: wait for its end, stop it, or restart it")]
+    StillRunning,
+    /// The program is at its exit, by which all that it has started is shut down.
+    #[error("the program is ending, and starts nothing any more")]
+    Exiting,
     /// A zygote is asked for in a program that has no keeper to make one: it didn't call
     /// [`init`](crate::process::init), or this is a child of the process that did.
     #[error(

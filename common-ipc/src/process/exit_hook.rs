@@ -61,6 +61,14 @@ const DEATH_PATIENCE: Duration = Duration::from_secs(2);
 /// page, which parent and child would each have to copy.
 static CHILDLESS: AtomicBool = AtomicBool::new(true);
 
+/// The hook runs, or has run: what is started now it wouldn't shut down.
+static EXITING: AtomicBool = AtomicBool::new(false);
+
+/// Whether this process is ending.
+pub(crate) fn is_exiting() -> bool {
+    EXITING.load(Ordering::Relaxed)
+}
+
 /// Has the hook run at the program's exit, for the child that is about to be started.
 pub(crate) fn register() {
     sys::fork::at_exit(run);
@@ -86,6 +94,7 @@ pub(crate) fn run() {
 #[cold]
 #[inline(never)]
 fn shut_down_all() {
+    EXITING.store(true, Ordering::Relaxed);
     let Some(children) = children() else { return };
     let mut to_stop = Vec::new();
     let mut to_wait_for = Vec::new();

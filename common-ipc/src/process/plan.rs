@@ -10,7 +10,7 @@ use crate::link::poll::Deadline;
 use crate::ownership::descriptors::PrivateFd;
 use crate::process::child::Child;
 use crate::process::errors::StartError;
-use crate::process::exit_hook::AtExit;
+use crate::process::exit_hook::{self, AtExit};
 use crate::process::fork_rule::Refusal;
 use crate::process::options::{
     COMM_MAX, DEFAULT_MAX_OUTPUT, LaunchOptions, ParentDeath, Prepared, ProcessGroup,
@@ -57,6 +57,9 @@ pub(crate) struct Newborn {
 impl<'a> Plan<'a> {
     /// With what most children have.
     pub(crate) fn new(options: &'a LaunchOptions, kind: &str) -> Result<Plan<'a>, StartError> {
+        if exit_hook::is_exiting() {
+            return Err(StartError::Exiting);
+        }
         let name = options.name.clone().unwrap_or_else(|| {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
             OsString::from(format!("{kind}-{number}"))

@@ -58,6 +58,22 @@ impl ExitStatus {
         }
     }
 
+    /// The one number that Python's `Popen.returncode` would be: the exit code, or the negative number of the signal.
+    /// `None` if nobody knows. It is for those who need a number; the enum says more.
+    ///
+    /// ```
+    /// use common_ipc::process::{Launch, LaunchOptions};
+    ///
+    /// let child = Launch::new(&LaunchOptions::new()).start(|| -> () { std::process::abort() })?;
+    /// assert_eq!(child.wait()?.returncode(), Some(-6));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    #[doc(alias = "exitcode")]
+    pub fn returncode(&self) -> Option<i32> {
+        self.code().or_else(|| Some(-self.signal()?.as_raw()))
+    }
+
     pub(crate) fn from_raw(raw: RawStatus) -> ExitStatus {
         match raw {
             RawStatus::Exited(code) => ExitStatus::Exited(code),

@@ -59,8 +59,9 @@ pub fn progress() {
     }
 }
 
-/// The name of this process for the kernel, as two words that need no lock.
-static COMM: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
+/// The name of this process for the kernel, as two words that need no lock. Not zero at first: those would lie on
+/// another page, which each child would have to copy.
+static COMM: [AtomicU64; 2] = [AtomicU64::new(u64::MAX), AtomicU64::new(u64::MAX)];
 /// The whole name, if it is longer.
 static LONG_NAME: Mutex<Option<OsString>> = Mutex::new(None);
 

@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, Sender};
 use super::core::{Action, Command, Id, Input, Reply, Token};
 use super::event::{Ended, Event};
 use super::shared::{Message, START, Shared};
-use crate::starter::{Starter, Until};
+use crate::starter::Starter;
 
 /// So much is taken in before time is looked at.
 const BATCH: usize = 256;
@@ -100,8 +100,18 @@ impl Runtime {
     fn work_off(&mut self, thread: &mut LibraryThread) {
         while let Some(input) = self.inputs.pop_front() {
             if let Input::Exited { id, .. } = &input {
-                self.children.remove(id);
+                self.heard_of_readiness(thread, *id);
             }
+            let actions = self.shared.core.lock().handle(self.shared.now(), input);
+            self.perform(thread, actions);
+        }
+    }
+
+    /// The last look at a child that has ended: it may have been ready, and have ended, since the one before.
+    fn heard_of_readiness(&mut self, thread: &mut LibraryThread, id: Id) {
+        let Some(child) = self.children.remove(&id) else { return };
+        if matches!(child.is_ready(), Ok(true)) {
+            let input = Input::Readiness { id, ready: true };
             let actions = self.shared.core.lock().handle(self.shared.now(), input);
             self.perform(thread, actions);
         }
@@ -161,7 +171,7 @@ impl Runtime {
     }
 
     fn start(&mut self, id: Id) -> Result<u32, StartError> {
-        let child = self.starters[id.child].start(Until::Running)?;
+        let child = self.starters[id.child].start()?;
         let inbox = self.shared.inbox.clone();
         let watched = child.on_collected(move |exit| {
             let _ = inbox.send(Message::Exited { id, status: exit.status.clone() });

@@ -10,7 +10,8 @@ use serde::de::DeserializeOwned;
 
 use super::backoff::Backoff;
 use super::policy::{Policy, Restart};
-use crate::starter::Starter;
+use crate::starter::{Manner, Starter};
+use crate::target::Target;
 
 /// A child of a supervisor: its name, what it runs, and how it is looked after.
 ///
@@ -38,11 +39,11 @@ pub struct ChildSpec {
     pub(super) name: Arc<str>,
     pub(super) policy: Policy,
     options: LaunchOptions,
-    target: Box<dyn FnOnce(LaunchOptions, AtExit) -> Result<Starter, StartError>>,
+    starter: Box<dyn FnOnce(Manner) -> Result<Starter, StartError>>,
 }
 
 impl ChildSpec {
-    /// A child that runs a closure, which may capture anything.
+    /// A child that runs a closure, which may capture anything, or another [`Target`].
     ///
     /// At the supervisor's start, while the program has one thread, a *template* is made of it: a small process that
     /// keeps the closure, and from which the child is started each time with a fresh copy of it
@@ -50,12 +51,8 @@ impl ChildSpec {
     /// captured then. What it returns is not looked at; only the exit status is.
     ///
     /// A target that never returns is of a type that can't be serialised: write `|| -> () { .. }`.
-    pub fn new<O, F>(name: impl AsRef<str>, target: F) -> ChildSpec
-    where
-        F: FnOnce() -> O + 'static,
-        O: Serialize + DeserializeOwned,
-    {
-        ChildSpec::of(name, move |options, at_exit| Starter::by_template(&options, at_exit, target))
+    pub fn new<T: Target + 'static>(name: impl AsRef<str>, target: T) -> ChildSpec {
+        ChildSpec::of(name, move |manner| Starter::by_template(&manner, target))
     }
 
     /// A child that is started from a zygote: `run` is a plain function, or a closure that captures nothing, and is
@@ -67,20 +64,18 @@ impl ChildSpec {
         O: Serialize + DeserializeOwned + 'static,
     {
         let zygote = zygote.clone();
-        ChildSpec::of(name, move |options, at_exit| {
-            Ok(Starter::in_zygote(options, at_exit, zygote, run, argument))
-        })
+        ChildSpec::of(name, move |manner| Ok(Starter::in_zygote(manner, zygote, run, argument)))
     }
 
     fn of(
         name: impl AsRef<str>,
-        target: impl FnOnce(LaunchOptions, AtExit) -> Result<Starter, StartError> + 'static,
+        starter: impl FnOnce(Manner) -> Result<Starter, StartError> + 'static,
     ) -> ChildSpec {
         ChildSpec {
             name: Arc::from(name.as_ref()),
             policy: Policy::default(),
             options: LaunchOptions::new(),
-            target: Box::new(target),
+            starter: Box::new(starter),
         }
     }
 
@@ -170,7 +165,8 @@ impl ChildSpec {
 
     pub(super) fn starter(self) -> Result<Starter, StartError> {
         let at_exit = AtExit::Stop { grace: self.policy.grace };
-        (self.target)(self.options.or_name(&*self.name), at_exit)
+        let options = self.options.or_name(&*self.name);
+        (self.starter)(Manner { options, at_exit, ready_by_target: self.policy.ready_by_target })
     }
 }
 

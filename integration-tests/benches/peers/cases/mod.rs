@@ -1,6 +1,7 @@
 //! The cases, one file each.
 
 mod alive;
+mod callback;
 mod event;
 mod idle;
 mod init;
@@ -14,7 +15,7 @@ mod zygote;
 use crate::case::Case;
 
 /// All of them, in the order in which they are measured.
-pub(crate) const ALL: [&Case; 11] = [
+pub(crate) const ALL: [&Case; 12] = [
     &round_trip::CASE,
     &round_trip::BESIDE_HOG,
     &one_way::CASE,
@@ -22,6 +23,7 @@ pub(crate) const ALL: [&Case; 11] = [
     &event::CASE,
     &idle::CASE,
     &start::CASE,
+    &callback::CASE,
     &zygote::CASE,
     &alive::CASE,
     &memory::CASE,

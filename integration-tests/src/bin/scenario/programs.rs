@@ -29,6 +29,7 @@ pub(crate) fn run(name: &str, arguments: &[String]) -> bool {
         "program_that_exits_with_children" => exits_with_children(&arguments[0]),
         "program_that_panics_with_a_child" => panics_with_a_child(),
         "program_that_exits_in_a_callback" => exits_in_a_callback(),
+        "program_that_restarts_to_the_end" => restarts_to_the_end(),
         "program_that_does_not_wait" => does_not_wait(),
         "program_with_crossed_streams" => crossed_streams(),
         "program_that_leaks" => leaks(&arguments[0]),
@@ -214,6 +215,25 @@ fn exits_in_a_callback() {
         .unwrap();
     begun.recv().unwrap();
     println!("ended");
+}
+
+/// Ends with a process that is started again whenever it ends, and one that the exit waits for meanwhile.
+fn restarts_to_the_end() {
+    let process = pkit::Process::builder()
+        .on_exit(|exit: &pkit::ProcessExit<()>| match exit.start_again() {
+            Ok(_) => println!("again"),
+            Err(error) => println!("{error}"),
+        })
+        .build_template(|| std::thread::sleep(Duration::from_secs(600)))
+        .unwrap();
+    process.start_wait().unwrap();
+    process.kill().unwrap();
+    assert!(process.wait_until(|process| process.generation() == 2, Duration::from_secs(20)).unwrap());
+    assert!(process::join_callbacks(None));
+    let slow = pkit::Process::builder()
+        .at_exit(AtExit::Wait)
+        .build(|| std::thread::sleep(Duration::from_millis(500)));
+    slow.start_wait().unwrap();
 }
 
 /// The documents' example of TERMINATE_ON_SHUTDOWN: nobody waits for the task.

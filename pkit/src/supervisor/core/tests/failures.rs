@@ -125,3 +125,14 @@ fn a_start_by_name_that_fails_is_told_and_tried_again() {
     world.pass(MS(100));
     assert_eq!(world.runs(), "a3");
 }
+
+#[test]
+fn nothing_is_tried_again_at_the_programs_exit() {
+    let mut world = World::new(Strategy::OneForOne, often(), vec![policy(); 3]);
+    world.exiting = true;
+    world.exits("b1", KILLED);
+    world.done();
+    world.pass(MS(100));
+    assert_eq!(world.done(), "start b2, term c1, term a1");
+    assert!(matches!(&world.ended, Some(Ended::Stopped { children }) if children.len() == 2));
+}

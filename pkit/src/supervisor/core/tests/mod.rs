@@ -47,6 +47,8 @@ pub(super) struct World {
     pub(super) deaf: BTreeSet<usize>,
     /// Children that can't be started now.
     pub(super) broken: BTreeSet<usize>,
+    /// The program is at its exit.
+    pub(super) exiting: bool,
     /// What follows from what was done, in its order.
     inputs: VecDeque<Input>,
     tokens: Token,
@@ -92,6 +94,7 @@ impl World {
             resident: BTreeMap::new(),
             deaf: BTreeSet::new(),
             broken: BTreeSet::new(),
+            exiting: false,
             inputs: VecDeque::new(),
             tokens: START,
             pids: 100,
@@ -124,7 +127,10 @@ impl World {
             match action {
                 Action::Start(id) => {
                     self.trace.push(format!("start {}", text(id)));
-                    if self.broken.contains(&id.child) {
+                    if self.exiting {
+                        let error = Arc::new(StartError::Exiting);
+                        self.inputs.push_back(Input::StartFailed { id, error });
+                    } else if self.broken.contains(&id.child) {
                         let source = io::Error::other("no more processes");
                         let error = Arc::new(StartError::Os { step: "fork", source });
                         self.inputs.push_back(Input::StartFailed { id, error });
