@@ -4,6 +4,7 @@ mod pool;
 mod process;
 mod slots;
 mod starter;
+pub mod supervisor;
 mod target;
 
 pub use common_ipc::init_before_main;
