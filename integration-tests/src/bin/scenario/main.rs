@@ -33,6 +33,7 @@ mod offspring_tasks;
 mod parent_death;
 mod pool;
 mod pool_faults;
+mod pool_times;
 mod preload;
 mod programs;
 mod queue;
@@ -82,6 +83,7 @@ const TABLES: &[&[Scenario]] = &[
     parent_death::ALL,
     pool::ALL,
     pool_faults::ALL,
+    pool_times::ALL,
     preload::ALL,
     queue::ALL,
     setup::ALL,

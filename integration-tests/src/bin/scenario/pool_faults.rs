@@ -2,10 +2,10 @@
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common_ipc::link::Connection;
-use common_ipc::process::{ExitStatus, JoinError, ProcessGroup, StopStep, active_children};
+use common_ipc::process::{ExitStatus, JoinError, StopStep};
 use common_ipc::sync::Event;
 use integration_tests::{proc, raw, stress_factor};
 use nix::sys::signal::Signal;
@@ -19,10 +19,6 @@ scenarios!(
     fault_15_tasks_that_exit_exec_and_fork_fail_alone,
     fault_30_a_dropped_pool_leaves_its_tasks_alone,
     fault_30_a_dropped_task_is_collected_while_nobody_looks,
-    fault_34_a_task_that_hangs_is_killed_when_its_time_is_over,
-    fault_34_a_task_whose_time_is_over_ends_with_its_group,
-    fault_34_a_task_that_ends_in_time_is_not_timed_out,
-    fault_34_terminate_ends_deaf_tasks_after_the_grace,
     fault_35_a_grandchild_that_holds_stderr_delays_no_join,
     fault_54_a_pool_in_a_task_of_a_pool,
     fault_54_a_pool_of_the_parents_is_wrong_process,
@@ -140,112 +136,6 @@ fn fault_30_a_dropped_task_is_collected_while_nobody_looks() -> Outcome {
         assert!(proc::eventually(|| proc::children(me()).is_empty()), "a zombie");
         assert_eq!(pool.free().unwrap(), 3);
     }
-    Passed
-}
-
-fn fault_34_a_task_that_hangs_is_killed_when_its_time_is_over() -> Outcome {
-    let limit = Duration::from_millis(150);
-    for pool in [ProcessPool::new(3).unwrap(), ProcessPool::with_slots(SlotPool::new(3).unwrap())] {
-        let pool = pool.task_timeout(limit);
-        let begin = Instant::now();
-        let is_deaf = pool.execute(|| {
-            deaf();
-            sleep_for_long();
-        });
-        let spins = pool.execute(|| {
-            deaf();
-            loop {
-                std::hint::spin_loop();
-            }
-        });
-        let tasks: [Task<()>; 2] = [is_deaf.unwrap(), spins.unwrap()];
-        // Nobody calls the pool or a task.
-        let ended = |task: &Task<()>| proc::stat(task.pid() as i32).is_none_or(|stat| stat.state == 'Z');
-        assert!(proc::eventually(|| tasks.iter().all(ended)));
-        assert!(begin.elapsed() >= limit);
-        for task in &tasks {
-            assert!(matches!(task.join(), Err(TaskError::TimedOut { limit: said }) if said == limit));
-            assert!(matches!(task.try_join(), Err(TaskError::TimedOut { .. })), "told again");
-        }
-        assert!(proc::eventually(|| pool.free().unwrap() == 3));
-        // Forks go on beside the thread that has done it.
-        assert_eq!(pool.execute(|| 1).unwrap().join().unwrap(), 1);
-        // Also when the pool and the task are gone.
-        let pid = pool.execute(sleep_for_long).unwrap().pid() as i32;
-        drop(pool);
-        assert!(proc::eventually(|| proc::stat(pid).is_none()));
-    }
-    Passed
-}
-
-fn fault_34_a_task_whose_time_is_over_ends_with_its_group() -> Outcome {
-    let pool = ProcessPool::new(1).unwrap().task_timeout(Duration::from_millis(200));
-    let (reader, writer) = Connection::<(), i32>::pair().unwrap();
-    let options = LaunchOptions::new().process_group(ProcessGroup::New).give(&writer);
-    let task: Task<()> = pool
-        .options(options)
-        .execute(move || {
-            let child = raw::fork(|| {
-                sleep_for_long();
-                0
-            });
-            writer.send(&child).unwrap();
-            sleep_for_long();
-        })
-        .unwrap();
-    let grandchild = reader.recv().unwrap();
-    assert!(matches!(task.join(), Err(TaskError::TimedOut { .. })));
-    assert!(proc::eventually(|| !proc::runs(grandchild)));
-    Passed
-}
-
-fn fault_34_a_task_that_ends_in_time_is_not_timed_out() -> Outcome {
-    // Their ends and their time limits are close to each other.
-    let pool = ProcessPool::new(2).unwrap().task_timeout(Duration::from_millis(5));
-    let mut outcomes = [0, 0];
-    for round in 0..100 * u64::from(stress_factor()) {
-        let task = pool.execute(move || {
-            std::thread::sleep(Duration::from_micros(round % 10 * 1000));
-            round
-        });
-        match task.unwrap().join() {
-            Ok(output) => {
-                assert_eq!(output, round);
-                outcomes[0] += 1;
-            }
-            Err(TaskError::TimedOut { .. }) => outcomes[1] += 1,
-            Err(error) => panic!("{error}"),
-        }
-    }
-    assert!(outcomes[0] > 0 && outcomes[1] > 0, "{outcomes:?}");
-    // One that has ended by itself stays as it was when its time is over.
-    let task = pool.execute(|| -> () { std::process::exit(3) }).unwrap();
-    std::thread::sleep(Duration::from_millis(50));
-    assert!(matches!(task.join(), Err(TaskError::Join(JoinError::Died(ExitStatus::Exited(3))))));
-    // Tasks with a far limit leave nothing behind.
-    let patient = ProcessPool::new(2).unwrap().task_timeout(Duration::from_secs(3600));
-    for _ in 0..300 {
-        patient.execute(|| ()).unwrap().join().unwrap();
-    }
-    Passed
-}
-
-fn fault_34_terminate_ends_deaf_tasks_after_the_grace() -> Outcome {
-    let pool = ProcessPool::new(2).unwrap();
-    let ready = Event::new().unwrap();
-    let is_deaf: Task<()> = pool
-        .execute(|| {
-            deaf();
-            ready.set();
-            sleep_for_long();
-        })
-        .unwrap();
-    let hears = pool.execute(sleep_for_long).unwrap();
-    assert!(ready.wait_timeout(Duration::from_secs(60)).unwrap());
-    pool.terminate(Duration::from_millis(50)).unwrap();
-    assert_eq!(is_deaf.wait().unwrap().signal().unwrap().as_raw(), 9);
-    assert_eq!(hears.wait().unwrap().signal().unwrap().as_raw(), 15);
-    assert!(active_children().is_empty());
     Passed
 }
 
