@@ -36,6 +36,22 @@ pub struct ChildState {
 /// several threads at once; to share it, put it into an `Arc`. In a forked copy of the process each is
 /// [`SupervisorError::WrongProcess`].
 ///
+/// ```
+/// use pkit::supervisor::{Backoff, ChildSpec, Ended, Supervisor};
+/// use std::time::Duration;
+///
+/// let fails = || std::process::exit(3);
+/// let at_once = Backoff::new(Duration::ZERO, Duration::ZERO);
+/// let supervisor = Supervisor::builder()
+///     .intensity(2, Duration::from_secs(60))
+///     .child(ChildSpec::new("fails", move || -> () { fails() }).backoff(at_once))
+///     .start()?;
+/// // Two restarts haven't helped.
+/// let Ended::Failed { history, .. } = supervisor.wait()? else { panic!() };
+/// assert_eq!(history.len(), 3);
+/// # Ok::<(), pkit::supervisor::SupervisorError>(())
+/// ```
+///
 /// The methods that do something with a child wait until it is done. How long that takes at the most follows from the
 /// child's spec: its grace, its time to be ready.
 ///
@@ -196,7 +212,9 @@ impl Supervisor {
 
     /// Stops all children in the reverse order of their declaration, each when the one before has ended: SIGTERM, its
     /// grace, SIGKILL. Restarts that are waited for are called off. It returns when all have ended, so after the sum of
-    /// their graces at the most, and says what it took. One that has ended before is said how.
+    /// their graces at the most, and says what it took. If the supervisor has ended before, it says how that was. Only a
+    /// process that the kernel can't end at this moment, in the midst of a read from a disk that doesn't answer, say,
+    /// is waited for longer.
     ///
     /// # Errors
     ///

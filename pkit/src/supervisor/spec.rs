@@ -58,6 +58,21 @@ impl ChildSpec {
     /// A child that is started from a zygote: `run` is a plain function, or a closure that captures nothing, and is
     /// called with a copy of `argument`, which is serialised for each start. So the supervisor can be started beside
     /// threads. An argument that holds what only one process can have, an end of a connection, is good for one start.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use pkit::Zygote;
+    /// use pkit::supervisor::{ChildSpec, Supervisor};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// pkit::init()?; // on the first line of main
+    /// std::thread::spawn(std::thread::park);
+    /// let naps = |millis| std::thread::sleep(Duration::from_millis(millis));
+    /// let spec = ChildSpec::in_zygote("naps", &Zygote::global(), naps, 10_000);
+    /// Supervisor::builder().child(spec).start()?.stop()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn in_zygote<A, O>(name: impl AsRef<str>, zygote: &Zygote, run: fn(A) -> O, argument: A) -> ChildSpec
     where
         A: Portable + Send,

@@ -42,6 +42,8 @@ mod servers;
 mod setup;
 mod sharing;
 mod slots;
+mod supervisor;
+mod supervisor_faults;
 mod sync;
 mod template_deaths;
 mod templates;
@@ -89,6 +91,8 @@ const TABLES: &[&[Scenario]] = &[
     setup::ALL,
     sharing::ALL,
     slots::ALL,
+    supervisor::ALL,
+    supervisor_faults::ALL,
     sync::ALL,
     template_deaths::ALL,
     templates::ALL,

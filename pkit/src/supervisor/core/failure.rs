@@ -121,7 +121,6 @@ impl Core {
 
     pub(super) fn stop_all(&mut self, why: Why) {
         self.phase = Phase::Stopping(why);
-        self.to_start.clear();
         for index in 0..self.children.len() {
             let child = self.child(index);
             child.rest = Rest::Down;

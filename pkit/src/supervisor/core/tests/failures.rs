@@ -55,6 +55,17 @@ fn the_window_moves_on() {
 }
 
 #[test]
+fn the_window_is_exact() {
+    for (apart, survives) in [(SECS(5), false), (SECS(5) + Duration::from_nanos(1), true)] {
+        let mut world = World::new(Strategy::OneForOne, intensity(1, SECS(5)), vec![at_once()]);
+        kill(&mut world, 0);
+        world.pass(apart);
+        kill(&mut world, 0);
+        assert_eq!(world.ended.is_none(), survives, "{apart:?}");
+    }
+}
+
+#[test]
 fn failures_of_all_children_count_together_and_those_without_a_restart_do_not() {
     let kinds = [Restart::Permanent, Restart::Temporary, Restart::Transient, Restart::Permanent];
     let policies = kinds.map(|restart| Policy { restart, ..at_once() }).to_vec();

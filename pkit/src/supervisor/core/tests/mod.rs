@@ -47,6 +47,8 @@ pub(super) struct World {
     pub(super) deaf: BTreeSet<usize>,
     /// Children that can't be started now.
     pub(super) broken: BTreeSet<usize>,
+    /// Starts aren't answered yet.
+    pub(super) slow: bool,
     /// The program is at its exit.
     pub(super) exiting: bool,
     /// What follows from what was done, in its order.
@@ -94,6 +96,7 @@ impl World {
             resident: BTreeMap::new(),
             deaf: BTreeSet::new(),
             broken: BTreeSet::new(),
+            slow: false,
             exiting: false,
             inputs: VecDeque::new(),
             tokens: START,
@@ -137,7 +140,9 @@ impl World {
                     } else {
                         self.live.insert(id);
                         self.pids += 1;
-                        self.inputs.push_back(Input::Started { id, pid: self.pids });
+                        if !self.slow {
+                            self.inputs.push_back(Input::Started { id, pid: self.pids });
+                        }
                     }
                 }
                 Action::Terminate(id) => {

@@ -68,6 +68,51 @@ fn a_start_in_its_backoff_comes_at_once_and_once() {
 }
 
 #[test]
+fn the_timer_of_a_wait_that_was_cut_short_is_not_the_next_ones() {
+    let mut world = World::new(Strategy::OneForOne, often(), vec![policy()]);
+    world.exits("a1", KILLED);
+    world.pass(MS(50));
+    world.command(|token| Command::Start(0, token));
+    world.exits("a2", KILLED);
+    world.done();
+    world.pass(MS(199));
+    assert_eq!(world.done(), "");
+    world.pass(MS(1));
+    assert_eq!(world.done(), "start a3");
+}
+
+#[test]
+fn one_that_is_stopped_before_it_is_there_is_told_when_it_is() {
+    let mut world = World::new(Strategy::OneForOne, often(), vec![policy()]);
+    world.slow = true;
+    let restart = world.command(|token| Command::Restart(0, token));
+    let stop = world.command(|token| Command::Stop(0, token));
+    assert_eq!(world.done(), "start a1, term a1, start a2");
+    assert!(world.answer(restart).contains("stopped meanwhile"), "{}", world.answer(restart));
+    assert_eq!(world.answer(stop), "none yet");
+    world.input(Input::Started { id: parse("a2"), pid: 9 });
+    assert_eq!((world.done(), world.answer(stop)), ("term a2".to_owned(), "done".to_owned()));
+}
+
+#[test]
+fn a_group_does_not_wait_for_one_that_was_stopped_by_name() {
+    let by_target = Policy { ready_by_target: true, ..policy() };
+    let mut world =
+        World::not_begun(Strategy::OneForAll, often(), vec![policy(), by_target, policy()], Box::new(|| 0.5));
+    world.ready.insert(parse("b1"));
+    world.begin();
+    world.pass(MS(1));
+    world.exits("a1", KILLED);
+    world.pass(MS(100));
+    assert_eq!(world.runs(), "a2 b2");
+    world.deaf.insert(1);
+    world.command(|token| Command::Stop(1, token));
+    assert_eq!(world.runs(), "a2 b2 c2");
+    world.pass(SECS(5));
+    assert_eq!(world.runs(), "a2 c2");
+}
+
+#[test]
 fn a_stop_of_all_in_a_backoff_is_the_end_of_a_restart() {
     use Strategy::{OneForAll, OneForOne, RestForOne};
     for (strategy, still_there) in [(OneForOne, 2), (OneForAll, 0), (RestForOne, 1)] {

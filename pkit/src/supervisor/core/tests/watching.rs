@@ -71,6 +71,17 @@ fn time_that_nobody_saw_is_not_counted_against_a_start() {
 }
 
 #[test]
+fn a_loop_that_is_always_late_still_sees_the_end_of_a_start() {
+    let mut world = World::not_begun(Strategy::OneForOne, often(), vec![by_target()], Box::new(|| 0.5));
+    world.begin();
+    for _ in 0..100 {
+        world.now += MS(500);
+        world.input(Input::Tick);
+    }
+    assert_eq!(world.done(), "start a1, kill a1");
+}
+
+#[test]
 fn one_without_progress_is_killed_and_started_again() {
     let mut world = World::new(Strategy::OneForOne, often(), vec![hangs()]);
     world.done();
