@@ -10,10 +10,12 @@ use pkit::{Process, Refusal, RestartPolicy, StartError, join_callbacks};
 use crate::Outcome::{self, Passed};
 use crate::children::sleep_for_long;
 use crate::pkit_exits::{SOON, assert_quiet, next};
+use crate::pkit_statuses::Finally;
 use crate::pkit_ways::all_ways;
 
 scenarios!(
     fault_22_a_process_keeps_itself_going_by_its_callback,
+    fault_22_a_run_can_be_followed_by_the_next_from_its_first_moment,
     fault_24_a_late_callback_does_not_start_over_somebody_elses_run,
     a_callback_cannot_start_by_a_fork,
 );
@@ -38,6 +40,39 @@ fn fault_22_a_process_keeps_itself_going_by_its_callback() -> Outcome {
         assert_eq!(process.generation(), runs);
         assert_quiet(&told);
     }
+    Passed
+}
+
+fn fault_22_a_run_can_be_followed_by_the_next_from_its_first_moment() -> Outcome {
+    let processes = all_ways(|()| ()).into_iter().skip(1);
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // They interrupt whoever starts a process at any place.
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    std::thread::yield_now();
+                }
+            });
+        }
+        let _over = Finally(&over);
+        for process in processes {
+            let (tell, told) = channel();
+            process.on_exit(move |exit| {
+                if exit.generation() % 2 == 1 {
+                    tell.send(exit.start_again()).unwrap();
+                }
+            });
+            for round in 0..300 * stress_factor() {
+                // It has ended before its start returns, and so is told.
+                process.start().unwrap();
+                let again = next(&told);
+                assert!(again.is_ok(), "{round}: {again:?}");
+                process.join().unwrap();
+            }
+            assert_quiet(&told);
+        }
+    });
     Passed
 }
 

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use common_ipc::process::Stdio;
-use integration_tests::raw;
+use integration_tests::{raw, stress_factor};
 use pkit::{
     ChildError, ExitStatus, JoinError, LaunchOptions, Process, ProcessBuilder, ProcessOpen, RestartPolicy,
     Signal, StartError, current,
@@ -22,6 +22,7 @@ scenarios!(
     fault_58_a_process_can_have_any_other_name,
     a_process_in_a_process_has_its_own_name,
     fault_07_a_process_is_its_creators,
+    fault_07_a_copy_of_a_process_in_use_hangs_nobody,
     the_longest_of_times_is_no_trouble,
 );
 
@@ -187,6 +188,36 @@ fn fault_07_a_process_is_its_creators() -> Outcome {
         let status = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(child), None).unwrap();
         assert!(matches!(status, nix::sys::wait::WaitStatus::Exited(_, 0)), "{status:?}");
     }
+    Passed
+}
+
+fn fault_07_a_copy_of_a_process_in_use_hangs_nobody() -> Outcome {
+    // By way of a process that leaves by _exit, with all that its statics hold.
+    let child = raw::fork(|| {
+        let make = || Process::builder().name("the creator's").build_template(|| 5).unwrap();
+        let process = PROCESS.get_or_init(make);
+        process.start().unwrap();
+        process.join().unwrap();
+        RUN.get_or_init(|| process.open().unwrap());
+        raw::allow_forks();
+        // At the time of a fork the process is locked as often as not.
+        for _ in 0..2 {
+            std::thread::spawn(|| {
+                loop {
+                    assert!(process.open().is_some() && process.generation() == 1);
+                    assert!(matches!(process.try_join(), Ok(Some(5))));
+                }
+            });
+        }
+        for _ in 0..300 * stress_factor() {
+            let other = ProcessOpen::start(LaunchOptions::new(), try_everything).unwrap();
+            let tried = other.output_timeout(Duration::from_secs(20)).unwrap();
+            assert!(tried.is_some(), "it hangs");
+        }
+        0
+    });
+    let status = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(child), None).unwrap();
+    assert!(matches!(status, nix::sys::wait::WaitStatus::Exited(_, 0)), "{status:?}");
     Passed
 }
 

@@ -120,7 +120,7 @@ fn fault_19_a_run_whose_status_is_stolen_is_no_success() -> Outcome {
 }
 
 /// Sets a flag however its scope is left.
-struct Finally<'a>(&'a AtomicBool);
+pub(crate) struct Finally<'a>(pub(crate) &'a AtomicBool);
 
 impl Drop for Finally<'_> {
     fn drop(&mut self) {
