@@ -223,13 +223,25 @@ impl Child {
         if let Some(status) = self.try_wait()? {
             return Ok(Stopped { status, by: StopStep::HadEnded });
         }
-        self.record.signal_group(Signal::TERM, true)?;
-        self.record.signal_group(Signal::CONT, true)?;
+        self.begin_stop()?;
         if let Some(status) = self.wait_timeout(grace)? {
             return Ok(Stopped { status, by: StopStep::Terminated });
         }
         self.kill()?;
         Ok(Stopped { status: self.wait()?, by: StopStep::Killed })
+    }
+
+    /// The first step of [`stop`](Child::stop) alone, without waiting: SIGTERM, and SIGCONT. If it leads a group, what is
+    /// left of the group when the child has ended is killed. It is for those who stop many children, and mind their
+    /// graces themselves; the last step is [`kill`](Child::kill).
+    ///
+    /// # Errors
+    ///
+    /// As for [`signal`](Child::signal).
+    pub fn begin_stop(&self) -> Result<(), ChildError> {
+        self.record.home.check()?;
+        self.record.signal_group(Signal::TERM, true)?;
+        self.record.signal_group(Signal::CONT, true)
     }
 
     /// Does now what the program's exit would do: [`stop`](Child::stop)s it, or waits for it, as its

@@ -100,6 +100,12 @@ impl LaunchOptions {
         self
     }
 
+    /// As [`name`](Self::name), unless these options name the child already: for libraries that start children for
+    /// others, and have a better name than a number.
+    pub fn or_name(self, name: impl AsRef<OsStr>) -> Self {
+        if self.name.is_some() { self } else { self.name(name) }
+    }
+
     /// The working directory, entered as the child's user. A relative one is meant from the parent's.
     pub fn cwd(mut self, directory: impl AsRef<Path>) -> Self {
         self.own.cwd = Some(directory.as_ref().as_os_str().to_owned());

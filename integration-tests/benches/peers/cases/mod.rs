@@ -10,12 +10,13 @@ mod one_way;
 pub(crate) mod payload;
 mod round_trip;
 mod start;
+mod supervise;
 mod zygote;
 
 use crate::case::Case;
 
 /// All of them, in the order in which they are measured.
-pub(crate) const ALL: [&Case; 12] = [
+pub(crate) const ALL: [&Case; 13] = [
     &round_trip::CASE,
     &round_trip::BESIDE_HOG,
     &one_way::CASE,
@@ -24,6 +25,7 @@ pub(crate) const ALL: [&Case; 12] = [
     &idle::CASE,
     &start::CASE,
     &callback::CASE,
+    &supervise::CASE,
     &zygote::CASE,
     &alive::CASE,
     &memory::CASE,

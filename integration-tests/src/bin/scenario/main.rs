@@ -48,6 +48,8 @@ mod server_programs;
 mod servers;
 mod setup;
 mod sharing;
+mod supervisor;
+mod supervisor_faults;
 mod sync;
 mod template_deaths;
 mod templates;
@@ -100,6 +102,8 @@ const TABLES: &[&[Scenario]] = &[
     queue::ALL,
     setup::ALL,
     sharing::ALL,
+    supervisor::ALL,
+    supervisor_faults::ALL,
     sync::ALL,
     template_deaths::ALL,
     templates::ALL,

@@ -1,0 +1,237 @@
+//! The thread that drives the core: it hears of ends and commands, and does what the core says.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use common_ipc::process::{Child, ChildError, ExitStatus, LibraryThread, StartError};
+use crossbeam_channel::{Receiver, Sender};
+
+use super::core::{Action, Command, Id, Input, Reply, Token};
+use super::event::{Ended, Event};
+use super::shared::{Message, START, Shared};
+use crate::starter::Starter;
+
+/// So much is taken in before time is looked at.
+const BATCH: usize = 256;
+
+pub(super) struct Runtime {
+    shared: Arc<Shared>,
+    inbox: Receiver<Message>,
+    /// The children's, in their order.
+    starters: Vec<Starter>,
+    children: HashMap<Id, Child>,
+    answers: HashMap<Token, Sender<Reply>>,
+    /// What has happened, and the core doesn't know yet.
+    inputs: VecDeque<Input>,
+    ended: Option<Ended>,
+}
+
+impl Runtime {
+    pub(super) fn new(shared: Arc<Shared>, inbox: Receiver<Message>, starters: Vec<Starter>) -> Runtime {
+        Runtime {
+            shared,
+            inbox,
+            starters,
+            children: HashMap::new(),
+            answers: HashMap::new(),
+            inputs: VecDeque::new(),
+            ended: None,
+        }
+    }
+
+    pub(super) fn run(mut self, thread: &mut LibraryThread, started: Sender<Reply>) {
+        // Should it panic, nobody waits for ever for its end.
+        let _end = EndsAnyway(Arc::clone(&self.shared));
+        self.answers.insert(START, started);
+        let actions = self.shared.core.lock().begin(START);
+        self.perform(thread, actions);
+        loop {
+            // Ends first: what they make needless isn't done.
+            self.work_off(thread);
+            let due = self.shared.core.lock().wake_at();
+            if due.is_some_and(|at| at <= self.shared.now()) {
+                self.inputs.push_back(Input::Tick);
+                self.work_off(thread);
+            }
+            if self.ended.is_some() {
+                break;
+            }
+            self.hear(thread);
+        }
+        // With the starters go the templates, before anybody hears of the end.
+        let Runtime { shared, starters, children, ended, .. } = self;
+        thread.call(|| drop((starters, children)));
+        if let Some(ended) = ended {
+            shared.end(ended);
+        }
+    }
+
+    /// Sleeps until something has happened or time is due, and takes in what there is.
+    fn hear(&mut self, thread: &mut LibraryThread) {
+        let due = self.shared.core.lock().wake_at().and_then(|at| self.shared.begin.checked_add(at));
+        let inbox = &self.inbox;
+        let message = thread.sleep(|| match due {
+            Some(due) => inbox.recv_deadline(due).ok(),
+            None => inbox.recv().ok(),
+        });
+        if let Some(message) = message {
+            self.take_in(message);
+        }
+        for _ in 1..BATCH {
+            let Ok(message) = self.inbox.try_recv() else { return };
+            self.take_in(message);
+        }
+    }
+
+    fn take_in(&mut self, message: Message) {
+        let input = match message {
+            Message::Exited { id, status } => Input::Exited { id, status },
+            Message::Ask { command, token, answer } => {
+                self.answers.insert(token, answer);
+                Input::Command(command)
+            }
+            Message::Stop => Input::Command(Command::StopAll),
+        };
+        self.inputs.push_back(input);
+    }
+
+    fn work_off(&mut self, thread: &mut LibraryThread) {
+        while let Some(input) = self.inputs.pop_front() {
+            if let Input::Exited { id, .. } = &input {
+                self.heard_of_readiness(thread, *id);
+            }
+            let actions = self.shared.core.lock().handle(self.shared.now(), input);
+            self.perform(thread, actions);
+        }
+    }
+
+    /// The last look at a child that has ended: it may have been ready, and have ended, since the one before.
+    fn heard_of_readiness(&mut self, thread: &mut LibraryThread, id: Id) {
+        let Some(child) = self.children.remove(&id) else { return };
+        if matches!(child.is_ready(), Ok(true)) {
+            let input = Input::Readiness { id, ready: true };
+            let actions = self.shared.core.lock().handle(self.shared.now(), input);
+            self.perform(thread, actions);
+        }
+    }
+
+    fn perform(&mut self, thread: &mut LibraryThread, actions: Vec<Action>) {
+        if !actions.is_empty() {
+            thread.call(|| actions.into_iter().for_each(|action| self.perform_one(action)));
+        }
+    }
+
+    fn perform_one(&mut self, action: Action) {
+        match action {
+            Action::Start(id) => {
+                let input = match self.start(id) {
+                    Ok(pid) => Input::Started { id, pid },
+                    Err(error) => Input::StartFailed { id, error: Arc::new(error) },
+                };
+                self.inputs.push_back(input);
+            }
+            Action::Terminate(id) => {
+                if let Some(Err(error)) = self.children.get(&id).map(Child::begin_stop) {
+                    log::warn!(target: "pkit", "could not ask {} to end: {error}", self.name(id));
+                }
+            }
+            Action::Kill(id) => {
+                if let Some(Err(error)) = self.children.get(&id).map(Child::kill) {
+                    // It may run as another user. Nobody is to wait for its end for ever.
+                    log::error!(target: "pkit", "could not kill {}, and gives it up: {error}", self.name(id));
+                    self.inputs.push_back(Input::Exited { id, status: ExitStatus::Unknown });
+                }
+            }
+            Action::CheckReady(id) => {
+                let ready = self.look(id, Child::is_ready);
+                self.inputs.push_back(Input::Readiness { id, ready });
+            }
+            Action::CheckProgress(id) => {
+                let made = self.look(id, Child::progressed);
+                self.inputs.push_back(Input::Progress { id, made });
+            }
+            Action::MeasureMemory(id) => {
+                let resident = self.children.get(&id).and_then(resident).unwrap_or_default();
+                self.inputs.push_back(Input::Memory { id, resident });
+            }
+            Action::Emit(event) => {
+                report(&event);
+                self.shared.subscribers.lock().tell(&event);
+            }
+            Action::Answer(token, reply) => {
+                if let Some(answer) = self.answers.remove(&token) {
+                    // Who has gone needs no answer.
+                    let _ = answer.send(reply);
+                }
+            }
+            Action::End(ended) => self.ended = Some(ended),
+        }
+    }
+
+    fn start(&mut self, id: Id) -> Result<u32, StartError> {
+        let child = self.starters[id.child].start()?;
+        let inbox = self.shared.inbox.clone();
+        let watched = child.on_collected(move |exit| {
+            let _ = inbox.send(Message::Exited { id, status: exit.status.clone() });
+        });
+        if let Err(error) = watched {
+            // Nobody would hear of its end.
+            child.kill()?;
+            return Err(error.into());
+        }
+        let pid = child.id();
+        self.children.insert(id, child);
+        Ok(pid)
+    }
+
+    fn look(&self, id: Id, look: impl FnOnce(&Child) -> Result<bool, ChildError>) -> bool {
+        let seen = self.children.get(&id).map(look);
+        if let Some(Err(error)) = &seen {
+            log::warn!(target: "pkit", "could not look at {}: {error}", self.name(id));
+        }
+        matches!(seen, Some(Ok(true)))
+    }
+
+    fn name(&self, id: Id) -> Arc<str> {
+        Arc::clone(self.shared.core.lock().children()[id.child].name())
+    }
+}
+
+/// A logger that panics has been reported by the panic hook; the children aren't to suffer for it.
+fn report(event: &Event) {
+    let logged = catch_unwind(AssertUnwindSafe(|| log::log!(target: "pkit", event.level(), "{event}")));
+    if let Err(payload) = logged {
+        // Its drop could panic again.
+        std::mem::forget(payload);
+    }
+}
+
+/// What a child takes, in bytes; `None` if it has ended, or /proc doesn't say.
+fn resident(child: &Child) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
+    // Only of one that still runs was that its own: a number is given away again.
+    if !child.is_alive().ok()? {
+        return None;
+    }
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kib << 10)
+}
+
+/// From 0 to 1, another one each time.
+pub(super) fn random() -> f64 {
+    // 53 bits are what a number of this kind can tell apart.
+    (RandomState::new().hash_one(0) >> 11) as f64 / (1u64 << 53) as f64
+}
+
+struct EndsAnyway(Arc<Shared>);
+
+impl Drop for EndsAnyway {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.end(Ended::Failed { history: Vec::new(), children: Vec::new() });
+        }
+    }
+}
