@@ -220,7 +220,8 @@ impl<O: 'static> Process<O> {
     /// run after those for the run before. They may do anything with the process - join it, restart it, add another
     /// callback - but a start by a fork is refused there ([`ProcessExit::start_again`]). One that panics is reported by
     /// the panic hook, and that is all; a slow one holds up those of this process only.
-    /// [`join_callbacks`](crate::join_callbacks) waits for them.
+    /// [`join_callbacks`](crate::join_callbacks) waits for them. They stay for as long as the process does; one that
+    /// captures a handle of its own process keeps that, and its template, for ever: [`ProcessExit::process`] gives one.
     ///
     /// ```
     /// use std::sync::mpsc::channel;
