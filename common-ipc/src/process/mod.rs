@@ -13,6 +13,7 @@
 //!   signals, setup, after_fork, panic_report
 //! report, word    what it tells its parent: how it ended; while it runs  (ready, progress)
 //! child, record   the handle and what stands behind it        (Child, ExitStatus)
+//!   several             waiting for several, and stopping them
 //!   child_async         its waits in tasks of tokio's
 //! errors          why there is no child, or no output         (StartError, ChildError, JoinError)
 //! reaper, callbacks, exit_hook    what happens when nobody waits
@@ -44,6 +45,7 @@ mod reaper;
 mod record;
 mod report;
 mod setup;
+mod several;
 mod signal;
 mod signals;
 mod state;
@@ -73,6 +75,7 @@ pub use options::{
 pub use panic_report::PanicReport;
 pub use portable::Portable;
 pub use setup::SetupStep;
+pub use several::{stop_all, wait_any};
 pub use signal::{NoSuchSignal, Signal};
 pub use signals::StopSignals;
 pub use status::{ExitStatus, PANIC_EXIT_CODE};

@@ -26,7 +26,7 @@ use crate::sys::pidfd::{Look, RawStatus};
 
 /// How long to wait before looking again at a child that has ended, but isn't this process's to
 /// collect yet: somebody is tracing it.
-const HELD_UP: Duration = Duration::from_millis(5);
+pub(crate) const HELD_UP: Duration = Duration::from_millis(5);
 
 /// What a child is to the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,7 @@
 //!   flag                the algorithm of `event`
 //! semaphore           permits                      (Semaphore, Permit)
 //! mutex               a value, one at a time       (Mutex, MutexGuard)
-//!   permits             the algorithm of both
+//!   permits, freeing    the algorithm of both
 //!   table               it in shared memory
 //!   owner               who has a permit, and whether that process lives
 //! errors              why there is no permit       (AcquireError, LockError)
@@ -32,6 +32,7 @@ mod event;
 mod event_fd;
 mod event_flag;
 mod flag;
+mod freeing;
 #[cfg(test)]
 mod model;
 mod mutex;

@@ -7,8 +7,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use loom::sync::atomic::{AtomicU32, AtomicU64, fence};
-use loom::sync::{Condvar, Mutex};
+use loom::sync::{Arc, Condvar, Mutex};
 
+use crate::link::poll::Deadline;
+use crate::sync::permits::{Asks, Table, Taken, acquire};
 use crate::sync::words::{FutexWord, LongWord, Wake};
 
 /// Plays a model, with so many switches of a thread that could go on.
@@ -125,4 +127,67 @@ impl Shared {
     pub(crate) fn steps(&self) -> u32 {
         self.0.load(Ordering::Relaxed)
     }
+}
+
+/// A table of permits.
+pub(crate) struct Model {
+    sleepers: Word,
+    sequence: Word,
+    epoch: Word,
+    pub(crate) permits: Vec<AtomicU64>,
+    pub(crate) data: Shared,
+}
+
+impl Model {
+    pub(crate) fn new(owners: &[u64]) -> Arc<Model> {
+        Arc::new(Model {
+            sleepers: Word::new(0),
+            sequence: Word::new(0),
+            epoch: Word::new(0),
+            permits: owners.iter().map(|owner| AtomicU64::new(*owner)).collect(),
+            data: Shared::new(),
+        })
+    }
+
+    /// Whose sleepers wake by themselves.
+    pub(crate) fn restless(owners: &[u64]) -> Arc<Model> {
+        let sleepers = Word::new(0);
+        let permits = owners.iter().map(|owner| AtomicU64::new(*owner)).collect();
+        let epoch = Word::new(0);
+        Arc::new(Model { sleepers, sequence: Word::restless(0), epoch, permits, data: Shared::new() })
+    }
+}
+
+impl Table for Model {
+    type Word = Word;
+    type Long = AtomicU64;
+
+    fn sleepers(&self) -> &Word {
+        &self.sleepers
+    }
+
+    fn sequence(&self) -> &Word {
+        &self.sequence
+    }
+
+    fn epoch(&self) -> &Word {
+        &self.epoch
+    }
+
+    fn permit(&self, index: usize) -> &AtomicU64 {
+        &self.permits[index]
+    }
+
+    fn count(&self) -> usize {
+        self.permits.len()
+    }
+}
+
+/// An owner that isn't alive.
+pub(crate) const DEAD: u64 = 99;
+
+pub(crate) fn must_acquire(model: &Model, owner: u64) -> Taken {
+    let is_dead = |owner| owner == DEAD;
+    let asks = Asks { owner, first: 0, deadline: Deadline::NEVER, spin: None, is_dead: &is_dead };
+    acquire(model, &asks).unwrap().unwrap()
 }

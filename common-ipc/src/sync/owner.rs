@@ -3,6 +3,13 @@
 //! An owner is a process: its id, and when it started, since ids are used again. Both mean something only
 //! within one pid namespace, and start times within one time namespace, so those who share permits
 //! must share both.
+//!
+//! ```text
+//! bits  0 to 21   the id
+//!      22 to 53   when it started, modulo 2^32 ticks (497 days)
+//!      54 to 62   of a permit: the epoch in which it was taken, modulo 512
+//!      63         of a permit: it is kept, without a guard
+//! ```
 
 use std::fs;
 use std::io;
@@ -22,7 +29,40 @@ use crate::ownership::per_process::PerProcess;
 use crate::sys;
 
 /// Ids are smaller than 2^22 on Linux.
-const PID_BITS: u32 = 24;
+const PID_BITS: u32 = 22;
+const PID_MASK: u64 = (1 << PID_BITS) - 1;
+const START_MASK: u64 = u32::MAX as u64;
+const EPOCH_SHIFT: u32 = 54;
+const KEPT: u64 = 1 << 63;
+/// Epochs are counted modulo 512.
+const EPOCH_MASK: u64 = (KEPT >> EPOCH_SHIFT) - 1;
+
+/// The process in what stands in a permit.
+#[inline]
+pub(crate) fn process_of(word: u64) -> u64 {
+    word & ((1 << EPOCH_SHIFT) - 1)
+}
+
+/// A permit that was taken in this epoch, in which it isn't kept.
+#[inline]
+pub(crate) fn in_epoch(word: u64, epoch: u32) -> u64 {
+    process_of(word) | (u64::from(epoch) & EPOCH_MASK) << EPOCH_SHIFT
+}
+
+/// Whether a permit was taken in this epoch.
+pub(crate) fn is_of_epoch(word: u64, epoch: u32) -> bool {
+    word >> EPOCH_SHIFT & EPOCH_MASK == u64::from(epoch) & EPOCH_MASK
+}
+
+/// The permit, kept without a guard.
+pub(crate) fn kept(word: u64) -> u64 {
+    word | KEPT
+}
+
+/// Whether a permit is this process's and is kept.
+pub(crate) fn is_kept_by(word: u64, owner: u64) -> bool {
+    word & KEPT != 0 && process_of(word) == owner
+}
 
 /// Where ids and start times mean the same: the inodes of the pid and the time namespace. Zero: not known.
 pub(crate) type Namespaces = [u64; 2];
@@ -30,7 +70,7 @@ pub(crate) type Namespaces = [u64; 2];
 /// This process, as others see it.
 #[derive(Debug)]
 pub(crate) struct Own {
-    /// What stands in a permit of its; never zero.
+    /// The process in what stands in a permit of its; never zero.
     pub(crate) owner: u64,
     pub(crate) namespaces: Namespaces,
     /// Whether /proc shows the processes of this namespace.
@@ -58,7 +98,7 @@ fn find_out() -> Own {
 }
 
 fn pack(pid: u32, start: u64) -> u64 {
-    u64::from(pid) | start << PID_BITS
+    u64::from(pid) | (start & START_MASK) << PID_BITS
 }
 
 /// The fields of /proc/PID/stat that matter here: proc_pid_stat(5).
@@ -87,18 +127,19 @@ impl Stat {
 /// Whether the process that this names has ended; a zombie has. What can't be told counts as alive.
 ///
 /// The number comes from shared memory and may be anything; one that names no process is dead.
-pub(crate) fn is_dead(owner: u64) -> bool {
+pub(crate) fn is_dead(word: u64) -> bool {
     let own = own();
+    let owner = process_of(word);
     if owner == own.owner {
         return false;
     }
-    let (pid, start) = ((owner & ((1 << PID_BITS) - 1)) as i32, owner >> PID_BITS);
+    let (pid, start) = ((owner & PID_MASK) as i32, owner >> PID_BITS);
     if pid == 0 {
         return true;
     }
     let is_another = || {
         let now = if own.has_proc && start != 0 { Stat::read(&pid.to_string()) } else { None };
-        now.is_some_and(|stat| stat.start != start || matches!(stat.state, 'Z' | 'X'))
+        now.is_some_and(|stat| stat.start & START_MASK != start || matches!(stat.state, 'Z' | 'X'))
     };
     match PrivateFd::new(|| sys::pidfd::open(pid)) {
         Ok(pidfd) => has_ended(&pidfd) || is_another(),
@@ -171,8 +212,28 @@ mod tests {
 
     #[test]
     fn whatever_a_hostile_peer_writes_is_an_answer() {
-        for owner in [1 << PID_BITS, u64::MAX, (1 << PID_BITS) - 1, 1 << 23] {
-            assert!(is_dead(owner), "{owner:x}");
+        for word in [1 << PID_BITS, KEPT, 1 << EPOCH_SHIFT, u64::MAX, u64::MAX >> 10] {
+            assert!(is_dead(word), "{word:x}");
         }
+    }
+
+    #[test]
+    fn a_permits_word_tells_the_process_the_epoch_and_whether_it_is_kept() {
+        let own = own().owner;
+        for epoch in [0, 1, 511, 512, u32::MAX] {
+            let word = in_epoch(own, epoch);
+            assert!(is_of_epoch(word, epoch) && !is_of_epoch(word, epoch ^ 1));
+            assert_eq!((process_of(word), process_of(kept(word))), (own, own));
+            assert!(!is_kept_by(word, own) && is_kept_by(kept(word), own));
+            assert!(!is_kept_by(kept(word), own ^ 1));
+            assert_eq!(in_epoch(kept(word), epoch), word);
+            assert!(!is_dead(kept(word)));
+        }
+    }
+
+    #[test]
+    fn start_times_are_compared_modulo_the_bits_that_there_are() {
+        assert_eq!(pack(7, 1 << 32 | 5), pack(7, 5));
+        assert_eq!(process_of(pack(PID_MASK as u32, u64::MAX)), pack(PID_MASK as u32, u64::MAX));
     }
 }

@@ -16,6 +16,11 @@
 //!
 //! One who is killed between 3 and 4 leaves the others asleep, with a permit free: until they look by
 //! themselves, which they do every 50 ms.
+//!
+//! A permit also holds the *epoch* in which it was taken. A reset begins a new one, and then frees what is of any
+//! other. So a permit from before it names nothing any more, also where its process has taken the same place
+//! again. One that is taken beside a reset looks once more at the epoch: it was freed, and is taken anew, or
+//! is of the new epoch from then on.
 
 use std::collections::HashSet;
 use std::io;
@@ -23,6 +28,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::link::poll::Deadline;
+use crate::sync::owner::{in_epoch, is_of_epoch, process_of};
 use crate::sync::spin::Spin;
 use crate::sync::words::{FutexWord, LOOK_AGAIN, LongWord, Wake};
 
@@ -42,6 +48,8 @@ pub(crate) trait Table {
     fn sleepers(&self) -> &Self::Word;
     /// Changes with every wake-up.
     fn sequence(&self) -> &Self::Word;
+    /// Counts the resets.
+    fn epoch(&self) -> &Self::Word;
     /// The owner of each permit.
     fn permit(&self, index: usize) -> &Self::Long;
     fn count(&self) -> usize;
@@ -51,12 +59,14 @@ pub(crate) trait Table {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Taken {
     pub(crate) index: usize,
+    /// What stands there.
+    pub(crate) word: u64,
     pub(crate) from_dead: bool,
 }
 
 /// Who asks, and what for.
 pub(crate) struct Asks<'a> {
-    /// Not FREE.
+    /// The process. Not FREE.
     pub(crate) owner: u64,
     /// Where to look first.
     pub(crate) first: usize,
@@ -92,7 +102,7 @@ fn wait(table: &impl Table, asks: &Asks<'_>) -> io::Result<Option<Taken>> {
     let slept = sleep(table, asks);
     // Step 4.
     if (0..table.count()).any(|index| table.permit(index).load(Ordering::Relaxed) == FREE) {
-        wake_one(table);
+        wake(table, Wake::One);
     }
     slept
 }
@@ -124,25 +134,30 @@ fn sleep(table: &impl Table, asks: &Asks<'_>) -> io::Result<Option<Taken>> {
 
 /// Gives a permit back. Nothing happens if it isn't this owner's any more.
 #[inline]
-pub(crate) fn release(table: &impl Table, index: usize, owner: u64) {
-    let freed = table.permit(index).compare_exchange(owner, FREE, Ordering::Release, Ordering::Relaxed);
-    if freed.is_err() {
-        return;
+pub(crate) fn release(table: &impl Table, index: usize, word: u64) -> bool {
+    let freed = table.permit(index).compare_exchange(word, FREE, Ordering::Release, Ordering::Relaxed);
+    if freed.is_ok() {
+        tell_sleepers(table, Wake::One);
     }
-    // Step 2.
+    freed.is_ok()
+}
+
+/// Step 2.
+#[inline]
+pub(crate) fn tell_sleepers(table: &impl Table, how_many: Wake) {
     fence(table);
     if table.sleepers().load(Ordering::Relaxed) != 0 {
-        wake_one(table);
+        wake(table, how_many);
     }
 }
 
 /// Step 3.
 #[cold]
-fn wake_one(table: &impl Table) {
+fn wake(table: &impl Table, how_many: Wake) {
     table.sleepers().store(0, Ordering::Relaxed);
     // Release, for who reads the new number then also sees the flag cleared, and sets it after that.
     table.sequence().fetch_add(1, Ordering::Release);
-    table.sequence().wake(Wake::One);
+    table.sequence().wake(how_many);
 }
 
 #[inline]
@@ -150,7 +165,7 @@ fn take_free(table: &impl Table, asks: &Asks<'_>) -> Option<Taken> {
     (0..table.count()).find_map(|offset| {
         let index = (asks.first + offset) % table.count();
         let is_free = table.permit(index).load(Ordering::Relaxed) == FREE;
-        (is_free && take(table, index, FREE, asks.owner)).then_some(Taken { index, from_dead: false })
+        if is_free { take(table, index, FREE, asks.owner) } else { None }
     })
 }
 
@@ -159,22 +174,32 @@ fn take_from_dead(table: &impl Table, asks: &Asks<'_>) -> Option<Taken> {
     // Who was looked at once, as many permits as it may have. This process is alive.
     let mut alive = HashSet::from([asks.owner]);
     (0..table.count()).find_map(|index| {
-        let owner = table.permit(index).load(Ordering::Relaxed);
-        if alive.contains(&owner) {
+        let word = table.permit(index).load(Ordering::Relaxed);
+        if alive.contains(&process_of(word)) {
             return None;
         }
-        let from_dead = owner != FREE;
-        if from_dead && !(asks.is_dead)(owner) {
-            alive.insert(owner);
+        if word != FREE && !(asks.is_dead)(word) {
+            alive.insert(process_of(word));
             return None;
         }
-        take(table, index, owner, asks.owner).then_some(Taken { index, from_dead })
+        take(table, index, word, asks.owner)
     })
 }
 
 #[inline]
-fn take(table: &impl Table, index: usize, from: u64, owner: u64) -> bool {
-    table.permit(index).compare_exchange(from, owner, Ordering::Acquire, Ordering::Relaxed).is_ok()
+fn take(table: &impl Table, index: usize, from: u64, owner: u64) -> Option<Taken> {
+    let permit = table.permit(index);
+    let mut word = in_epoch(owner, table.epoch().load(Ordering::Relaxed));
+    permit.compare_exchange(from, word, Ordering::Acquire, Ordering::Relaxed).ok()?;
+    loop {
+        let epoch = table.epoch().load(Ordering::Relaxed);
+        if is_of_epoch(word, epoch) {
+            return Some(Taken { index, word, from_dead: from != FREE });
+        }
+        let newer = in_epoch(owner, epoch);
+        permit.compare_exchange(word, newer, Ordering::Acquire, Ordering::Relaxed).ok()?;
+        word = newer;
+    }
 }
 
 #[inline]
@@ -185,69 +210,14 @@ fn fence<T: Table>(_: &T) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sync::model::{Shared, Word, explore};
+    use crate::sync::model::{DEAD, Model, explore, must_acquire};
     use loom::sync::Arc;
-    use loom::sync::atomic::AtomicU64;
     use loom::thread;
-
-    struct Model {
-        sleepers: Word,
-        sequence: Word,
-        permits: Vec<AtomicU64>,
-        data: Shared,
-    }
-
-    impl Model {
-        fn new(owners: &[u64]) -> Arc<Model> {
-            Arc::new(Model {
-                sleepers: Word::new(0),
-                sequence: Word::new(0),
-                permits: owners.iter().map(|owner| AtomicU64::new(*owner)).collect(),
-                data: Shared::new(),
-            })
-        }
-
-        /// Whose sleepers wake by themselves.
-        fn restless(owners: &[u64]) -> Arc<Model> {
-            let sleepers = Word::new(0);
-            let permits = owners.iter().map(|owner| AtomicU64::new(*owner)).collect();
-            Arc::new(Model { sleepers, sequence: Word::restless(0), permits, data: Shared::new() })
-        }
-    }
-
-    impl Table for Model {
-        type Word = Word;
-        type Long = AtomicU64;
-
-        fn sleepers(&self) -> &Word {
-            &self.sleepers
-        }
-
-        fn sequence(&self) -> &Word {
-            &self.sequence
-        }
-
-        fn permit(&self, index: usize) -> &AtomicU64 {
-            &self.permits[index]
-        }
-
-        fn count(&self) -> usize {
-            self.permits.len()
-        }
-    }
-
-    const DEAD: u64 = 99;
-
-    fn must_acquire(model: &Model, owner: u64) -> Taken {
-        let is_dead = |owner| owner == DEAD;
-        let asks = Asks { owner, first: 0, deadline: Deadline::NEVER, spin: None, is_dead: &is_dead };
-        acquire(model, &asks).unwrap().unwrap()
-    }
 
     fn one_step(model: &Model, owner: u64) {
         let taken = must_acquire(model, owner);
         model.data.step();
-        release(model, taken.index, owner);
+        assert!(release(model, taken.index, taken.word));
     }
 
     #[test]
@@ -263,7 +233,7 @@ mod tests {
             // Not joined yet: what is seen is seen by way of the permit alone.
             let steps = model.data.steps();
             assert!(steps == 1 || steps == 2, "{steps}");
-            release(&*model, taken.index, 2);
+            release(&*model, taken.index, taken.word);
             other.join().unwrap();
             assert_eq!(model.data.steps(), 2);
         });
@@ -310,13 +280,13 @@ mod tests {
                 thread::spawn(move || {
                     let taken = must_acquire(&model, 1);
                     model.data.step();
-                    release(&*model, taken.index, 1);
+                    release(&*model, taken.index, taken.word);
                     taken.from_dead
                 })
             };
             let taken = must_acquire(&model, 2);
             model.data.step();
-            release(&*model, taken.index, 2);
+            release(&*model, taken.index, taken.word);
             assert!(taken.from_dead != other.join().unwrap(), "exactly one is told");
             assert_eq!(model.data.steps(), 2);
         });

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use crate::link::poll::Deadline;
 use crate::memory::segment::Segment;
 use crate::sync::errors::AcquireError;
-use crate::sync::owner::{self, Namespaces};
+use crate::sync::freeing;
+use crate::sync::owner::{self, Namespaces, Own};
 use crate::sync::permits::{self, Asks, FREE, Table, Taken};
 use crate::sync::spin::Spin;
 
@@ -15,7 +16,8 @@ use crate::sync::spin::Spin;
 const SLEEPERS: usize = 0;
 const SEQUENCE: usize = 4;
 const NAMESPACES: [usize; 2] = [8, 16];
-const PERMITS: usize = 24;
+const EPOCH: usize = 24;
+const PERMITS: usize = 32;
 
 /// The permits, and what this process knows of them.
 #[derive(Debug)]
@@ -67,13 +69,28 @@ impl SharedTable {
         (0..self.count).filter(|index| self.permit(*index).load(Ordering::Relaxed) == FREE).count()
     }
 
+    /// This process, if it can tell who of the others is dead.
     #[inline]
-    pub(crate) fn acquire(self: &Arc<Self>, deadline: Deadline) -> Result<Option<Held>, AcquireError> {
+    fn own(&self) -> Result<&'static Own, AcquireError> {
         let own = owner::own();
         // A child that can't see its own (a changed root, say) hasn't left them by itself.
         if own.namespaces != self.namespaces && own.namespaces[0] != 0 {
             return Err(AcquireError::OtherNamespace);
         }
+        Ok(own)
+    }
+
+    pub(crate) fn reclaim(&self) -> Result<usize, AcquireError> {
+        Ok(freeing::reclaim(self, self.own()?.owner, &owner::is_dead))
+    }
+
+    pub(crate) fn release_kept(&self) -> bool {
+        freeing::release_kept(self, owner::own().owner)
+    }
+
+    #[inline]
+    pub(crate) fn acquire(self: &Arc<Self>, deadline: Deadline) -> Result<Option<Held>, AcquireError> {
+        let own = self.own()?;
         let asks = Asks {
             owner: own.owner,
             first: self.last.load(Ordering::Relaxed),
@@ -82,7 +99,7 @@ impl SharedTable {
             is_dead: &owner::is_dead,
         };
         let taken = permits::acquire(&**self, &asks).map_err(AcquireError::Os)?;
-        Ok(taken.map(|taken| Held { table: Arc::clone(self), owner: own.owner, taken }))
+        Ok(taken.map(|taken| Held { table: Arc::clone(self), taken }))
     }
 }
 
@@ -101,6 +118,11 @@ impl Table for SharedTable {
     }
 
     #[inline]
+    fn epoch(&self) -> &AtomicU32 {
+        self.segment.view().word(EPOCH)
+    }
+
+    #[inline]
     fn permit(&self, index: usize) -> &AtomicU64 {
         self.segment.view().long(PERMITS + index * 8)
     }
@@ -115,7 +137,6 @@ impl Table for SharedTable {
 #[derive(Debug)]
 pub(crate) struct Held {
     pub(crate) table: Arc<SharedTable>,
-    owner: u64,
     pub(crate) taken: Taken,
 }
 
@@ -123,7 +144,15 @@ impl Held {
     /// Whether it is this process's, and not a forked copy of a permit of its parent's.
     #[inline]
     pub(crate) fn is_home(&self) -> bool {
-        owner::own().owner == self.owner
+        owner::own().owner == owner::process_of(self.taken.word)
+    }
+
+    /// It stays this process's without this guard.
+    pub(crate) fn keep(self) {
+        if self.is_home() {
+            freeing::keep(&*self.table, &self.taken);
+        }
+        // Nothing that its drop would give back is left.
     }
 }
 
@@ -132,7 +161,7 @@ impl Drop for Held {
     fn drop(&mut self) {
         if self.is_home() {
             self.table.last.store(self.taken.index, Ordering::Relaxed);
-            permits::release(&*self.table, self.taken.index, self.owner);
+            permits::release(&*self.table, self.taken.index, self.taken.word);
         }
     }
 }

@@ -8,6 +8,7 @@ mod init;
 mod memory;
 mod one_way;
 pub(crate) mod payload;
+mod pool;
 mod round_trip;
 mod start;
 mod supervise;
@@ -16,7 +17,7 @@ mod zygote;
 use crate::case::Case;
 
 /// All of them, in the order in which they are measured.
-pub(crate) const ALL: [&Case; 13] = [
+pub(crate) const ALL: [&Case; 14] = [
     &round_trip::CASE,
     &round_trip::BESIDE_HOG,
     &one_way::CASE,
@@ -25,6 +26,7 @@ pub(crate) const ALL: [&Case; 13] = [
     &idle::CASE,
     &start::CASE,
     &callback::CASE,
+    &pool::CASE,
     &supervise::CASE,
     &zygote::CASE,
     &alive::CASE,

@@ -41,6 +41,9 @@ mod pkit_statuses;
 mod pkit_stops;
 mod pkit_targets;
 mod pkit_ways;
+mod pool;
+mod pool_faults;
+mod pool_times;
 mod preload;
 mod programs;
 mod queue;
@@ -48,6 +51,7 @@ mod server_programs;
 mod servers;
 mod setup;
 mod sharing;
+mod slots;
 mod supervisor;
 mod supervisor_faults;
 mod sync;
@@ -98,10 +102,14 @@ const TABLES: &[&[Scenario]] = &[
     pkit_statuses::ALL,
     pkit_stops::ALL,
     pkit_targets::ALL,
+    pool::ALL,
+    pool_faults::ALL,
+    pool_times::ALL,
     preload::ALL,
     queue::ALL,
     setup::ALL,
     sharing::ALL,
+    slots::ALL,
     supervisor::ALL,
     supervisor_faults::ALL,
     sync::ALL,

@@ -329,7 +329,7 @@ fn fault_37_a_set_without_a_wake_is_found() -> Outcome {
     let held = semaphore.acquire().unwrap();
     let waiter = start(|| drop(semaphore.acquire().unwrap()));
     must_sleep(&waiter);
-    behind("semaphore").unwrap().write_at(&0u64.to_ne_bytes(), 24).unwrap();
+    behind("semaphore").unwrap().write_at(&0u64.to_ne_bytes(), 32).unwrap();
     assert!(waiter.output_timeout::<()>(PATIENCE).unwrap().is_some());
     drop(held);
     assert_eq!(semaphore.available(), 1);
