@@ -71,10 +71,10 @@ impl Queue {
     }
 }
 
-/// Hands callbacks to a thread, which is started if need be.
-pub(crate) fn enqueue(queue: &Arc<Queue>, callbacks: Vec<Callback>) {
+/// Hands callbacks to a thread, which is started if need be. So many of them count as due already.
+pub(crate) fn enqueue(queue: &Arc<Queue>, callbacks: Vec<Callback>, announced: usize) {
     let mut process = state::lock();
-    process.callbacks_pending += callbacks.len();
+    process.callbacks_pending += callbacks.len() - announced;
     {
         let mut due = queue.due.lock();
         due.callbacks.extend(callbacks);

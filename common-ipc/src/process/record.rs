@@ -240,6 +240,12 @@ impl Record {
         let ended = Ended::new(raw, heard, reports.get()?, self.max_output)
             .map_err(|source| ChildError::Os { step: "receive its output", source })?;
         let status = ended.status.clone();
+        let announced = state.callbacks.len();
+        if announced > 0 {
+            // Before anybody can know of the end: whoever does and then waits for callbacks waits for these.
+            state::lock().callbacks_pending += announced;
+        }
+        let State { life, .. } = &mut *state;
         let before = std::mem::replace(life, Life::Ended(Arc::new(ended)));
         let hooks = std::mem::take(&mut state.hooks);
         drop(state);
@@ -261,7 +267,7 @@ impl Record {
             let callbacks = std::mem::take(&mut state.callbacks);
             let due = Arc::clone(self.due(&mut state.due, &status));
             drop(state);
-            callbacks::enqueue(&due, callbacks);
+            callbacks::enqueue(&due, callbacks, announced);
         }
         Ok(true)
     }
@@ -335,7 +341,7 @@ impl Record {
             Life::Ended(ended) if callbacks.is_empty() => {
                 let due = Arc::clone(self.due(due, &ended.status));
                 drop(state);
-                callbacks::enqueue(&due, vec![callback]);
+                callbacks::enqueue(&due, vec![callback], 0);
             }
             _ => callbacks.push(callback),
         }

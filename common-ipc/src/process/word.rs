@@ -72,8 +72,9 @@ pub(crate) fn set_current_name(comm: &[u8; COMM_MAX + 1], long: Option<&OsStr>) 
     for (word, bytes) in COMM.iter().zip([front, back]) {
         word.store(bytes.try_into().map_or(0, u64::from_ne_bytes), Ordering::Relaxed);
     }
-    if let Some(long) = long {
-        *LONG_NAME.lock().unwrap_or_else(PoisonError::into_inner) = Some(long.to_owned());
+    // A shorter name isn't taken for the front of a long one that its parent has; one that fills the room might be.
+    if long.is_some() || comm[COMM_MAX - 1] != 0 {
+        *LONG_NAME.lock().unwrap_or_else(PoisonError::into_inner) = long.map(OsStr::to_owned);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Exit callbacks of a process, which live as long as it does, over all its runs.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsStr;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -63,7 +63,7 @@ impl<O: 'static> ProcessExit<O> {
     /// since the program's other threads go on beside a callback: make the process by
     /// [`build_template`](crate::ProcessBuilder::build_template) or [`build_in`](crate::ProcessBuilder::build_in).
     pub fn start_again(&self) -> Result<u32, StartError> {
-        self.process.start_after(Some(self.run.generation()))
+        Ok(self.process.start_after(Some(self.run.generation()))?.pid())
     }
 }
 
@@ -88,41 +88,54 @@ pub(crate) type Callback<O> = dyn Fn(&ProcessExit<O>) + Send + Sync;
 
 /// The callbacks of a process, and the ends of its runs for which they are due.
 pub(crate) struct Callbacks<O> {
-    known: Mutex<Vec<Arc<Callback<O>>>>,
+    /// Each with the first run that it is told of.
+    known: Mutex<Vec<(u64, Arc<Callback<O>>)>>,
     due: Mutex<Due<O>>,
 }
 
 struct Due<O> {
-    exits: VecDeque<ProcessExit<O>>,
+    /// The runs whose ends are to be told and haven't been, in their order. News of them may come in another one.
+    expected: VecDeque<u64>,
+    exits: BTreeMap<u64, ProcessExit<O>>,
     /// A thread is calling, and takes what comes meanwhile as well.
     calling: bool,
 }
 
 impl<O: 'static> Callbacks<O> {
     pub(crate) fn new(known: Vec<Arc<Callback<O>>>) -> Callbacks<O> {
-        let due = Due { exits: VecDeque::new(), calling: false };
+        let due = Due { expected: VecDeque::new(), exits: BTreeMap::new(), calling: false };
+        let known = known.into_iter().map(|callback| (1, callback)).collect();
         Callbacks { known: Mutex::new(known), due: Mutex::new(due) }
     }
 
-    pub(crate) fn add(&self, callback: Arc<Callback<O>>) {
-        self.known.lock().push(callback);
+    /// One that is told of this run and of all after it.
+    pub(crate) fn add(&self, first: u64, callback: Arc<Callback<O>>) {
+        self.known.lock().push((first, callback));
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.known.lock().is_empty()
     }
 
+    /// The end of this run, the youngest until now, will be told.
+    pub(crate) fn expect(&self, generation: u64) {
+        self.due.lock().expected.push_back(generation);
+    }
+
     /// Calls them all, after those for runs that ended before. One may start the process and wait for that run's
     /// end, whose own callbacks then come after it, on this thread.
     pub(crate) fn call(&self, exit: ProcessExit<O>) {
         let mut due = self.due.lock();
-        due.exits.push_back(exit);
+        due.exits.insert(exit.generation(), exit);
         if std::mem::replace(&mut due.calling, true) {
             return;
         }
-        while let Some(exit) = due.exits.pop_front() {
+        while let Some(exit) = due.next() {
             drop(due);
-            let callbacks = self.known.lock().clone();
+            let of_this_run = |(first, callback): &(u64, Arc<Callback<O>>)| {
+                (*first <= exit.generation()).then(|| Arc::clone(callback))
+            };
+            let callbacks: Vec<_> = self.known.lock().iter().filter_map(of_this_run).collect();
             for callback in callbacks {
                 if let Err(payload) = catch_unwind(AssertUnwindSafe(|| callback(&exit))) {
                     // The panic hook has reported it. Its drop could panic again.
@@ -133,5 +146,14 @@ impl<O: 'static> Callbacks<O> {
             due = self.due.lock();
         }
         due.calling = false;
+    }
+}
+
+impl<O> Due<O> {
+    /// The one whose turn it is, if that has come.
+    fn next(&mut self) -> Option<ProcessExit<O>> {
+        let exit = self.exits.remove(self.expected.front()?)?;
+        self.expected.pop_front();
+        Some(exit)
     }
 }

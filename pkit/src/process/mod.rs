@@ -131,7 +131,7 @@ impl<O: 'static> Process<O> {
     /// [`StartError::StillRunning`] while a run goes on, or another thread starts one; [`StartError::WrongProcess`] in
     /// a child of the process that made it; any other of a start. It can be tried again.
     pub fn start(&self) -> Result<u32, StartError> {
-        self.start_after(None)
+        Ok(self.start_after(None)?.pid())
     }
 
     /// As [`start`](Process::start); returns when the process is ready: when its target is about to run, or has called
@@ -152,10 +152,10 @@ impl<O: 'static> Process<O> {
     ///
     /// As for [`start_wait`](Process::start_wait).
     pub fn start_wait_timeout(&self, timeout: Duration) -> Result<u32, StartError> {
-        let pid = self.start()?;
-        let Some(run) = self.open().filter(|run| run.pid() == pid) else { return Ok(pid) };
+        // This very run: an exit callback may have started the next one by now.
+        let run = self.start_after(None)?;
         let failed = match run.readiness(timeout)? {
-            Readiness::Ready => return Ok(pid),
+            Readiness::Ready => return Ok(run.pid()),
             Readiness::Ended => StartError::EndedEarly { status: run.wait()? },
             Readiness::NotYet => StartError::NotReady { timeout },
         };
@@ -165,9 +165,9 @@ impl<O: 'static> Process<O> {
     }
 
     /// Starts it, if the latest run is still the one with this number.
-    fn start_after(&self, generation: Option<u64>) -> Result<u32, StartError> {
+    fn start_after(&self, generation: Option<u64>) -> Result<ProcessOpen<O>, StartError> {
         self.inner.home.check()?;
-        let (latest, _starting) = {
+        let (latest, starting) = {
             let mut state = self.inner.state.lock();
             let latest = state.run.clone();
             let number = latest.as_ref().map(ProcessOpen::generation);
@@ -183,31 +183,26 @@ impl<O: 'static> Process<O> {
         }
         let generation = latest.map_or(0, |run| run.generation()) + 1;
         let run = ProcessOpen::new(self.inner.starter.start()?, generation, self.inner.starter.ready_by);
-        let pid = run.pid();
-        {
+        let watched = {
             let mut state = self.inner.state.lock();
-            state.run = Some(run);
-            state.watched = false;
+            state.run = Some(run.clone());
+            state.watched = !self.inner.callbacks.is_empty();
+            if state.watched {
+                self.inner.callbacks.expect(generation);
+            }
+            // Before anybody can be told of its end, who may want to start the next one.
+            state.starting = false;
+            std::mem::forget(starting);
+            state.watched
+        };
+        if watched {
+            self.watch(&run);
         }
-        if !self.inner.callbacks.is_empty() {
-            self.watch();
-        }
-        Ok(pid)
+        Ok(run)
     }
 
-    /// Has the callbacks told of the end of the latest run.
-    fn watch(&self) {
-        let run = {
-            let mut state = self.inner.state.lock();
-            match &state.run {
-                Some(run) if !state.watched => {
-                    let run = run.clone();
-                    state.watched = true;
-                    run
-                }
-                _ => return,
-            }
-        };
+    /// Has the callbacks told of the end of a run; once for each.
+    fn watch(&self, run: &ProcessOpen<O>) {
         let (process, ended) = (self.clone(), run.clone());
         let watched = run.child().on_exit(move |exit| {
             let exit = ProcessExit::new(process.clone(), ended, exit.status.clone());
@@ -225,7 +220,8 @@ impl<O: 'static> Process<O> {
     /// run after those for the run before. They may do anything with the process - join it, restart it, add another
     /// callback - but a start by a fork is refused there ([`ProcessExit::start_again`]). One that panics is reported by
     /// the panic hook, and that is all; a slow one holds up those of this process only.
-    /// [`join_callbacks`](crate::join_callbacks) waits for them.
+    /// [`join_callbacks`](crate::join_callbacks) waits for them. They stay for as long as the process does; one that
+    /// captures a handle of its own process keeps that, and its template, for ever: [`ProcessExit::process`] gives one.
     ///
     /// ```
     /// use std::sync::mpsc::channel;
@@ -243,9 +239,24 @@ impl<O: 'static> Process<O> {
         if self.inner.home.check().is_err() {
             return;
         }
-        self.inner.callbacks.add(Arc::new(callback));
-        if self.is_alive().unwrap_or(false) {
-            self.watch();
+        // What runs now is meant, also if it ends before this returns; what has ended isn't.
+        let known = self.open();
+        let is_over = known.as_ref().is_none_or(|run| !run.is_alive().unwrap_or(true));
+        let unwatched = {
+            let mut state = self.inner.state.lock();
+            let number = state.run.as_ref().map_or(0, ProcessOpen::generation);
+            let is_over = is_over && number == known.map_or(0, |run| run.generation());
+            self.inner.callbacks.add(if is_over { number + 1 } else { number }, Arc::new(callback));
+            if is_over || state.watched {
+                None
+            } else {
+                state.watched = true;
+                self.inner.callbacks.expect(number);
+                state.run.clone()
+            }
+        };
+        if let Some(run) = unwatched {
+            self.watch(&run);
         }
     }
 
@@ -354,7 +365,7 @@ impl<O: 'static> Process<O> {
                 RestartPolicy::Terminate => drop(run.stop(AtExit::DEFAULT_GRACE)?),
             }
         }
-        self.start_after(latest.map(|run| run.generation()))
+        Ok(self.start_after(latest.map(|run| run.generation()))?.pid())
     }
 }
 

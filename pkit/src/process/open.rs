@@ -129,7 +129,7 @@ impl<O> ProcessOpen<O> {
     /// [`ChildError`].
     #[doc(alias = "ready")]
     pub fn is_ready(&self) -> Result<bool, ChildError> {
-        Ok(self.ready_by == ReadyBy::Start || self.child.is_ready()?)
+        Ok(self.readiness(Duration::ZERO)? == Readiness::Ready)
     }
 
     /// Waits for up to `timeout` until it is ready. `false`: it isn't, and if it has ended, won't be.
@@ -143,7 +143,8 @@ impl<O> ProcessOpen<O> {
 
     pub(crate) fn readiness(&self, timeout: Duration) -> Result<Readiness, ChildError> {
         match self.ready_by {
-            ReadyBy::Start => Ok(Readiness::Ready),
+            // Its parent, whom alone it concerns, has started it.
+            ReadyBy::Start => self.child.is_alive().map(|_| Readiness::Ready),
             ReadyBy::Word => self.child.wait_ready(timeout),
         }
     }

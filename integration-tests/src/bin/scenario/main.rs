@@ -31,6 +31,16 @@ mod nested;
 mod offspring_restarts;
 mod offspring_tasks;
 mod parent_death;
+mod pkit_again;
+mod pkit_bad_input;
+mod pkit_exits;
+mod pkit_open;
+mod pkit_process;
+mod pkit_restarts;
+mod pkit_statuses;
+mod pkit_stops;
+mod pkit_targets;
+mod pkit_ways;
 mod pool;
 mod pool_faults;
 mod pool_times;
@@ -83,6 +93,15 @@ const TABLES: &[&[Scenario]] = &[
     offspring_restarts::ALL,
     offspring_tasks::ALL,
     parent_death::ALL,
+    pkit_again::ALL,
+    pkit_bad_input::ALL,
+    pkit_exits::ALL,
+    pkit_open::ALL,
+    pkit_process::ALL,
+    pkit_restarts::ALL,
+    pkit_statuses::ALL,
+    pkit_stops::ALL,
+    pkit_targets::ALL,
     pool::ALL,
     pool_faults::ALL,
     pool_times::ALL,
