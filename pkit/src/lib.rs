@@ -99,7 +99,7 @@
 //! some tasks, this doesn't.
 
 mod pool;
-mod process;
+mod restartable;
 mod slots;
 mod starter;
 pub mod supervisor;
@@ -110,8 +110,8 @@ pub use common_ipc::process::{
     ProcessGroup, Refusal, Resource, Sigint, Signal, StartError, Stdio, StopStep, Stopped, Zygote, init,
     join_callbacks, progress, ready,
 };
-pub use common_ipc::{RemoteError, init_before_main, link, memory, sync};
+pub use common_ipc::{RemoteError, init_before_main, link, memory, process, sync};
 pub use pool::{Map, MapUnordered, PoolError, ProcessPool, Task, TaskError, TaskInfo, TaskStatus};
-pub use process::{Current, Process, ProcessBuilder, ProcessExit, ProcessOpen, RestartPolicy, current};
+pub use restartable::{Current, Process, ProcessBuilder, ProcessExit, ProcessOpen, RestartPolicy, current};
 pub use slots::{Slot, SlotError, SlotPool};
 pub use target::Target;

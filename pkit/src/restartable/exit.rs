@@ -10,7 +10,7 @@ use common_ipc::process::{ExitStatus, JoinError, StartError};
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 
-use crate::process::{Process, ProcessOpen};
+use crate::restartable::{Process, ProcessOpen};
 
 /// What an exit callback is told: which run of which process has ended, and how.
 pub struct ProcessExit<O> {

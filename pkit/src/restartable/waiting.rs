@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use common_ipc::process::ChildError;
 
-use crate::process::Process;
+use crate::restartable::Process;
 
 /// How long to wait before looking for the first and for the second time; each time twice as long, up to the last.
 const FIRST: Duration = Duration::from_micros(100);

@@ -9,8 +9,8 @@ use common_ipc::process::{AtExit, LaunchOptions, Portable, StartError, Zygote};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::process::Process;
-use crate::process::exit::{Callback, ProcessExit};
+use crate::restartable::Process;
+use crate::restartable::exit::{Callback, ProcessExit};
 use crate::starter::{Manner, Starter};
 use crate::target::Target;
 
