@@ -77,6 +77,10 @@ impl Core {
 
     /// Counts a failure; one too many is the end.
     fn may_restart(&mut self, failure: Failure) -> bool {
+        if self.intensity.restarts == u32::MAX {
+            // As many as it likes: nobody is ever told of them.
+            return true;
+        }
         let now = self.now;
         self.failures.push_back(failure);
         while self.failures.front().is_some_and(|oldest| now - oldest.at > self.intensity.window) {

@@ -79,6 +79,15 @@ fn failures_of_all_children_count_together_and_those_without_a_restart_do_not() 
 }
 
 #[test]
+fn failures_that_cannot_be_too_many_are_not_kept() {
+    let mut world = World::new(Strategy::OneForOne, intensity(u32::MAX, SECS(600)), vec![at_once()]);
+    for _ in 0..1000 {
+        kill(&mut world, 0);
+    }
+    assert_eq!((world.core.failures.len(), world.waits().len()), (0, 1000));
+}
+
+#[test]
 fn no_restart_may_be_allowed() {
     let mut world = World::new(Strategy::OneForAll, intensity(0, SECS(5)), vec![policy(); 2]);
     kill(&mut world, 0);
