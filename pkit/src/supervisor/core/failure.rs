@@ -104,6 +104,8 @@ impl Core {
 
     /// Stops and starts again the children from `first` on; `failed` is the one for whose sake that is.
     fn restart_group(&mut self, first: usize, failed: usize, at: Time) {
+        // Those that wait already, if there are any, come after this one, and so with it.
+        let waits = self.to_start.first().is_some_and(|waiting| *waiting <= failed);
         for index in first..self.children.len() {
             let child = self.child(index);
             let again =
@@ -119,7 +121,7 @@ impl Core {
                 self.interrupt(index, again);
             }
         }
-        self.not_before = self.not_before.max(at);
+        self.not_before = if waits { self.not_before.max(at) } else { at };
         self.timer(self.not_before, Timer::Sequence);
     }
 
