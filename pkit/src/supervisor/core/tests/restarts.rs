@@ -240,6 +240,20 @@ fn a_wait_of_a_rest_is_not_that_of_one_before_it() {
 }
 
 #[test]
+fn timers_of_waits_that_were_cut_short_are_not_kept() {
+    for strategy in [Strategy::OneForOne, Strategy::OneForAll] {
+        let slow = Policy { backoff: Backoff::new(SECS(600), SECS(600)), ..policy() };
+        let mut world = World::new(strategy, often(), vec![slow]);
+        for generation in 1..1000 {
+            world.exits(&format!("a{generation}"), KILLED);
+            world.now += MS(1);
+            world.command(|token| Command::Start(0, token));
+        }
+        assert!(world.core.timers.len() < 100, "{}", world.core.timers.len());
+    }
+}
+
+#[test]
 fn one_that_was_stopped_by_name_stays_so_with_its_group() {
     let mut world = World::new(Strategy::OneForAll, often(), vec![policy(); 3]);
     world.command(|token| Command::Stop(1, token));
