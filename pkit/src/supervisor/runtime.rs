@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use common_ipc::process::{Child, ChildError, ExitStatus, LibraryThread, StartError};
+use common_ipc::process::{self, Child, ChildError, ExitStatus, LibraryThread, StartError};
 use crossbeam_channel::{Receiver, Sender};
 
 use super::core::{Action, Command, Id, Input, Reply, Token};
@@ -87,7 +87,12 @@ impl Runtime {
 
     fn take_in(&mut self, message: Message) {
         let input = match message {
-            Message::Exited { id, status } => Input::Exited { id, status },
+            Message::Exited { id, status } => {
+                if process::is_exiting() {
+                    self.inputs.push_back(Input::Exiting);
+                }
+                Input::Exited { id, status }
+            }
             Message::Ask { command, token, answer } => {
                 self.answers.insert(token, answer);
                 Input::Command(command)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::child::{Rest, Slot};
+use super::child::{Doom, Rest, Slot};
 use super::command::Reply;
 use super::{Action, Core, Phase, Time, Timer, Timers};
 use crate::supervisor::errors::SupervisorError;
@@ -134,6 +134,19 @@ impl Core {
                 self.to_stop.insert(index);
             }
             self.answer_started(index, &SupervisorError::Ended);
+        }
+    }
+
+    /// It is no time for restarts: from now on what ends was stopped by the program's exit, and needs no signal of ours.
+    pub(super) fn exiting(&mut self) {
+        if !self.is_running() {
+            return;
+        }
+        self.stop_all(Why::Asked);
+        for child in &mut self.children {
+            for incarnation in [&mut child.main, &mut child.next, &mut child.leaving].into_iter().flatten() {
+                incarnation.end.get_or_insert(Doom::Stop);
+            }
         }
     }
 

@@ -85,6 +85,8 @@ pub(crate) enum Input {
         status: ExitStatus,
     },
     Command(Command),
+    /// The program is at its exit, which stops all that run.
+    Exiting,
     /// Time has passed.
     Tick,
 }
@@ -223,6 +225,7 @@ impl Core {
             Input::Memory { id, resident } => self.measured_memory(id, resident),
             Input::Exited { id, status } => self.exited(id, status),
             Input::Command(command) => self.command(command),
+            Input::Exiting => self.exiting(),
             Input::Tick => self.tick(),
         }
     }
