@@ -320,6 +320,7 @@ play!(
     a_stopped_task_is_restarted,
     a_stream_that_a_thread_has_locked_does_not_hold_up_the_end,
     a_supervisor_beside_threads_needs_a_zygote,
+    a_supervisor_is_not_waited_for_by_its_logger,
     a_thousand_children_and_as_many_kills,
     a_survivor_is_left_alone_by_the_exit,
     a_target_may_become_another_program,

@@ -42,6 +42,7 @@ impl Runtime {
     }
 
     pub(super) fn run(mut self, thread: &mut LibraryThread, started: Sender<Reply>) {
+        self.shared.supervise_here();
         // Should it panic, nobody waits for ever for its end.
         let _end = EndsAnyway(Arc::clone(&self.shared));
         self.answers.insert(START, started);
