@@ -13,6 +13,7 @@
 //! | feature | module | what it is |
 //! |---|---|---|
 //! | `offspring` (default) | [`offspring`] | task objects that run in a subprocess, once or in a loop |
+//! | `pkit` (default) | [`pkit`] | reusable, restartable, supervised processes; pools and slots |
 //! | always | [`process`], [`link`], [`memory`], [`sync`] | the base: children; connections, calls and queues; shared memory; events and locks |
 //! | `tokio` | `link::AsyncConnection` | sending and receiving in tasks of that runtime |
 //!
@@ -23,14 +24,24 @@
 //! [`Zygote`] at any time: see the fork rule in [`common_ipc`](common_ipc#the-fork-rule).
 
 pub use common_ipc;
-pub use common_ipc::process::{Portable, Zygote, init};
+pub use common_ipc::process::{
+    AtExit, Child, ChildError, ExitStatus, JoinError, LaunchOptions, PanicReport, ParentDeath, Portable,
+    ProcessGroup, Refusal, Resource, Sigint, Signal, StartError, Stdio, StopStep, Stopped, Zygote,
+    active_children, init,
+};
 pub use common_ipc::{RemoteError, init_before_main, link, memory, process, sync};
 
 #[cfg(feature = "offspring")]
 pub use offspring;
 #[cfg(feature = "offspring")]
 pub use offspring::{
-    Child, ChildError, ExitStatus, Handle, JoinError, LaunchOptions, LoopStep, PanicReport, ParentDeath,
-    ProcessGroup, Refusal, Resource, Sigint, Signal, StartError, Stdio, StopStep, Stopped, Subprocess,
-    SubprocessLoop, active_children, spawn, spawn_in, spawn_restartable, spawn_with,
+    Handle, LoopStep, Subprocess, SubprocessLoop, spawn, spawn_in, spawn_restartable, spawn_with,
+};
+
+#[cfg(feature = "pkit")]
+pub use pkit;
+#[cfg(feature = "pkit")]
+pub use pkit::{
+    Process, ProcessBuilder, ProcessExit, ProcessOpen, ProcessPool, RestartPolicy, Slot, SlotPool, Target,
+    Task, TaskError, supervisor,
 };

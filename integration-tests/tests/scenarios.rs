@@ -251,6 +251,7 @@ play!(
     a_child_knows_its_name,
     a_child_says_when_it_is_ready,
     a_child_that_cannot_follow_is_stale,
+    a_child_that_is_about_to_run_can_have_said_so,
     a_child_that_somebody_traces_is_waited_for_in_time,
     a_childs_name_is_its_processes,
     a_closure_is_started_five_hundred_times,

@@ -4,22 +4,34 @@
 use multiprocess::link::Connection;
 use multiprocess::memory::{FrozenArray, MemoryError, SharedArray, SharedMemory};
 use multiprocess::process::Launch;
+use multiprocess::supervisor;
 use multiprocess::sync::{
     AcquireError, Event, EventFd, EventFlag, LockError, Mutex, MutexGuard, Permit, Semaphore,
 };
 use multiprocess::{
-    Child, ChildError, ExitStatus, Handle, JoinError, LaunchOptions, LoopStep, PanicReport, ParentDeath,
-    ProcessGroup, Refusal, RemoteError, Resource, Sigint, Signal, StartError, Stdio, StopStep, Stopped,
-    Subprocess, SubprocessLoop, active_children, spawn, spawn_with,
+    AtExit, Child, ChildError, ExitStatus, Handle, JoinError, LaunchOptions, LoopStep, PanicReport,
+    ParentDeath, Process, ProcessBuilder, ProcessExit, ProcessGroup, ProcessOpen, ProcessPool, Refusal,
+    RemoteError, Resource, RestartPolicy, Sigint, Signal, Slot, SlotPool, StartError, Stdio, StopStep,
+    Stopped, Subprocess, SubprocessLoop, Target, Task, TaskError, active_children, spawn, spawn_with,
 };
 
-struct Task;
+struct Once;
 
-impl Subprocess for Task {
+impl Subprocess for Once {
     type Output = Result<(), RemoteError>;
 
     fn run(&mut self) -> Self::Output {
         Ok(())
+    }
+}
+
+struct Seven;
+
+impl Target for Seven {
+    type Output = u32;
+
+    fn run(self) -> u32 {
+        7
     }
 }
 
@@ -45,15 +57,27 @@ fn everything_is_there() {
     let refused = |error: StartError| matches!(error, StartError::Refused(Refusal::OtherThreads { .. }));
     assert!(refused(spawn(|| ()).unwrap_err()));
     assert!(refused(spawn_with(options(), || ()).unwrap_err()));
-    assert!(refused(Task.spawn().unwrap_err()));
+    assert!(refused(Once.spawn().unwrap_err()));
     assert!(refused(Loop.spawn_with(options()).unwrap_err()));
     assert!(refused(Launch::new(&options()).start(|| ()).unwrap_err()));
+    let sevenfold: ProcessBuilder<u32> = Process::builder().at_exit(AtExit::Wait).options(options());
+    let process = sevenfold.on_exit(|exit: &ProcessExit<u32>| assert!(exit.status().success())).build(Seven);
+    assert!(refused(process.start().unwrap_err()));
+    assert!(refused(process.restart(RestartPolicy::Terminate).unwrap_err()));
+    assert!(refused(ProcessOpen::start(options(), Seven).unwrap_err()));
+    let pool = ProcessPool::new(1).unwrap();
+    assert!(pool.execute(|| 7).is_err());
+    let child = supervisor::ChildSpec::new("seven", || 7);
+    assert!(supervisor::Supervisor::builder().child(child).start().is_err());
+    assert_eq!(SlotPool::new(2).unwrap().free(), 2);
     assert!(active_children().is_empty());
     fn is_send_and_sync<T: Send + Sync>() {}
     is_send_and_sync::<(Child, Handle<u8>, ExitStatus, PanicReport, Stopped, StopStep)>();
     is_send_and_sync::<(ChildError, JoinError, StartError, RemoteError, LaunchOptions)>();
     is_send_and_sync::<(Connection<u8, u8>, Event, multiprocess::common_ipc::RemoteError)>();
-    is_send_and_sync::<multiprocess::offspring::Handle<u8, Task>>();
+    is_send_and_sync::<multiprocess::offspring::Handle<u8, Once>>();
+    is_send_and_sync::<(Process<u8>, ProcessOpen<u8>, ProcessPool, Task<u8>, TaskError, SlotPool, Slot)>();
+    is_send_and_sync::<(supervisor::Supervisor, supervisor::SupervisorError, multiprocess::pkit::Current)>();
     is_send_and_sync::<(SharedMemory, SharedArray<u8>, FrozenArray<u8>, MemoryError)>();
     is_send_and_sync::<(EventFd, Semaphore, Permit, AcquireError, Mutex<u8>, MutexGuard<u8>, LockError<u8>)>(
     );

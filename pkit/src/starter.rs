@@ -2,28 +2,16 @@
 
 use std::fmt;
 
-use common_ipc::process::{
-    self, AtExit, Child, Launch, LaunchOptions, Portable, StartError, Template, Zygote,
-};
+use common_ipc::process::{AtExit, Child, Launch, LaunchOptions, Portable, StartError, Template, Zygote};
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::target::Target;
 
-/// When a child counts as ready.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ReadyBy {
-    /// When its start returns.
-    Start,
-    /// When it has said so: right before its target runs, or the target itself, if that is to.
-    Word,
-}
-
 /// A target and the way to start it.
 pub(crate) struct Starter {
     start: Box<dyn Fn() -> Result<Child, StartError> + Send + Sync>,
-    pub(crate) ready_by: ReadyBy,
 }
 
 /// What is common to all starts of a target.
@@ -31,7 +19,7 @@ pub(crate) struct Starter {
 pub(crate) struct Manner {
     pub(crate) options: LaunchOptions,
     pub(crate) at_exit: AtExit,
-    /// The target says itself when it is ready.
+    /// The target says itself when it is ready; otherwise that is said when it is about to run.
     pub(crate) ready_by_target: bool,
 }
 
@@ -44,20 +32,15 @@ impl Starter {
         let target = Mutex::new(Some(target));
         let start = move || {
             let mut target = target.lock();
-            manner.launch().start(|| {
-                if !manner.ready_by_target {
-                    process::ready();
-                }
-                take(&mut target).run()
-            })
+            manner.launch().start(|| take(&mut target).run())
         };
-        Starter { start: Box::new(start), ready_by: ReadyBy::Word }
+        Starter { start: Box::new(start) }
     }
 
     /// From a template that is made now. Such a start waits until the target is about to run.
     pub(crate) fn by_template<T: Target>(manner: &Manner, target: T) -> Result<Starter, StartError> {
         let template: Template = manner.launch().template(move || target.run())?;
-        Ok(Starter { start: Box::new(move || template.start()), ready_by: manner.ready_by() })
+        Ok(Starter { start: Box::new(move || template.start()) })
     }
 
     /// From a zygote: a function, on a value that is serialised anew for each start, which waits as one from a
@@ -68,9 +51,8 @@ impl Starter {
         O: Serialize + DeserializeOwned + 'static,
     {
         let argument = Mutex::new(argument);
-        let ready_by = manner.ready_by();
         let start = move || manner.launch().start_in(&zygote, run, &*argument.lock());
-        Starter { start: Box::new(start), ready_by }
+        Starter { start: Box::new(start) }
     }
 
     pub(crate) fn start(&self) -> Result<Child, StartError> {
@@ -80,11 +62,7 @@ impl Starter {
 
 impl Manner {
     pub(crate) fn launch(&self) -> Launch<'_> {
-        Launch::new(&self.options).kind(KIND).at_exit(self.at_exit)
-    }
-
-    fn ready_by(&self) -> ReadyBy {
-        if self.ready_by_target { ReadyBy::Word } else { ReadyBy::Start }
+        Launch::new(&self.options).kind(KIND).at_exit(self.at_exit).announce_ready(!self.ready_by_target)
     }
 }
 
@@ -95,6 +73,6 @@ fn take<T>(target: &mut Option<T>) -> T {
 
 impl fmt::Debug for Starter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Starter").field("ready_by", &self.ready_by).finish_non_exhaustive()
+        f.debug_struct("Starter").finish_non_exhaustive()
     }
 }

@@ -35,6 +35,7 @@ pub(crate) struct ChildStart<'a> {
     pub(crate) parent_death: ParentDeath,
     pub(crate) forked_by_main_thread: bool,
     pub(crate) handshake: bool,
+    pub(crate) announce_ready: bool,
     pub(crate) held: Held,
 }
 
@@ -123,7 +124,12 @@ pub(crate) fn run(start: ChildStart<'_>, body: &mut Body<'_>) -> ! {
             after_fork::run();
         }
         body(&mut || {
-            if start.handshake && send(&Report::Ready).is_err() && start.streams.is_none() {
+            let word = match (start.announce_ready, start.handshake) {
+                (true, _) => Report::Announced,
+                (false, true) => Report::Ready,
+                (false, false) => return,
+            };
+            if send(&word).is_err() && start.streams.is_none() {
                 // Nobody waits for a server's child any more: it was asked for by a start that has failed. (A
                 // forked child has a parent that is gone, and the lifeline knows.)
                 sys::fork::exit_now(SETUP_EXIT_CODE);

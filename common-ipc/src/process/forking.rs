@@ -90,6 +90,7 @@ pub(crate) fn fork(plan: &Plan<'_>, body: &mut Body<'_>) -> Result<Child, StartE
                     parent_death: plan.parent_death,
                     forked_by_main_thread: on_main_thread,
                     handshake: plan.handshake,
+                    announce_ready: plan.announce_ready,
                     held: plan.held,
                 },
                 body,

@@ -43,6 +43,7 @@ pub struct Launch<'a> {
 pub(crate) struct Kind<'a> {
     name: Cow<'a, str>,
     wait_until_ready: bool,
+    announce_ready: bool,
     hold_stop_signals: bool,
     at_exit: AtExit,
 }
@@ -53,6 +54,7 @@ impl<'a> Launch<'a> {
         let kind = Kind {
             name: Cow::Borrowed("child"),
             wait_until_ready: false,
+            announce_ready: false,
             hold_stop_signals: false,
             at_exit: AtExit::default(),
         };
@@ -68,6 +70,13 @@ impl<'a> Launch<'a> {
     /// Has the start wait until the child is about to run its body.
     pub fn wait_until_ready(mut self, wait: bool) -> Self {
         self.kind.wait_until_ready = wait;
+        self
+    }
+
+    /// Has the child say that it is ready when it is about to run its body, as if the body began with
+    /// [`ready`](crate::process::ready). The start doesn't wait for that; [`Child::wait_ready`] does.
+    pub fn announce_ready(mut self, announce: bool) -> Self {
+        self.kind.announce_ready = announce;
         self
     }
 
@@ -187,6 +196,7 @@ impl Kind<'_> {
         plan.at_exit = self.at_exit;
         plan.wait_until_ready = self.wait_until_ready;
         plan.handshake |= self.wait_until_ready;
+        plan.announce_ready = self.announce_ready;
         if self.hold_stop_signals {
             plan.held = Held::StopSignals;
             plan.parent_death =

@@ -44,6 +44,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) wait_until_ready: bool,
     /// The child says when it is set up, and the start waits for that.
     pub(crate) handshake: bool,
+    /// The child says when it is about to run its body, whether the start waits for that or not.
+    pub(crate) announce_ready: bool,
 }
 
 /// A child that is there, and that nobody knows of yet.
@@ -74,6 +76,7 @@ impl<'a> Plan<'a> {
             held: Held::Nothing,
             wait_until_ready: false,
             handshake: prepared.can_fail(options),
+            announce_ready: false,
             prepared,
         })
     }

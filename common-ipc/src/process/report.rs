@@ -204,6 +204,7 @@ fn garbled(why: &str) -> io::Error {
 pub(crate) struct Heard {
     /// It is set up, and about to run its body.
     pub(crate) was_ready: bool,
+    /// And ready for what it is there for.
     pub(crate) has_announced: bool,
     /// Since somebody asked last.
     pub(crate) has_progressed: bool,
@@ -224,7 +225,7 @@ impl Heard {
             }
             match try_recv(end, max_output)? {
                 Some(Report::Ready) => self.was_ready = true,
-                Some(Report::Announced) => self.has_announced = true,
+                Some(Report::Announced) => (self.was_ready, self.has_announced) = (true, true),
                 Some(Report::Progress) => self.has_progressed = true,
                 Some(last) => self.last = Some(last),
                 None => break,

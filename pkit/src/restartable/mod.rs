@@ -154,7 +154,7 @@ impl<O: 'static> Process<O> {
     pub fn start_wait_timeout(&self, timeout: Duration) -> Result<u32, StartError> {
         // This very run: an exit callback may have started the next one by now.
         let run = self.start_after(None)?;
-        let failed = match run.readiness(timeout)? {
+        let failed = match run.child().wait_ready(timeout)? {
             Readiness::Ready => return Ok(run.pid()),
             Readiness::Ended => StartError::EndedEarly { status: run.wait()? },
             Readiness::NotYet => StartError::NotReady { timeout },
@@ -182,7 +182,7 @@ impl<O: 'static> Process<O> {
             return Err(StartError::StillRunning);
         }
         let generation = latest.map_or(0, |run| run.generation()) + 1;
-        let run = ProcessOpen::new(self.inner.starter.start()?, generation, self.inner.starter.ready_by);
+        let run = ProcessOpen::new(self.inner.starter.start()?, generation);
         let watched = {
             let mut state = self.inner.state.lock();
             state.run = Some(run.clone());

@@ -11,7 +11,7 @@ use common_ipc::process::{
 };
 use serde::de::DeserializeOwned;
 
-use crate::starter::{Manner, ReadyBy};
+use crate::starter::Manner;
 use crate::target::Target;
 
 /// One run of a process, from its start until for ever: it never becomes another one.
@@ -36,13 +36,12 @@ use crate::target::Target;
 pub struct ProcessOpen<O> {
     child: Child,
     generation: u64,
-    ready_by: ReadyBy,
     output: PhantomData<fn() -> O>,
 }
 
 impl<O> ProcessOpen<O> {
-    pub(crate) fn new(child: Child, generation: u64, ready_by: ReadyBy) -> ProcessOpen<O> {
-        ProcessOpen { child, generation, ready_by, output: PhantomData }
+    pub(crate) fn new(child: Child, generation: u64) -> ProcessOpen<O> {
+        ProcessOpen { child, generation, output: PhantomData }
     }
 
     /// Forks a process that runs `target`, once. Nothing need be `Send` or `'static`.
@@ -56,11 +55,7 @@ impl<O> ProcessOpen<O> {
         O: serde::Serialize + DeserializeOwned,
     {
         let manner = Manner { options, at_exit: AtExit::default(), ready_by_target: false };
-        let child = manner.launch().start(|| {
-            common_ipc::process::ready();
-            target.run()
-        })?;
-        Ok(ProcessOpen::new(child, 1, ReadyBy::Word))
+        Ok(ProcessOpen::new(manner.launch().start(|| target.run())?, 1))
     }
 
     pub(crate) fn child(&self) -> &Child {
@@ -129,7 +124,7 @@ impl<O> ProcessOpen<O> {
     /// [`ChildError`].
     #[doc(alias = "ready")]
     pub fn is_ready(&self) -> Result<bool, ChildError> {
-        Ok(self.readiness(Duration::ZERO)? == Readiness::Ready)
+        self.child.is_ready()
     }
 
     /// Waits for up to `timeout` until it is ready. `false`: it isn't, and if it has ended, won't be.
@@ -138,15 +133,7 @@ impl<O> ProcessOpen<O> {
     ///
     /// [`ChildError`].
     pub fn wait_ready(&self, timeout: Duration) -> Result<bool, ChildError> {
-        Ok(self.readiness(timeout)? == Readiness::Ready)
-    }
-
-    pub(crate) fn readiness(&self, timeout: Duration) -> Result<Readiness, ChildError> {
-        match self.ready_by {
-            // Its parent, whom alone it concerns, has started it.
-            ReadyBy::Start => self.child.is_alive().map(|_| Readiness::Ready),
-            ReadyBy::Word => self.child.wait_ready(timeout),
-        }
+        Ok(self.child.wait_ready(timeout)? == Readiness::Ready)
     }
 
     /// Asks it to end, by SIGTERM; doesn't wait. One that has ended is left as it is, and so is its status.
@@ -230,7 +217,7 @@ impl<O> AsFd for ProcessOpen<O> {
 
 impl<O> Clone for ProcessOpen<O> {
     fn clone(&self) -> ProcessOpen<O> {
-        ProcessOpen::new(self.child.clone(), self.generation, self.ready_by)
+        ProcessOpen::new(self.child.clone(), self.generation)
     }
 }
 

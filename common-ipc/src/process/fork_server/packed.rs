@@ -51,6 +51,7 @@ impl<'a> Packed<'a> {
             comm: plan.prepared.comm,
             parent_death: plan.parent_death,
             held: plan.held,
+            announce_ready: plan.announce_ready,
             sigint: own.sigint,
             streams,
             max_output: own.max_output.unwrap_or_default() as u64,

@@ -49,6 +49,7 @@ pub(super) struct Header {
     pub(super) comm: [u8; COMM_MAX + 1],
     pub(super) parent_death: ParentDeath,
     pub(super) held: Held,
+    pub(super) announce_ready: bool,
     pub(super) sigint: Sigint,
     pub(super) streams: [Stream; 3],
     /// Zero: none.
@@ -84,7 +85,7 @@ impl Moment {
     }
 }
 
-pub(super) const HEADER: usize = 2 + 16 + 9 + 2 + 3 + 8 + 1 + 4 + 8 + 4 + 8 + 8 + 8;
+pub(super) const HEADER: usize = 2 + 16 + 9 + 3 + 3 + 8 + 1 + 4 + 8 + 4 + 8 + 8 + 8;
 
 impl Header {
     pub(super) fn to_bytes(&self) -> [u8; HEADER] {
@@ -103,7 +104,7 @@ impl Header {
         put(&self.comm);
         put(&[kind]);
         put(&value.to_le_bytes());
-        put(&[self.held as u8, u8::from(self.sigint == Sigint::Ignore)]);
+        put(&[self.held as u8, u8::from(self.announce_ready), u8::from(self.sigint == Sigint::Ignore)]);
         put(&self.streams.map(|stream| stream as u8));
         put(&self.max_output.to_le_bytes());
         put(&[u8::from(self.rest_in_memfd)]);
@@ -136,6 +137,7 @@ impl Header {
         };
         let held = [Held::Nothing, Held::StopSignals, Held::All];
         let held = *held.get(usize::from(take(1)[0]))?;
+        let announce_ready = take(1)[0] == 1;
         let sigint = if take(1)[0] == 1 { Sigint::Ignore } else { Sigint::Default };
         let mut streams = [Stream::Null; 3];
         for stream in &mut streams {
@@ -146,6 +148,7 @@ impl Header {
             comm,
             parent_death,
             held,
+            announce_ready,
             sigint,
             streams,
             max_output: u64::from_le_bytes(take(8).try_into().ok()?),
@@ -250,6 +253,7 @@ mod tests {
             comm: *b"0123456789abcdef",
             parent_death: ParentDeath::Stop { grace: Duration::from_millis(900) },
             held: Held::StopSignals,
+            announce_ready: true,
             sigint: Sigint::Ignore,
             streams: [Stream::Closed, Stream::Sent, Stream::Null],
             max_output: 1 << 40,

@@ -189,6 +189,7 @@ fn live(header: &Header, rest: &[u8], fds: &mut Fds, null: BorrowedFd<'_>, work:
         forked_by_main_thread: lifeline::parent_is_the_main_thread(),
         // The program waits for each of them: its first word wakes it.
         handshake: true,
+        announce_ready: header.announce_ready,
         held: header.held,
     };
     match work {

@@ -15,6 +15,7 @@ scenarios!(
     a_child_says_when_it_is_ready,
     fault_26_whoever_waits_for_readiness_hears_of_the_end,
     readiness_comes_from_templates_and_zygotes,
+    a_child_that_is_about_to_run_can_have_said_so,
     progress_is_heard_once,
     progress_leaves_room_for_the_output,
     a_child_knows_its_name,
@@ -82,8 +83,11 @@ fn fault_26_whoever_waits_for_readiness_hears_of_the_end() -> Outcome {
 }
 
 fn from_everywhere(options: &LaunchOptions, body: fn(())) -> [Child; 3] {
+    launched_from_everywhere(&Launch::new(options), body)
+}
+
+fn launched_from_everywhere(launch: &Launch<'_>, body: fn(())) -> [Child; 3] {
     process::init().unwrap();
-    let launch = Launch::new(options);
     let template = launch.template(move || body(())).unwrap();
     [
         launch.start(|| body(())).unwrap(),
@@ -102,6 +106,33 @@ fn readiness_comes_from_templates_and_zygotes() -> Outcome {
         child.kill().unwrap();
         child.wait().unwrap();
     }
+    Passed
+}
+
+fn a_child_that_is_about_to_run_can_have_said_so() -> Outcome {
+    // With and without a start that waits for the same.
+    for options in [LaunchOptions::new(), LaunchOptions::new().nice(1)] {
+        for wait in [false, true] {
+            let launch = Launch::new(&options).announce_ready(true).wait_until_ready(wait);
+            for child in launched_from_everywhere(&launch, |()| sleep_for_long()) {
+                assert_eq!(child.wait_ready(LONG).unwrap(), Readiness::Ready);
+                child.kill().unwrap();
+                child.wait().unwrap();
+            }
+            // One that has nothing of the kind to say isn't.
+            let launch = Launch::new(&options).wait_until_ready(wait);
+            for child in launched_from_everywhere(&launch, |()| sleep_for_long()) {
+                assert_eq!(child.wait_ready(Duration::from_millis(5)).unwrap(), Readiness::NotYet);
+                child.kill().unwrap();
+                child.wait().unwrap();
+            }
+        }
+    }
+    // A hook after the fork that ends the child does so before.
+    process::after_fork(|| std::process::exit(9));
+    let child = Launch::new(&LaunchOptions::new()).announce_ready(true).start(|| ()).unwrap();
+    assert_eq!(child.wait_ready(LONG).unwrap(), Readiness::Ended);
+    assert_eq!(child.wait().unwrap(), ExitStatus::Exited(9));
     Passed
 }
 
