@@ -284,6 +284,7 @@ play!(
     a_new_process_that_fails_leaves_the_old_one,
     a_panic_at_any_depth_is_told_where_it_happened,
     a_panic_hook_that_exits_hides_no_panic,
+    a_panic_of_the_logger_ends_no_supervisor,
     a_panic_with_another_payload_than_a_string_is_told,
     a_payload_that_panics_when_dropped_is_told,
     a_pipe_that_is_given_has_one_end_here,
