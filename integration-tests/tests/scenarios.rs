@@ -25,6 +25,7 @@ macro_rules! play {
 }
 
 play!(
+    a_panic_in_a_library_threads_call_is_no_hindrance_to_forks,
     fault_01_a_long_callback_refuses_a_start,
     fault_01_a_start_after_a_join_is_not_refused,
     fault_01_a_start_beside_another_thread_is_refused,
