@@ -25,6 +25,7 @@ macro_rules! play {
 }
 
 play!(
+    a_child_that_is_forked_beside_who_asks_for_its_name_begins,
     a_panic_in_a_library_threads_call_is_no_hindrance_to_forks,
     fault_01_a_long_callback_refuses_a_start,
     fault_01_a_start_after_a_join_is_not_refused,
@@ -407,6 +408,7 @@ play!(
     pool_two_pools_and_two_processes_share_slots,
     progress_is_heard_once,
     progress_leaves_room_for_the_output,
+    progress_of_many_threads_leaves_room_for_the_output,
     readiness_comes_from_templates_and_zygotes,
     regression_a_child_that_dies_while_its_start_waits,
     regression_shutdown_of_a_child_that_ignores_sigterm,
