@@ -393,6 +393,7 @@ play!(
     outputs_that_cannot_be_had_are_errors_of_the_join,
     pool_200_tasks_in_a_row_leave_descriptors_as_they_were,
     pool_a_map_dropped_midway_kills_what_is_under_way,
+    pool_a_map_of_a_map_shares_one_slot,
     pool_a_result_is_the_same_for_every_caller,
     pool_a_task_is_ready_then_running_then_finished,
     pool_a_task_takes_a_slot_and_gives_it_back_when_it_ends,

@@ -23,6 +23,7 @@ scenarios!(
     pool_map_is_in_order_and_lazy,
     pool_map_unordered_gives_what_comes_first,
     pool_map_from_a_zygote,
+    pool_a_map_of_a_map_shares_one_slot,
 );
 
 /// A test that fails waits no longer.
@@ -288,4 +289,19 @@ fn pool_map_from_a_zygote() -> Outcome {
 
 fn sleep_a_while() {
     std::thread::sleep(Duration::from_millis(100));
+}
+
+fn pool_a_map_of_a_map_shares_one_slot() -> Outcome {
+    for size in 1..=3 {
+        let both = [ProcessPool::new(size).unwrap(), ProcessPool::with_slots(SlotPool::new(size).unwrap())];
+        for pool in both {
+            let one = pool.map(0..6u32, |number| number + 1).map(Result::unwrap);
+            let two = pool.map_unordered(one, |number| number * 10).map(|(_, result)| result.unwrap());
+            let mut three: Vec<_> = pool.map(two, |number| number + 3).map(Result::unwrap).collect();
+            three.sort_unstable();
+            assert_eq!(three, [13, 23, 33, 43, 53, 63]);
+            assert_eq!(pool.free().unwrap(), size);
+        }
+    }
+    Passed
 }
