@@ -25,6 +25,8 @@ macro_rules! play {
 }
 
 play!(
+    a_child_that_is_forked_beside_who_asks_for_its_name_begins,
+    a_panic_in_a_library_threads_call_is_no_hindrance_to_forks,
     fault_01_a_long_callback_refuses_a_start,
     fault_01_a_start_after_a_join_is_not_refused,
     fault_01_a_start_beside_another_thread_is_refused,
@@ -393,10 +395,13 @@ play!(
     outputs_that_cannot_be_had_are_errors_of_the_join,
     pool_200_tasks_in_a_row_leave_descriptors_as_they_were,
     pool_a_map_dropped_midway_kills_what_is_under_way,
+    pool_a_map_of_a_map_shares_one_slot,
     pool_a_result_is_the_same_for_every_caller,
+    pool_a_shared_slot_is_free_when_its_task_was_joined,
     pool_a_task_is_ready_then_running_then_finished,
     pool_a_task_takes_a_slot_and_gives_it_back_when_it_ends,
     pool_an_endless_map_holds_no_more_than_its_slots,
+    pool_close_frees_shared_slots,
     pool_close_waits_for_the_tasks_and_takes_no_more,
     pool_map_from_a_zygote,
     pool_map_is_in_order_and_lazy,
@@ -408,6 +413,7 @@ play!(
     pool_two_pools_and_two_processes_share_slots,
     progress_is_heard_once,
     progress_leaves_room_for_the_output,
+    progress_of_many_threads_leaves_room_for_the_output,
     readiness_comes_from_templates_and_zygotes,
     regression_a_child_that_dies_while_its_start_waits,
     regression_shutdown_of_a_child_that_ignores_sigterm,

@@ -88,6 +88,9 @@ crate::error::debug_is_display!(Refusal);
 
 /// A thread that has just been joined may still be counted, for up to 62 us as measured on Linux 6.18.
 const JOINED_THREADS_PATIENCE: Duration = Duration::from_millis(5);
+/// The same on a busy machine, before a fork is refused: the scheduler may keep one that is on its way out, as the
+/// library's own are at times, from its last steps.
+const LEAVING_THREADS_PATIENCE: Duration = Duration::from_millis(100);
 /// How long a fork waits for a callback to return.
 const CALLBACK_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -153,7 +156,9 @@ pub(crate) fn close_gate(rule_of_launch: Option<ForkRule>) -> Result<Leave, Refu
             drop(closed);
             let patience = match refusal {
                 Refusal::CallbackRunning => CALLBACK_PATIENCE,
-                _ => JOINED_THREADS_PATIENCE,
+                // Where it isn't the end of the start, each start would pay for it.
+                _ if rule == ForkRule::Warn => JOINED_THREADS_PATIENCE,
+                _ => LEAVING_THREADS_PATIENCE,
             };
             if begin.elapsed() >= patience {
                 break refusal;

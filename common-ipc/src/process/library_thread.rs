@@ -1,6 +1,7 @@
 //! Threads for libraries that stand on this one: they don't stand in the way of forks.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use crate::process::fork_rule;
 use crate::process::gate;
@@ -32,9 +33,11 @@ impl LibraryThread {
     pub fn call<R>(&mut self, work: impl FnOnce() -> R) -> R {
         let inside = self.inside.take().unwrap_or_else(gate::enter);
         let mut result = None;
-        self.inside = Some(fork_rule::outside_the_gate(inside, || result = Some(work())));
+        // A panic goes on when this thread is counted as it was before.
+        let work = || result = Some(catch_unwind(AssertUnwindSafe(work)));
+        self.inside = Some(fork_rule::outside_the_gate(inside, work));
         #[expect(clippy::expect_used, reason = "it was called right above")]
-        result.expect("the work was done")
+        result.expect("the work was done").unwrap_or_else(|payload| resume_unwind(payload))
     }
 }
 

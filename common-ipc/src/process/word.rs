@@ -2,12 +2,13 @@
 
 use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStringExt;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::ownership::generation::Generation;
+use crate::ownership::per_process::PerProcess;
 use crate::process::child_side;
 use crate::process::options::COMM_MAX;
 use crate::process::report::{self, Report};
@@ -37,8 +38,14 @@ const PROGRESS_PERIOD: Duration = Duration::from_millis(1);
 /// that these are fewer than the parent takes at once.
 const UNHEARD_MAX: usize = 4096;
 
+/// The process of which a thread is telling of its progress. A forked copy of a telling one isn't this process.
+static TELLER: AtomicU64 = AtomicU64::new(NOBODY);
+const NOBODY: u64 = u64::MAX;
+
 /// In a child: says that it gets on with its work. The parent asks by
 /// [`Child::progressed`](crate::process::Child::progressed).
+///
+/// A child that is watched for it has to call it while it waits for work as well: by waits with a time-out.
 ///
 /// It can be called often, from any thread: a call takes some 50 ns as a rule, and one in each millisecond asks the
 /// kernel. In a process that this library hasn't started it does nothing.
@@ -51,19 +58,23 @@ pub fn progress() {
         return;
     }
     TOLD.set(Some((here, now)));
-    if let Some(link) = child_side::report_link() {
-        // What nobody has taken yet says the same, and the last word needs its room.
-        if sys::socket::not_received(link).is_some_and(|bytes| bytes < UNHEARD_MAX) {
-            let _ = report::send(link, &Report::Progress);
-        }
+    let Some(link) = child_side::report_link() else { return };
+    // Of threads that all found room at once each would send. What another one is telling says the same.
+    if TELLER.swap(here.number(), Ordering::Acquire) == here.number() {
+        return;
     }
+    // What nobody has taken yet says it as well, and the last word needs its room.
+    if sys::socket::not_received(link).is_some_and(|bytes| bytes < UNHEARD_MAX) {
+        let _ = report::send(link, &Report::Progress);
+    }
+    TELLER.store(NOBODY, Ordering::Release);
 }
 
 /// The name of this process for the kernel, as two words that need no lock. Not zero at first: those would lie on
 /// another page, which each child would have to copy.
 static COMM: [AtomicU64; 2] = [AtomicU64::new(u64::MAX), AtomicU64::new(u64::MAX)];
-/// The whole name, if it is longer.
-static LONG_NAME: Mutex<Option<OsString>> = Mutex::new(None);
+/// The whole name, if it is longer. There is no lock that a child could inherit locked.
+static LONG_NAME: PerProcess<OnceLock<OsString>> = PerProcess::new(OnceLock::new(), OnceLock::new);
 
 /// In a new child.
 #[inline]
@@ -72,14 +83,14 @@ pub(crate) fn set_current_name(comm: &[u8; COMM_MAX + 1], long: Option<&OsStr>) 
     for (word, bytes) in COMM.iter().zip([front, back]) {
         word.store(bytes.try_into().map_or(0, u64::from_ne_bytes), Ordering::Relaxed);
     }
-    // A shorter name isn't taken for the front of a long one that its parent has; one that fills the room might be.
-    if long.is_some() || comm[COMM_MAX - 1] != 0 {
-        *LONG_NAME.lock().unwrap_or_else(PoisonError::into_inner) = long.map(OsStr::to_owned);
+    if let Some(long) = long {
+        let _ = LONG_NAME.own().set(long.to_owned());
     }
 }
 
 /// The name of this child, in full, as its start gave it or made it up; `None` in a process that this library hasn't
-/// started. In a child that other code forked it is that of its parent.
+/// started. In a child that other code forked it is that of its parent, cut to
+/// 15 bytes.
 ///
 /// ```
 /// use common_ipc::process::{self, Launch, LaunchOptions};
@@ -95,12 +106,10 @@ pub fn current_name() -> Option<OsString> {
     if !child_side::is_child() {
         return None;
     }
-    let long = LONG_NAME.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    if let Some(long) = LONG_NAME.own().get() {
+        return Some(long.clone());
+    }
     let comm: Vec<u8> = COMM.iter().flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes()).collect();
     let short = comm.split(|byte| *byte == 0).next().unwrap_or_default();
-    // A child's child may have a shorter name than its parent.
-    Some(match long {
-        Some(long) if long.as_bytes().starts_with(short) && short.len() == COMM_MAX => long,
-        _ => OsString::from_vec(short.to_vec()),
-    })
+    Some(OsString::from_vec(short.to_vec()))
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use common_ipc::process::{Child, Launch, Portable, StartError, Zygote};
+use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -172,7 +173,7 @@ impl ProcessPool {
 
     fn start<O>(
         &self,
-        place: Place<'_>,
+        mut place: Place<'_>,
         start: impl FnOnce(Launch<'_>) -> Result<Child, StartError>,
     ) -> Result<Task<O>, PoolError> {
         if self.limit.is_some() {
@@ -185,7 +186,9 @@ impl ProcessPool {
             has_begun: AtomicBool::new(false),
             limit: self.limit,
             timed_out: AtomicBool::new(false),
+            in_background: AtomicBool::new(false),
             handles: no_handles(),
+            slot: place.slot.take().map(|slot| Arc::new(Mutex::new(Some(slot)))),
             pool: Arc::downgrade(&self.running),
         });
         let task = Task::new(Arc::clone(&core));

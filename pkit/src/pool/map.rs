@@ -24,6 +24,8 @@ struct Flow<'a, I: Iterator, O> {
     pool: ProcessPool,
     items: Fuse<I>,
     exhausted: bool,
+    /// Drawn, and without a place yet.
+    item: Option<I::Item>,
     start: Start<'a, I::Item, O>,
     drawn: usize,
     window: VecDeque<Entry<O>>,
@@ -42,31 +44,33 @@ impl<O: DeserializeOwned> Entry<O> {
 }
 
 impl<I: Iterator, O> Flow<'_, I, O> {
-    /// Draws an item, for which there is a place, or the reason why there is none.
-    fn draw(&mut self, place: Result<Place<'_>, PoolError>) {
-        let Some(item) = self.items.next() else {
-            self.exhausted = true;
-            return;
-        };
-        let task = place.and_then(|place| (self.start)(&self.pool, place, item));
-        self.window.push_back(Entry { index: self.drawn, ended: task.is_err(), task });
-        self.drawn += 1;
+    /// A place for the next item; the first one is waited for. `None`: there is none now.
+    fn place<'a>(&self, pool: &'a ProcessPool) -> Option<Result<Place<'a>, PoolError>> {
+        if self.window.is_empty() {
+            return Some(pool.place());
+        }
+        pool.running.place(Some(Instant::now())).transpose()
     }
 
     /// Starts what can be started now; the first one it waits for.
     fn fill(&mut self) {
         let pool = self.pool.clone();
         while !self.exhausted && self.window.len() < pool.size() {
-            let place = if self.window.is_empty() {
-                pool.place()
-            } else {
-                match pool.running.place(Some(Instant::now())) {
-                    Ok(Some(place)) => Ok(place),
-                    Ok(None) => return,
-                    Err(error) => Err(error),
+            let Some(mut place) = self.place(&pool) else { return };
+            if self.item.is_none() {
+                // Without the place: the items may come from tasks that need it, and may take their time.
+                drop(place);
+                self.item = self.items.next();
+                self.exhausted = self.item.is_none();
+                match self.place(&pool) {
+                    Some(again) if !self.exhausted => place = again,
+                    _ => continue,
                 }
-            };
-            self.draw(place);
+            }
+            let Some(item) = self.item.take() else { return };
+            let task = place.and_then(|place| (self.start)(&self.pool, place, item));
+            self.window.push_back(Entry { index: self.drawn, ended: task.is_err(), task });
+            self.drawn += 1;
         }
     }
 
@@ -109,7 +113,7 @@ impl<I: Iterator, O> Flow<'_, I, O> {
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         let (least, most) = self.items.size_hint();
-        let more = self.window.len();
+        let more = self.window.len() + usize::from(self.item.is_some());
         (least.saturating_add(more), most.and_then(|most| most.checked_add(more)))
     }
 }
@@ -130,7 +134,9 @@ impl ProcessPool {
     /// items.
     ///
     /// It is lazy: an item is drawn from `items` when a slot is free for it, while the next result is asked for. No
-    /// more results than the pool has slots are held back for the one before them. So `items` may be endless.
+    /// more results than the pool has slots are held back for the one before them. So `items` may be endless. An
+    /// iterator that waits for its next item (a channel's, say) holds up results that are there; it holds no slot
+    /// meanwhile, so the items may be the results of a map on the same slots.
     ///
     /// Each item has its result, an error if its task failed or couldn't be started. **Dropping** the iterator
     /// kills the tasks that are under way; what has ended is lost.
@@ -215,6 +221,7 @@ impl ProcessPool {
             pool: self.clone(),
             items: items.into_iter().fuse(),
             exhausted: false,
+            item: None,
             start,
             drawn: 0,
             window: VecDeque::new(),

@@ -25,7 +25,7 @@ use common_ipc::process::{LaunchOptions, stop_all};
 use crate::slots::SlotPool;
 pub use errors::{PoolError, TaskError};
 pub use map::{Map, MapUnordered};
-use running::{Running, Slots};
+use running::{Running, START_PATIENCE, Slots};
 pub use task::{Task, TaskInfo, TaskStatus};
 
 /// Runs each task in a process of its own, no more than so many at once.
@@ -215,7 +215,7 @@ impl ProcessPool {
             let running = self.running.running()?;
             stop_all(running.iter().map(|core| &core.child), grace)?;
             // A start that was under way may have brought another one.
-            if self.running.wait_for_all(Some(Instant::now()))? {
+            if self.running.wait_for_all(Some(Instant::now() + START_PATIENCE))? {
                 return Ok(());
             }
         }

@@ -26,7 +26,7 @@ const ORPHAN_PATIENCE: Duration = Duration::from_millis(50);
 /// How long to wait before looking again at what no descriptor tells.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// The same for a start that is under way in another thread: a moment.
-const START_PATIENCE: Duration = Duration::from_millis(2);
+pub(crate) const START_PATIENCE: Duration = Duration::from_millis(2);
 
 pub(crate) enum Slots {
     /// So many.
@@ -54,7 +54,7 @@ struct Tasks {
 /// A place for a task that is about to be started.
 pub(crate) struct Place<'a> {
     pool: &'a Arc<Running>,
-    slot: Option<Slot>,
+    pub(crate) slot: Option<Slot>,
 }
 
 impl Drop for Place<'_> {
@@ -171,7 +171,7 @@ impl Running {
         if ended.is_empty() {
             return Ok(!is_over);
         }
-        let ended: Vec<_> = ended.into_iter().map(|place| running[place].id).collect();
+        let ended: Vec<_> = ended.into_iter().map(|place| running[place].told(running[place].id)).collect();
         self.tasks.lock().running.retain(|core| !ended.contains(&core.id));
         Ok(true)
     }
@@ -182,15 +182,15 @@ impl Running {
     }
 
     /// Takes in the task whose start took this place.
-    pub(crate) fn take_in(&self, mut place: Place<'_>, core: &Arc<Core>) {
+    pub(crate) fn take_in(&self, place: Place<'_>, core: &Arc<Core>) {
         if let (Some(limit), Some(clock)) = (core.limit, self.clock.get()) {
             // One that is further away than time can tell is never.
             if let Some(at) = Instant::now().checked_add(limit) {
                 clock.add(at, Due::TimeOut(Arc::clone(core)));
             }
         }
-        if let Some(slot) = place.slot.take() {
-            if let Err(error) = core.child.on_collected(move |_| drop(slot)) {
+        if let Some(slot) = core.slot.clone() {
+            if let Err(error) = core.child.on_collected(move |_| drop(slot.lock().take())) {
                 log::warn!("the slot of task {} is free when somebody waits for it: {error}", core.id);
             }
         }

@@ -11,10 +11,12 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use common_ipc::process::{Child, ChildError, ExitStatus, JoinError, Signal, Stopped};
+use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 
 use crate::pool::errors::TaskError;
 use crate::pool::running::Running;
+use crate::slots::Slot;
 
 /// How far a task has got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,8 +37,12 @@ pub(crate) struct Core {
     pub(crate) has_begun: AtomicBool,
     pub(crate) limit: Option<Duration>,
     pub(crate) timed_out: AtomicBool,
+    /// It is collected where it ends.
+    pub(crate) in_background: AtomicBool,
     /// Handles of users, without which nobody may ever wait for it.
     pub(crate) handles: AtomicUsize,
+    /// Its slot, if that is a shared one.
+    pub(crate) slot: Option<Arc<Mutex<Option<Slot>>>>,
     pub(crate) pool: Weak<Running>,
 }
 
@@ -47,11 +53,25 @@ impl Core {
 
     /// Whatever becomes of its handles, it is collected when it ends.
     pub(crate) fn leave_to_background(&self) {
+        if self.in_background.swap(true, Ordering::AcqRel) {
+            return;
+        }
         match self.child.on_collected(|_| ()) {
             // In a forked copy it is the parent's.
             Ok(()) | Err(ChildError::WrongProcess(_)) => {}
             Err(error) => log::warn!("task {} is collected at the program's exit: {error}", self.id),
         }
+    }
+
+    /// What a look at its process, or waiting for that, has told. If that has ended, its slot is free from here on:
+    /// whoever collects it gives the slot back, but may be a moment behind.
+    pub(crate) fn told<T>(&self, told: T) -> T {
+        if let Some(slot) = &self.slot {
+            if matches!(self.child.try_wait(), Ok(Some(_))) {
+                drop(slot.lock().take());
+            }
+        }
+        told
     }
 
     /// Its time is over.
@@ -111,7 +131,7 @@ impl TaskInfo {
     /// [`ChildError`].
     pub fn status(&self) -> Result<TaskStatus, ChildError> {
         let child = &self.core.child;
-        if child.try_wait()?.is_some() {
+        if self.try_wait()?.is_some() {
             return Ok(TaskStatus::Finished);
         }
         let has_begun = &self.core.has_begun;
@@ -127,7 +147,7 @@ impl TaskInfo {
     ///
     /// [`ChildError`].
     pub fn wait(&self) -> Result<ExitStatus, ChildError> {
-        self.core.child.wait()
+        self.core.told(self.core.child.wait())
     }
 
     /// How its process ended. `Ok(None)`: it runs.
@@ -137,7 +157,7 @@ impl TaskInfo {
     /// [`ChildError`].
     #[doc(alias = "exitcode")]
     pub fn try_wait(&self) -> Result<Option<ExitStatus>, ChildError> {
-        self.core.child.try_wait()
+        self.core.told(self.core.child.try_wait())
     }
 
     /// As [`wait`](TaskInfo::wait), for up to `timeout`. `Ok(None)`: it runs on.
@@ -146,7 +166,7 @@ impl TaskInfo {
     ///
     /// [`ChildError`].
     pub fn wait_timeout(&self, timeout: Duration) -> Result<Option<ExitStatus>, ChildError> {
-        self.core.child.wait_timeout(timeout)
+        self.core.told(self.core.child.wait_timeout(timeout))
     }
 
     /// Asks it to end, by SIGTERM, with its whole group if it leads one; doesn't wait.
@@ -173,7 +193,7 @@ impl TaskInfo {
     ///
     /// [`ChildError`].
     pub fn stop(&self, grace: Duration) -> Result<Stopped, ChildError> {
-        self.core.child.stop(grace)
+        self.core.told(self.core.child.stop(grace))
     }
 
     fn error(&self, error: JoinError) -> TaskError {
@@ -252,7 +272,7 @@ impl<O: DeserializeOwned> Task<O> {
     ///
     /// [`TaskError::TimedOut`]; [`TaskError::Join`] if it panicked, exited or died.
     pub fn join(&self) -> Result<O, TaskError> {
-        self.child().output().map_err(|error| self.error(error))
+        self.core.told(self.child().output()).map_err(|error| self.error(error))
     }
 
     /// As [`join`](Task::join), without waiting. `Ok(None)`: it runs.
@@ -261,7 +281,7 @@ impl<O: DeserializeOwned> Task<O> {
     ///
     /// As for [`join`](Task::join).
     pub fn try_join(&self) -> Result<Option<O>, TaskError> {
-        self.child().try_output().map_err(|error| self.error(error))
+        self.core.told(self.child().try_output()).map_err(|error| self.error(error))
     }
 
     /// As [`join`](Task::join), waiting for up to `timeout`. `Ok(None)`: it runs on.
@@ -270,7 +290,7 @@ impl<O: DeserializeOwned> Task<O> {
     ///
     /// As for [`join`](Task::join).
     pub fn join_timeout(&self, timeout: Duration) -> Result<Option<O>, TaskError> {
-        self.child().output_timeout(timeout).map_err(|error| self.error(error))
+        self.core.told(self.child().output_timeout(timeout)).map_err(|error| self.error(error))
     }
 }
 

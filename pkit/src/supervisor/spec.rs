@@ -185,7 +185,11 @@ impl ChildSpec {
     pub(super) fn starter(self) -> Result<Starter, StartError> {
         let at_exit = AtExit::Stop { grace: self.policy.grace };
         let options = self.options.or_name(&*self.name);
-        (self.starter)(Manner { options, at_exit, ready_by_target: self.policy.ready_by_target })
+        (self.starter)(Manner {
+            at_exit,
+            ready_by_target: self.policy.ready_by_target,
+            ..Manner::new(options)
+        })
     }
 }
 

@@ -4,8 +4,8 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use common_ipc::process::{ForkRule, Launch, LaunchOptions, Refusal, StartError};
-use integration_tests::{raw, stress_factor};
+use common_ipc::process::{ForkRule, Launch, LaunchOptions, Refusal, StartError, start_library_thread};
+use integration_tests::{proc, raw, stress_factor};
 
 use crate::Outcome::{self, Passed};
 
@@ -19,6 +19,7 @@ scenarios!(
     fault_01_noise_before_the_fork_does_not_hang_children,
     fault_01_the_rule_can_be_changed,
     starting_while_panicking_is_refused,
+    a_panic_in_a_library_threads_call_is_no_hindrance_to_forks,
 );
 
 fn options() -> LaunchOptions {
@@ -166,5 +167,25 @@ fn starting_while_panicking_is_refused() -> Outcome {
     }));
     assert!(panicked.is_err());
     assert_eq!(told.recv().unwrap(), Refusal::Panicking);
+    Passed
+}
+
+fn a_panic_in_a_library_threads_call_is_no_hindrance_to_forks() -> Outcome {
+    let (keep, kept) = channel::<()>();
+    start_library_thread("other", move |thread| {
+        let _ = thread.sleep(|| kept.recv());
+    })
+    .unwrap();
+    let threads = || proc::status_field(std::process::id() as i32, "Threads");
+    for _ in 0..3 {
+        start_library_thread("panics", |thread| {
+            thread.call(|| panic!("on purpose"));
+        })
+        .unwrap();
+        assert!(proc::eventually(|| threads() == "2"), "{}", threads());
+        Launch::new(&options()).start(|| ()).unwrap().wait().unwrap();
+    }
+    drop(keep);
+    assert!(proc::eventually(|| threads() == "1"), "{}", threads());
     Passed
 }

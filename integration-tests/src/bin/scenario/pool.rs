@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use common_ipc::process::active_children;
 use common_ipc::sync::Event;
-use integration_tests::proc;
+use integration_tests::{proc, stress_factor};
 use pkit::{PoolError, ProcessPool, SlotPool, TaskError, TaskStatus, Zygote, init};
 
 use crate::Outcome::{self, Passed};
@@ -23,6 +23,9 @@ scenarios!(
     pool_map_is_in_order_and_lazy,
     pool_map_unordered_gives_what_comes_first,
     pool_map_from_a_zygote,
+    pool_a_map_of_a_map_shares_one_slot,
+    pool_a_shared_slot_is_free_when_its_task_was_joined,
+    pool_close_frees_shared_slots,
 );
 
 /// A test that fails waits no longer.
@@ -288,4 +291,50 @@ fn pool_map_from_a_zygote() -> Outcome {
 
 fn sleep_a_while() {
     std::thread::sleep(Duration::from_millis(100));
+}
+
+fn pool_a_map_of_a_map_shares_one_slot() -> Outcome {
+    for size in 1..=3 {
+        let both = [ProcessPool::new(size).unwrap(), ProcessPool::with_slots(SlotPool::new(size).unwrap())];
+        for pool in both {
+            let one = pool.map(0..6u32, |number| number + 1).map(Result::unwrap);
+            let two = pool.map_unordered(one, |number| number * 10).map(|(_, result)| result.unwrap());
+            let mut three: Vec<_> = pool.map(two, |number| number + 3).map(Result::unwrap).collect();
+            three.sort_unstable();
+            assert_eq!(three, [13, 23, 33, 43, 53, 63]);
+            assert_eq!(pool.free().unwrap(), size);
+        }
+    }
+    Passed
+}
+
+fn pool_a_shared_slot_is_free_when_its_task_was_joined() -> Outcome {
+    let slots = SlotPool::new(1).unwrap();
+    let pool = ProcessPool::with_slots(slots.clone());
+    for round in 0..1000 * stress_factor() {
+        let task = pool.execute(move || round).unwrap();
+        if round % 2 == 0 {
+            assert_eq!(task.join().unwrap(), round);
+        } else {
+            while task.status().unwrap() != TaskStatus::Finished {}
+        }
+        assert_eq!(slots.free(), 1, "round {round}");
+    }
+    Passed
+}
+
+fn pool_close_frees_shared_slots() -> Outcome {
+    for round in 0..500 {
+        let slots = SlotPool::new(2).unwrap();
+        let pool = ProcessPool::with_slots(slots.clone());
+        let tasks = [pool.execute(|| ()).unwrap(), pool.execute(|| ()).unwrap()];
+        if round % 2 == 0 {
+            pool.close().unwrap()
+        } else {
+            pool.terminate(Duration::from_secs(20)).unwrap()
+        }
+        assert_eq!(slots.free(), 2, "round {round}");
+        drop(tasks);
+    }
+    Passed
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use common_ipc::process::{
     self, Child, ExitStatus, Launch, LaunchOptions, Readiness, Resource, StartError, Zygote,
 };
-use integration_tests::proc;
+use integration_tests::{proc, raw};
 
 use crate::Outcome::{self, Passed};
 use crate::children::{sleep_for_long, start};
@@ -18,6 +18,8 @@ scenarios!(
     a_child_that_is_about_to_run_can_have_said_so,
     progress_is_heard_once,
     progress_leaves_room_for_the_output,
+    progress_of_many_threads_leaves_room_for_the_output,
+    a_child_that_is_forked_beside_who_asks_for_its_name_begins,
     a_child_knows_its_name,
 );
 
@@ -204,5 +206,56 @@ fn a_child_knows_its_name() -> Outcome {
     let child = Launch::new(&options).kind("a-kind-with-a-long-name").start(process::current_name).unwrap();
     assert_eq!(child.output::<Option<OsString>>().unwrap().unwrap(), child.name());
     assert_eq!(process::current_name(), None);
+    Passed
+}
+
+fn progress_of_many_threads_leaves_room_for_the_output() -> Outcome {
+    for _ in 0..20 {
+        let child = start(|| {
+            let begin = std::sync::Barrier::new(100);
+            std::thread::scope(|scope| {
+                for _ in 0..100 {
+                    scope.spawn(|| {
+                        begin.wait();
+                        process::progress();
+                    });
+                }
+            });
+            7
+        });
+        assert_eq!(child.output::<i32>().unwrap(), 7);
+        assert!(child.progressed().unwrap());
+    }
+    Passed
+}
+
+fn a_child_that_is_forked_beside_who_asks_for_its_name_begins() -> Outcome {
+    let child = start(|| {
+        raw::allow_forks();
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                        std::hint::black_box(process::current_name());
+                    }
+                });
+            }
+            let options = LaunchOptions::new().name("a name that is longer than ps shows");
+            let mut begun = 0;
+            for _ in 0..1000 {
+                let child = Launch::new(&options).start(process::current_name).unwrap();
+                let Some(name) = child.output_timeout::<Option<OsString>>(LONG).unwrap() else {
+                    child.kill().unwrap();
+                    break;
+                };
+                assert_eq!(name.unwrap(), "a name that is longer than ps shows");
+                begun += 1;
+            }
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            begun
+        })
+    });
+    assert_eq!(child.output::<i32>().unwrap(), 1000);
     Passed
 }
