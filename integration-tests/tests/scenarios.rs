@@ -175,6 +175,7 @@ play!(
     fault_34_every_stop_of_a_run_comes_to_an_end,
     fault_34_stop_ends_whatever_it_takes,
     fault_34_stop_says_what_it_took,
+    fault_34_a_time_limit_keeps_no_results,
     fault_34_terminate_ends_deaf_tasks_after_the_grace,
     fault_35_a_grandchild_that_holds_a_stream_does_not_hold_up_the_wait,
     fault_35_a_grandchild_that_holds_stderr_delays_no_join,
