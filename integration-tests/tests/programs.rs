@@ -84,6 +84,24 @@ fn fault_24_nothing_is_started_again_at_the_exit() {
 }
 
 #[test]
+fn fault_30_the_exit_ends_supervisors_and_their_children() {
+    for (how, code) in [("return", 0), ("exit", 3), ("panic", 101)] {
+        let ran = run(&["program_that_exits_with_a_supervisor", how]);
+        assert_eq!(ran.status.code(), Some(code), "{ran:?}");
+        let pids = pids(&ran);
+        assert_eq!(pids.len(), 27, "{ran:?}");
+        for pid in pids {
+            assert!(!proc::runs(pid), "{pid} survives its program: {ran:?}");
+        }
+        // The ends are no failures.
+        for word in ["was started", "started again", "gave up", "could not"] {
+            assert!(!ran.stdout.contains(word), "{word} in {}", ran.stdout);
+        }
+        assert!(ran.stdout.contains("was stopped"), "{ran:?}");
+    }
+}
+
+#[test]
 fn a_task_that_nobody_waits_for_prints_all_the_same() {
     let ran = run(&["program_that_does_not_wait"]);
     assert!(ran.status.success(), "{ran:?}");

@@ -38,7 +38,7 @@ fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Option<Argumen
             Some("--help" | "-h") => return Ok(None),
             Some("--jobs" | "-j") => {
                 let number = arguments.next().and_then(|number| number.to_str()?.parse().ok());
-                parsed.jobs = number.ok_or("--jobs needs a number")?;
+                parsed.jobs = number.filter(|jobs| *jobs > 0).ok_or("--jobs needs a number from 1 on")?;
             }
             Some(option) if option.starts_with('-') => return Err(format!("there is no option {option}")),
             _ => parsed.directory = argument.into(),

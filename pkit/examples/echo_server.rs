@@ -4,7 +4,8 @@
 //!
 //! A worker that dies is started again. SIGHUP reloads: each worker is replaced by one that reads the greeting anew, and
 //! that is there before the old one stops accepting; connections that are open go on with the old one until they
-//! end. SIGTERM and SIGINT (Ctrl-C) end the server, connections included, after up to five seconds.
+//! end, for up to five seconds. SIGTERM and SIGINT (Ctrl-C) end the server, after a reload that is under way: one worker
+//! after another, each of which has up to five seconds for its connections.
 
 use std::error::Error;
 use std::io::{self, BufRead, BufReader, Write};

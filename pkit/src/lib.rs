@@ -107,8 +107,8 @@ mod target;
 
 pub use common_ipc::process::{
     AtExit, ChildError, ExitStatus, JoinError, LaunchOptions, PanicReport, ParentDeath, Portable,
-    ProcessGroup, Refusal, Resource, Sigint, Signal, StartError, Stdio, StopStep, Stopped, Zygote, init,
-    join_callbacks, progress, ready,
+    ProcessGroup, Refusal, Resource, Sigint, Signal, StartError, Stdio, StopSignals, StopStep, Stopped,
+    Zygote, init, join_callbacks, progress, ready,
 };
 pub use common_ipc::{RemoteError, init_before_main, link, memory, process, sync};
 pub use pool::{Map, MapUnordered, PoolError, ProcessPool, Task, TaskError, TaskInfo, TaskStatus};

@@ -21,6 +21,8 @@ pub(crate) struct Manner {
     pub(crate) at_exit: AtExit,
     /// The target says itself when it is ready; otherwise that is said when it is about to run.
     pub(crate) ready_by_target: bool,
+    /// The target takes requests to stop itself.
+    pub(crate) hold_stop_signals: bool,
 }
 
 /// What a child without a name is named after.
@@ -61,8 +63,17 @@ impl Starter {
 }
 
 impl Manner {
+    /// As most are started.
+    pub(crate) fn new(options: LaunchOptions) -> Manner {
+        Manner { options, at_exit: AtExit::default(), ready_by_target: false, hold_stop_signals: false }
+    }
+
     pub(crate) fn launch(&self) -> Launch<'_> {
-        Launch::new(&self.options).kind(KIND).at_exit(self.at_exit).announce_ready(!self.ready_by_target)
+        Launch::new(&self.options)
+            .kind(KIND)
+            .at_exit(self.at_exit)
+            .announce_ready(!self.ready_by_target)
+            .hold_stop_signals(self.hold_stop_signals)
     }
 }
 

@@ -33,7 +33,8 @@ mod shared;
 pub use array::SharedArray;
 /// The crate that says which types are plain data, for `#[derive(Pod, Zeroable)]` with
 /// `#[bytemuck(crate = "common_ipc::memory::bytemuck")]`: so a program needs no version of its own.
-#[doc(no_inline)]
+// Where another crate re-exports this module its documentation would have all of `core` in it.
+#[doc(hidden)]
 pub use bytemuck;
 pub use bytemuck::{Pod, Zeroable};
 pub use errors::{MemoryError, MemoryLimit, NoSuchPlace, OutOfRange};

@@ -64,8 +64,11 @@ static CHILDLESS: AtomicBool = AtomicBool::new(true);
 /// The hook runs, or has run: what is started now it wouldn't shut down.
 static EXITING: AtomicBool = AtomicBool::new(false);
 
-/// Whether this process is ending.
-pub(crate) fn is_exiting() -> bool {
+/// Whether this process is at its exit: what it has started is being shut down, and nothing is started any more
+/// ([`StartError::Exiting`](crate::process::StartError::Exiting)).
+///
+/// It is for libraries that stand on this one and watch over processes: what ends from then on ends because of that.
+pub fn is_exiting() -> bool {
     EXITING.load(Ordering::Relaxed)
 }
 

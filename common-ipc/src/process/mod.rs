@@ -61,7 +61,7 @@ pub use after_fork::after_fork;
 pub use callbacks::{Exit, join_callbacks};
 pub use child::{Child, Readiness, StopStep, Stopped, active_children};
 pub use errors::{ChildError, JoinError, StartError};
-pub use exit_hook::AtExit;
+pub use exit_hook::{AtExit, is_exiting};
 pub use fork_rule::{ForkRule, Refusal};
 pub use fork_server::{ForkServer, ProgramState};
 pub use keeper::init;

@@ -149,7 +149,8 @@ pub(crate) fn unblock_all_but(held: Held, sigint: Sigint) {
 /// Both stay blocked from before the fork on, so that one which comes during the start-up isn't
 /// lost and none interrupts the work; there is no handler and no flag. To be made and used in the
 /// body of a child that was started with
-/// [`Launch::hold_stop_signals`](crate::process::Launch::hold_stop_signals).
+/// [`Launch::hold_stop_signals`](crate::process::Launch::hold_stop_signals), or with the setting of that name that
+/// `pkit`'s processes and supervised children have.
 #[derive(Debug)]
 pub struct StopSignals {
     signals: &'static [i32],
@@ -167,7 +168,7 @@ impl StopSignals {
         if !mask.contains(nix::sys::signal::Signal::SIGTERM) {
             return Err(io::Error::new(
                 io::ErrorKind::Unsupported,
-                "this process doesn't hold its stop signals: start it with Launch::hold_stop_signals",
+                "this process doesn't hold its stop signals: have it started with hold_stop_signals",
             ));
         }
         Ok(StopSignals { signals: held_for(mask.contains(nix::sys::signal::Signal::SIGINT)) })

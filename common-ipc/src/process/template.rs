@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::ownership::generation::WrongProcess;
-use crate::ownership::give::How;
 use crate::process::child::Child;
 use crate::process::child_side::Body;
 use crate::process::errors::StartError;
@@ -60,7 +59,7 @@ impl Template {
         its_own.given.extend(theirs.given());
         // Beside other threads not even if the rule allows it: libc's allocator isn't prepared for this fork.
         its_own.fork_rule = Some(ForkRule::Refuse);
-        let gives_ends = options.given.iter().any(|given| given.how != How::Shared);
+        let gives_ends = options.moves_something();
         let child = forking::fork(&Plan::of_server(&its_own)?, &mut |_| {
             let failed = |message: String| OutputFailure::Argument { message };
             let ends = Ends::claim(&for_children).map_err(|error| failed(error.to_string()))?;

@@ -45,6 +45,8 @@ const NOBODY: u64 = u64::MAX;
 /// In a child: says that it gets on with its work. The parent asks by
 /// [`Child::progressed`](crate::process::Child::progressed).
 ///
+/// A child that is watched for it has to call it while it waits for work as well: by waits with a time-out.
+///
 /// It can be called often, from any thread: a call takes some 50 ns as a rule, and one in each millisecond asks the
 /// kernel. In a process that this library hasn't started it does nothing.
 pub fn progress() {

@@ -47,8 +47,7 @@ pub struct ProcessBuilder<O> {
 
 impl<O: 'static> ProcessBuilder<O> {
     pub(crate) fn new() -> ProcessBuilder<O> {
-        let options = LaunchOptions::new();
-        let manner = Manner { options, at_exit: AtExit::default(), ready_by_target: false };
+        let manner = Manner::new(LaunchOptions::new());
         ProcessBuilder { name: None, manner, callbacks: Vec::new() }
     }
 
@@ -77,6 +76,33 @@ impl<O: 'static> ProcessBuilder<O> {
     /// It is ready when its target calls [`ready`](crate::ready()). Otherwise it is when its target is about to run.
     pub fn ready_by_target(mut self) -> Self {
         self.manner.ready_by_target = true;
+        self
+    }
+
+    /// Its target takes requests to stop (SIGTERM, and SIGINT unless that is ignored) when it is ready for them, by
+    /// [`StopSignals`](crate::StopSignals), so that it can finish what it is about. They are blocked from its first
+    /// moment on.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use pkit::{Process, StopSignals};
+    ///
+    /// let process = Process::builder().hold_stop_signals().build(|| {
+    ///     let stop = StopSignals::held().unwrap();
+    ///     let mut steps = 0;
+    ///     while !stop.wait_timeout(Duration::from_millis(1)).unwrap() {
+    ///         steps += 1; // a step of the work, which is always finished
+    ///     }
+    ///     steps
+    /// });
+    /// process.start()?;
+    /// process.wait_until(|_| false, Duration::from_millis(20))?;
+    /// process.terminate()?;
+    /// assert!(process.join()? > 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn hold_stop_signals(mut self) -> Self {
+        self.manner.hold_stop_signals = true;
         self
     }
 

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use common_ipc::process::{
-    AtExit, Child, ChildError, ExitStatus, JoinError, LaunchOptions, Readiness, StartError, Stopped,
+    Child, ChildError, ExitStatus, JoinError, LaunchOptions, Readiness, StartError, Stopped,
 };
 use serde::de::DeserializeOwned;
 
@@ -54,8 +54,7 @@ impl<O> ProcessOpen<O> {
         T: Target<Output = O>,
         O: serde::Serialize + DeserializeOwned,
     {
-        let manner = Manner { options, at_exit: AtExit::default(), ready_by_target: false };
-        Ok(ProcessOpen::new(manner.launch().start(|| target.run())?, 1))
+        Ok(ProcessOpen::new(Manner::new(options).launch().start(|| target.run())?, 1))
     }
 
     pub(crate) fn child(&self) -> &Child {

@@ -86,6 +86,13 @@ pub enum SupervisorError {
     /// The supervisor has ended, or is about to.
     #[error("the supervisor has ended, or is ending: Supervisor::wait says why. Start a new one")]
     Ended,
+    /// The call waits for the supervisor, and was made on the supervisor's own thread: by the logger, which is called
+    /// there, or by a `Serialize` of an argument.
+    #[error(
+        "the supervisor can't be waited for on its own thread, on which it calls the logger and serialises arguments: \
+         do it on another one (Supervisor::events tells what the logger is told)"
+    )]
+    OnItsThread,
     /// The handle is a copy in another process than the supervisor's.
     #[error(transparent)]
     WrongProcess(#[from] WrongProcess),

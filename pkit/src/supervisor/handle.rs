@@ -53,7 +53,11 @@ pub struct ChildState {
 /// ```
 ///
 /// The methods that do something with a child wait until it is done. How long that takes at the most follows from the
-/// child's spec: its grace, its time to be ready.
+/// child's spec: its grace, its time to be ready. A template or zygote that doesn't answer is waited for as well, for up
+/// to [`LaunchOptions::ready_timeout`](common_ipc::process::LaunchOptions::ready_timeout).
+///
+/// The supervisor's thread calls the program's logger. A logger that blocks keeps it from its work, and the program from
+/// forks; one that calls methods that wait for the supervisor gets [`SupervisorError::OnItsThread`].
 ///
 /// **Dropping** it asks the supervisor to stop all children, in order, and doesn't wait for that. Call
 /// [`stop`](Supervisor::stop) to wait. The program's exit stops children that still run in any case, all at once.
@@ -181,9 +185,10 @@ impl Supervisor {
     ///
     /// # Errors
     ///
-    /// [`SupervisorError::WrongProcess`].
+    /// [`SupervisorError::WrongProcess`], [`SupervisorError::OnItsThread`].
     pub fn wait(&self) -> Result<Ended, SupervisorError> {
         self.shared.home.check()?;
+        self.shared.may_wait()?;
         loop {
             if let Some(ended) = self.shared.wait(None) {
                 return Ok(ended);
@@ -197,16 +202,18 @@ impl Supervisor {
     ///
     /// [`SupervisorError::WrongProcess`].
     pub fn try_wait(&self) -> Result<Option<Ended>, SupervisorError> {
-        self.wait_timeout(Duration::ZERO)
+        self.shared.home.check()?;
+        Ok(self.shared.wait(Some(Duration::ZERO)))
     }
 
     /// Waits for its end for up to `timeout`; `Ok(None)`: it goes on.
     ///
     /// # Errors
     ///
-    /// [`SupervisorError::WrongProcess`].
+    /// [`SupervisorError::WrongProcess`], [`SupervisorError::OnItsThread`].
     pub fn wait_timeout(&self, timeout: Duration) -> Result<Option<Ended>, SupervisorError> {
         self.shared.home.check()?;
+        self.shared.may_wait()?;
         Ok(self.shared.wait(Some(timeout)))
     }
 
@@ -218,7 +225,7 @@ impl Supervisor {
     ///
     /// # Errors
     ///
-    /// [`SupervisorError::WrongProcess`].
+    /// [`SupervisorError::WrongProcess`]; [`SupervisorError::OnItsThread`], though it is stopped.
     pub fn stop(&self) -> Result<Ended, SupervisorError> {
         self.shared.home.check()?;
         // If nobody listens it has ended.

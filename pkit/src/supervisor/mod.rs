@@ -38,12 +38,14 @@
 //!   until it is stopped.
 //! - **The program's exit** stops children that run. Should the program be killed, they die with it.
 //!
-//! What happens is told by [`Supervisor::events`], and goes to the `log` crate with the target `pkit`.
+//! What happens is told by [`Supervisor::events`], and goes to the `log` crate with the target `pkit`: the logger is
+//! called on the supervisor's thread, and isn't to block.
 //!
 //! A hundred children more cost a hundred children more: there is one thread for all, which sleeps until something
 //! happens, and looks at single children only where they have a [`hang_timeout`](ChildSpec::hang_timeout) or a
 //! [`max_memory`](ChildSpec::max_memory), or aren't ready yet. Starts are made one after another on that thread, which
-//! takes about a millisecond each; a zygote that takes longer delays what happens to others for so long.
+//! takes about a millisecond each; a template or zygote that takes longer, because it is stopped by a signal, say, delays
+//! what happens to others for so long, for up to [`LaunchOptions::ready_timeout`](common_ipc::process::LaunchOptions::ready_timeout).
 
 mod backoff;
 mod builder;

@@ -1,15 +1,17 @@
 //! The thread that drives the core: it hears of ends and commands, and does what the core says.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use common_ipc::process::{Child, ChildError, ExitStatus, LibraryThread, StartError};
+use common_ipc::process::{self, Child, ChildError, ExitStatus, LibraryThread, StartError};
 use crossbeam_channel::{Receiver, Sender};
+use log::Level;
 
 use super::core::{Action, Command, Id, Input, Reply, Token};
-use super::event::{Ended, Event};
+use super::event::Ended;
 use super::shared::{Message, START, Shared};
 use crate::starter::Starter;
 
@@ -42,6 +44,7 @@ impl Runtime {
     }
 
     pub(super) fn run(mut self, thread: &mut LibraryThread, started: Sender<Reply>) {
+        self.shared.supervise_here();
         // Should it panic, nobody waits for ever for its end.
         let _end = EndsAnyway(Arc::clone(&self.shared));
         self.answers.insert(START, started);
@@ -87,7 +90,12 @@ impl Runtime {
 
     fn take_in(&mut self, message: Message) {
         let input = match message {
-            Message::Exited { id, status } => Input::Exited { id, status },
+            Message::Exited { id, status } => {
+                if process::is_exiting() {
+                    self.inputs.push_back(Input::Exiting);
+                }
+                Input::Exited { id, status }
+            }
             Message::Ask { command, token, answer } => {
                 self.answers.insert(token, answer);
                 Input::Command(command)
@@ -134,13 +142,16 @@ impl Runtime {
             }
             Action::Terminate(id) => {
                 if let Some(Err(error)) = self.children.get(&id).map(Child::begin_stop) {
-                    log::warn!(target: "pkit", "could not ask {} to end: {error}", self.name(id));
+                    say(Level::Warn, format_args!("could not ask {} to end: {error}", self.name(id)));
                 }
             }
             Action::Kill(id) => {
                 if let Some(Err(error)) = self.children.get(&id).map(Child::kill) {
                     // It may run as another user. Nobody is to wait for its end for ever.
-                    log::error!(target: "pkit", "could not kill {}, and gives it up: {error}", self.name(id));
+                    say(
+                        Level::Error,
+                        format_args!("could not kill {}, and gives it up: {error}", self.name(id)),
+                    );
                     self.inputs.push_back(Input::Exited { id, status: ExitStatus::Unknown });
                 }
             }
@@ -157,7 +168,7 @@ impl Runtime {
                 self.inputs.push_back(Input::Memory { id, resident });
             }
             Action::Emit(event) => {
-                report(&event);
+                say(event.level(), format_args!("{event}"));
                 self.shared.subscribers.lock().tell(&event);
             }
             Action::Answer(token, reply) => {
@@ -189,7 +200,7 @@ impl Runtime {
     fn look(&self, id: Id, look: impl FnOnce(&Child) -> Result<bool, ChildError>) -> bool {
         let seen = self.children.get(&id).map(look);
         if let Some(Err(error)) = &seen {
-            log::warn!(target: "pkit", "could not look at {}: {error}", self.name(id));
+            say(Level::Warn, format_args!("could not look at {}: {error}", self.name(id)));
         }
         matches!(seen, Some(Ok(true)))
     }
@@ -200,8 +211,8 @@ impl Runtime {
 }
 
 /// A logger that panics has been reported by the panic hook; the children aren't to suffer for it.
-fn report(event: &Event) {
-    let logged = catch_unwind(AssertUnwindSafe(|| log::log!(target: "pkit", event.level(), "{event}")));
+fn say(level: Level, what: fmt::Arguments<'_>) {
+    let logged = catch_unwind(AssertUnwindSafe(|| log::log!(target: "pkit", level, "{what}")));
     if let Err(payload) = logged {
         // Its drop could panic again.
         std::mem::forget(payload);

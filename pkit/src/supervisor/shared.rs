@@ -1,8 +1,9 @@
 //! What the supervisor's thread and its handle share.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use common_ipc::process::{ExitStatus, Generation};
@@ -32,6 +33,8 @@ pub(super) struct Shared {
     pub(super) core: Mutex<Core>,
     pub(super) inbox: Sender<Message>,
     pub(super) subscribers: Mutex<Subscribers>,
+    /// That which supervises.
+    thread: OnceLock<ThreadId>,
     tokens: AtomicU64,
     ended: Mutex<Option<Ended>>,
     over: Condvar,
@@ -51,6 +54,7 @@ impl Shared {
             core: Mutex::new(core),
             inbox,
             subscribers: Mutex::new(subscribers),
+            thread: OnceLock::new(),
             tokens: AtomicU64::new(START + 1),
             ended: Mutex::new(None),
             over: Condvar::new(),
@@ -61,8 +65,22 @@ impl Shared {
         self.begin.elapsed()
     }
 
+    /// The calling thread supervises from now on.
+    pub(super) fn supervise_here(&self) {
+        let _ = self.thread.set(thread::current().id());
+    }
+
+    /// Checks that the calling thread may wait for the one that supervises.
+    pub(super) fn may_wait(&self) -> Result<(), SupervisorError> {
+        match self.thread.get() {
+            Some(thread) if *thread == thread::current().id() => Err(SupervisorError::OnItsThread),
+            _ => Ok(()),
+        }
+    }
+
     /// Has the thread do something, and waits until it is done.
     pub(super) fn ask(&self, command: impl FnOnce(Token) -> Command) -> Reply {
+        self.may_wait()?;
         let token = self.tokens.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = bounded(1);
         let message = Message::Ask { command: command(token), token, answer };

@@ -50,6 +50,10 @@ impl ChildSpec {
     /// ([`Template`](common_ipc::process::Template)). So each process of the child begins with what the closure had
     /// captured then. What it returns is not looked at; only the exit status is.
     ///
+    /// A template that dies can't be made anew, since the program may have threads by then: the restarts of its child fail
+    /// from then on, which says so, until there are too many failures ([`intensity`](super::SupervisorBuilder::intensity)).
+    /// Others go on till then.
+    ///
     /// A target that never returns is of a type that can't be serialised: write `|| -> () { .. }`.
     pub fn new<T: Target + 'static>(name: impl AsRef<str>, target: T) -> ChildSpec {
         ChildSpec::of(name, move |manner| Starter::by_template(&manner, target))
@@ -181,7 +185,11 @@ impl ChildSpec {
     pub(super) fn starter(self) -> Result<Starter, StartError> {
         let at_exit = AtExit::Stop { grace: self.policy.grace };
         let options = self.options.or_name(&*self.name);
-        (self.starter)(Manner { options, at_exit, ready_by_target: self.policy.ready_by_target })
+        (self.starter)(Manner {
+            at_exit,
+            ready_by_target: self.policy.ready_by_target,
+            ..Manner::new(options)
+        })
     }
 }
 

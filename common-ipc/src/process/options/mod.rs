@@ -16,7 +16,7 @@ pub use prepare::OptionError;
 pub(crate) use prepare::{COMM_MAX, Identity, Prepared};
 pub use values::{ParentDeath, ProcessGroup, Resource, Sigint, Stdio};
 
-use crate::ownership::give::{Give, Given, Giver};
+use crate::ownership::give::{Give, Given, Giver, How};
 use crate::process::fork_rule::ForkRule;
 
 /// How a child is set up before its body runs. The same for every kind of child in this family of
@@ -51,6 +51,8 @@ use crate::process::fork_rule::ForkRule;
 #[must_use]
 pub struct LaunchOptions {
     pub(crate) name: Option<OsString>,
+    /// Somebody has said what SIGINT does.
+    pub(crate) sigint_set: bool,
     /// What the child does with itself.
     pub(crate) own: OwnSetup,
     pub(crate) user: Option<OsString>,
@@ -218,7 +220,14 @@ impl LaunchOptions {
     /// What Ctrl-C does to the child.
     pub fn sigint(mut self, policy: Sigint) -> Self {
         self.own.sigint = policy;
+        self.sigint_set = true;
         self
+    }
+
+    /// As [`sigint`](Self::sigint), unless these options say that already: for libraries that start children for others,
+    /// and whose business their end is.
+    pub fn or_sigint(self, policy: Sigint) -> Self {
+        if self.sigint_set { self } else { self.sigint(policy) }
     }
 
     /// The process group of the child.
@@ -252,6 +261,12 @@ impl LaunchOptions {
     pub fn max_output(mut self, bytes: usize) -> Self {
         self.own.max_output = Some(bytes);
         self
+    }
+
+    /// Whether these options [give](Self::give) something that moves, so that only one start with them can succeed.
+    #[must_use]
+    pub fn moves_something(&self) -> bool {
+        self.given.iter().any(|given| given.how != How::Shared)
     }
 
     /// Gives something to the child that has descriptors of the library's: there it can be used by the

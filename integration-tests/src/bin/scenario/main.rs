@@ -54,6 +54,8 @@ mod sharing;
 mod slots;
 mod supervisor;
 mod supervisor_faults;
+mod supervisor_logger;
+mod supervisor_many;
 mod sync;
 mod template_deaths;
 mod templates;
@@ -112,6 +114,8 @@ const TABLES: &[&[Scenario]] = &[
     slots::ALL,
     supervisor::ALL,
     supervisor_faults::ALL,
+    supervisor_logger::ALL,
+    supervisor_many::ALL,
     sync::ALL,
     template_deaths::ALL,
     templates::ALL,

@@ -10,7 +10,7 @@ use integration_tests::{police, raw};
 use nix::sys::signal::Signal as NixSignal;
 use offspring::{LoopStep, Subprocess, SubprocessLoop};
 
-use crate::children::start;
+use crate::children::{sleep_for_long, start};
 
 /// Runs the program of this name, if there is one.
 pub(crate) fn run(name: &str, arguments: &[String]) -> bool {
@@ -30,6 +30,7 @@ pub(crate) fn run(name: &str, arguments: &[String]) -> bool {
         "program_that_panics_with_a_child" => panics_with_a_child(),
         "program_that_exits_in_a_callback" => exits_in_a_callback(),
         "program_that_restarts_to_the_end" => restarts_to_the_end(),
+        "program_that_exits_with_a_supervisor" => exits_with_a_supervisor(&arguments[0]),
         "program_that_does_not_wait" => does_not_wait(),
         "program_with_crossed_streams" => crossed_streams(),
         "program_that_leaks" => leaks(&arguments[0]),
@@ -234,6 +235,46 @@ fn restarts_to_the_end() {
         .at_exit(AtExit::Wait)
         .build(|| std::thread::sleep(Duration::from_millis(500)));
     slow.start_wait().unwrap();
+}
+
+/// Ends while supervisors of each strategy are at work. Prints the children's process ids, and what is told of them from
+/// the exit on.
+fn exits_with_a_supervisor(how: &str) {
+    use pkit::supervisor::{ChildSpec, Strategy, Supervisor};
+    let zygote = crate::servers::zygote();
+    let deaf = || {
+        raw::ignore_signal(NixSignal::SIGTERM, true);
+        pkit::ready();
+        sleep_for_long();
+    };
+    let mut supervisors = Vec::new();
+    for strategy in [Strategy::OneForOne, Strategy::OneForAll, Strategy::RestForOne] {
+        let mut builder = Supervisor::builder().strategy(strategy);
+        for number in 0..4 {
+            let spec = ChildSpec::in_zygote(format!("zygote's {number}"), &zygote, |()| sleep_for_long(), ());
+            builder =
+                builder.child(crate::supervisor::child(&format!("template's {number}"), sleep_for_long));
+            builder = builder.child(spec.backoff(crate::supervisor::at_once()));
+        }
+        // So long everybody has time to be started again.
+        let spec = crate::supervisor::child("deaf", deaf).ready_by_target();
+        supervisors.push(builder.child(spec.grace(Duration::from_millis(500))));
+    }
+    let supervisors: Vec<_> = supervisors.into_iter().map(|builder| builder.start().unwrap()).collect();
+    for supervisor in supervisors {
+        for child in supervisor.children().unwrap() {
+            println!("{}", child.pid.unwrap());
+        }
+        let events = supervisor.events().unwrap();
+        std::thread::spawn(move || events.iter().for_each(|event| println!("{event}")));
+        // Its drop would stop them before.
+        std::mem::forget(supervisor);
+    }
+    match how {
+        "exit" => std::process::exit(3),
+        "panic" => panic!("on purpose"),
+        _ => {}
+    }
 }
 
 /// The documents' example of TERMINATE_ON_SHUTDOWN: nobody waits for the task.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use common_ipc::link::Queue;
 use common_ipc::process::{LaunchOptions, StartError, active_children, current_name};
 use crossbeam_channel::Receiver;
-use integration_tests::{proc, raw, stress_factor};
+use integration_tests::{proc, raw};
 use nix::sys::signal::Signal::{SIGKILL, SIGTERM};
 use pkit::supervisor::{
     Backoff, Cause, ChildSpec, Ended, Event, RecycleReason, Restart, Status, Strategy, Supervisor,
@@ -29,7 +29,6 @@ scenarios!(
     the_new_process_is_ready_before_the_old_one_goes,
     a_new_process_that_fails_leaves_the_old_one,
     old_and_large_processes_are_replaced,
-    hundreds_of_children_and_of_kills,
 );
 
 /// Restarts as soon and as often as one likes.
@@ -293,44 +292,5 @@ fn old_and_large_processes_are_replaced() -> Outcome {
     }
     assert_eq!(pid(&supervisor, "small"), small);
     supervisor.stop().unwrap();
-    Passed
-}
-
-fn hundreds_of_children_and_of_kills() -> Outcome {
-    const CHILDREN: usize = 200;
-    let zygote = zygote();
-    let name = |index: usize| format!("child-{index}");
-    let specs = (0..CHILDREN).map(|index| {
-        ChildSpec::in_zygote(name(index), &zygote, |()| sleep_for_long(), ()).backoff(at_once())
-    });
-    let supervisor = specs.fold(builder(), SupervisorBuilder::child).start().unwrap();
-    let events = supervisor.events().unwrap();
-    // The same ones each time, in no order.
-    let mut random = 12345u64;
-    for _ in 0..stress_factor() {
-        let mut killed = BTreeSet::new();
-        for _ in 0..CHILDREN {
-            random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            let state = supervisor.child(&name((random >> 33) as usize % CHILDREN)).unwrap();
-            if let (Some(pid), Status::Ready) = (state.pid, state.status) {
-                // Only while the supervisor has it as running is the number surely its own.
-                if killed.insert(pid) {
-                    servers::kill(pid as i32, SIGKILL);
-                }
-            }
-        }
-        let mut ended = 0;
-        while ended < killed.len() {
-            let heard = hear(&events, |event| matches!(event, Event::Exited { .. }));
-            let Some(Event::Exited { pid, .. }) = heard.last() else { unreachable!() };
-            ended += usize::from(killed.contains(pid));
-        }
-        let all_ready = || supervisor.children().unwrap().iter().all(|child| child.status == Status::Ready);
-        assert!(proc::eventually(all_ready));
-    }
-    let restarts: u64 = supervisor.children().unwrap().iter().map(|child| child.restarts).sum();
-    assert!(restarts >= 100, "{restarts}");
-    supervisor.stop().unwrap();
-    assert!(active_children().is_empty());
     Passed
 }

@@ -85,13 +85,14 @@ impl Core {
         self.start(index);
     }
 
-    /// Whether it is started again with its group, and needs no start of its own.
+    /// Whether it is started again with its group, and needs no start of its own. The group doesn't wait any longer.
     fn in_sequence(&mut self, index: usize) -> bool {
         if self.to_stop.contains(&index) {
             self.to_start.insert(index);
         }
         let in_sequence = self.to_start.contains(&index);
         if in_sequence {
+            self.not_before = self.now;
             self.child(index).rest = Rest::Turn;
         }
         in_sequence

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::child::{Rest, Slot};
+use super::child::{Doom, Rest, Slot};
 use super::command::Reply;
 use super::{Action, Core, Phase, Time, Timer, Timers};
 use crate::supervisor::errors::SupervisorError;
@@ -77,6 +77,10 @@ impl Core {
 
     /// Counts a failure; one too many is the end.
     fn may_restart(&mut self, failure: Failure) -> bool {
+        if self.intensity.restarts == u32::MAX {
+            // As many as it likes: nobody is ever told of them.
+            return true;
+        }
         let now = self.now;
         self.failures.push_back(failure);
         while self.failures.front().is_some_and(|oldest| now - oldest.at > self.intensity.window) {
@@ -100,6 +104,8 @@ impl Core {
 
     /// Stops and starts again the children from `first` on; `failed` is the one for whose sake that is.
     fn restart_group(&mut self, first: usize, failed: usize, at: Time) {
+        // Those that wait already, if there are any, come after this one, and so with it.
+        let waits = self.to_start.first().is_some_and(|waiting| *waiting <= failed);
         for index in first..self.children.len() {
             let child = self.child(index);
             let again =
@@ -115,7 +121,7 @@ impl Core {
                 self.interrupt(index, again);
             }
         }
-        self.not_before = self.not_before.max(at);
+        self.not_before = if waits { self.not_before.max(at) } else { at };
         self.timer(self.not_before, Timer::Sequence);
     }
 
@@ -128,6 +134,19 @@ impl Core {
                 self.to_stop.insert(index);
             }
             self.answer_started(index, &SupervisorError::Ended);
+        }
+    }
+
+    /// It is no time for restarts: from now on what ends was stopped by the program's exit, and needs no signal of ours.
+    pub(super) fn exiting(&mut self) {
+        if !self.is_running() {
+            return;
+        }
+        self.stop_all(Why::Asked);
+        for child in &mut self.children {
+            for incarnation in [&mut child.main, &mut child.next, &mut child.leaving].into_iter().flatten() {
+                incarnation.end.get_or_insert(Doom::Stop);
+            }
         }
     }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use common_ipc::process::{ExitStatus, StartError, StopStep};
 
 use super::child::{Doom, Rest, Slot};
-use super::failure::Why;
 use super::{Action, Core, Id, Timer};
 use crate::supervisor::event::{Cause, Event, StoppedChild};
 
@@ -49,9 +48,9 @@ impl Core {
         let unwanted = incarnation.end.is_some();
         *child.place_mut(slot) = None;
         let name = Arc::clone(&child.name);
-        if matches!(*error, StartError::Exiting) && self.is_running() {
-            // The program's exit stops the others as well. It is no time for restarts, nor for warnings.
-            return self.stop_all(Why::Asked);
+        if matches!(*error, StartError::Exiting) {
+            self.exiting();
+            return self.gone(id.child);
         }
         self.emit(Event::StartFailed { child: name, error: Arc::clone(&error) });
         let cause = Cause::NotStarted(error);

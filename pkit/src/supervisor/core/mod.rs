@@ -34,6 +34,7 @@ use std::time::Duration;
 use common_ipc::process::{ExitStatus, StartError};
 
 pub(crate) use self::child::Child;
+use self::child::Rest;
 pub use self::child::Status;
 pub(crate) use self::command::{Command, Reply, Token};
 use self::failure::Why;
@@ -84,6 +85,8 @@ pub(crate) enum Input {
         status: ExitStatus,
     },
     Command(Command),
+    /// The program is at its exit, which stops all that run.
+    Exiting,
     /// Time has passed.
     Tick,
 }
@@ -222,6 +225,7 @@ impl Core {
             Input::Memory { id, resident } => self.measured_memory(id, resident),
             Input::Exited { id, status } => self.exited(id, status),
             Input::Command(command) => self.command(command),
+            Input::Exiting => self.exiting(),
             Input::Tick => self.tick(),
         }
     }
@@ -251,10 +255,11 @@ impl Core {
 
     fn timer(&mut self, at: Time, timer: Timer) {
         self.timers.push(at, timer);
-        // What was for incarnations that are gone isn't kept for ever.
-        let children = &self.children;
-        self.timers.tidy(8 * children.len(), |timer| match timer {
-            Timer::Sequence | Timer::Restart(_) => true,
+        // What was for incarnations that are gone, and for waits that were cut short, isn't kept for ever.
+        let (children, not_before) = (&self.children, self.not_before);
+        self.timers.tidy(8 * children.len(), |at, timer| match timer {
+            Timer::Sequence => at == not_before,
+            Timer::Restart(child) => children[*child].rest == Rest::Until(at),
             Timer::Kill(id) | Timer::Ready(id) | Timer::Progress(id) | Timer::Memory(id) | Timer::Age(id) => {
                 children[id.child].slot_of(*id).is_some()
             }

@@ -37,6 +37,11 @@ impl Timers {
         self.heap.push(Reverse((at, self.set_so_far, timer)));
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.heap.len()
+    }
+
     pub(super) fn next(&self) -> Option<Time> {
         self.heap.peek().map(|Reverse((at, ..))| *at)
     }
@@ -49,9 +54,9 @@ impl Timers {
     }
 
     /// Throws away what doesn't matter, once that may be the greater part: the work is shared by those that were set.
-    pub(super) fn tidy(&mut self, expected: usize, matters: impl Fn(&Timer) -> bool) {
+    pub(super) fn tidy(&mut self, expected: usize, matters: impl Fn(Time, &Timer) -> bool) {
         if self.heap.len() > 64 + expected + 2 * self.kept {
-            self.heap.retain(|Reverse((.., timer))| matters(timer));
+            self.heap.retain(|Reverse((at, _, timer))| matters(*at, timer));
             self.kept = self.heap.len();
         }
     }
@@ -78,7 +83,7 @@ mod tests {
         let mut timers = Timers::default();
         for child in 0..100_000 {
             timers.push(Duration::from_secs(1), Timer::Restart(child));
-            timers.tidy(8, |timer| matches!(timer, Timer::Restart(0..10)));
+            timers.tidy(8, |_, timer| matches!(timer, Timer::Restart(0..10)));
             assert!(timers.heap.len() <= 100);
         }
         assert_eq!((0..10).filter(|_| timers.pop(Duration::MAX).is_some()).count(), 10);

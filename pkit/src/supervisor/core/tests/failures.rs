@@ -79,6 +79,15 @@ fn failures_of_all_children_count_together_and_those_without_a_restart_do_not() 
 }
 
 #[test]
+fn failures_that_cannot_be_too_many_are_not_kept() {
+    let mut world = World::new(Strategy::OneForOne, intensity(u32::MAX, SECS(600)), vec![at_once()]);
+    for _ in 0..1000 {
+        kill(&mut world, 0);
+    }
+    assert_eq!((world.core.failures.len(), world.waits().len()), (0, 1000));
+}
+
+#[test]
 fn no_restart_may_be_allowed() {
     let mut world = World::new(Strategy::OneForAll, intensity(0, SECS(5)), vec![policy(); 2]);
     kill(&mut world, 0);
@@ -144,6 +153,29 @@ fn nothing_is_tried_again_at_the_programs_exit() {
     world.exits("b1", KILLED);
     world.done();
     world.pass(MS(100));
-    assert_eq!(world.done(), "start b2, term c1, term a1");
+    assert_eq!(world.done(), "start b2", "the exit itself stops the others");
+    world.exits("a1", TERMINATED);
+    world.exits("c1", TERMINATED);
     assert!(matches!(&world.ended, Some(Ended::Stopped { children }) if children.len() == 2));
+}
+
+#[test]
+fn ends_by_the_programs_exit_are_no_failures() {
+    for strategy in [Strategy::OneForOne, Strategy::OneForAll, Strategy::RestForOne] {
+        let mut world = World::new(strategy, intensity(1, SECS(1)), vec![policy(); 4]);
+        world.slow = true;
+        let restart = world.command(|token| Command::Restart(1, token));
+        world.events.clear();
+        world.done();
+        for id in ["d1", "a1", "c1"] {
+            world.input(Input::Exiting);
+            world.exits(id, TERMINATED);
+        }
+        // It came in between.
+        world.input(Input::Started { id: parse("b2"), pid: 9 });
+        assert!(!world.done().contains("start") && world.waits().is_empty());
+        assert_eq!(world.answer(restart), SupervisorError::Ended.to_string());
+        assert!(matches!(&world.ended, Some(Ended::Stopped { children }) if children.len() == 4));
+        assert!(world.events.iter().all(|event| matches!(event, Event::Stopped(_) | Event::Started { .. })));
+    }
 }

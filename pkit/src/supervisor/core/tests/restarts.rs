@@ -201,6 +201,59 @@ fn the_rest_of_a_rest_is_one_group() {
 }
 
 #[test]
+fn a_start_in_a_groups_backoff_comes_at_once_with_the_group() {
+    let slow = Policy { backoff: Backoff::new(SECS(600), SECS(600)).jitter(0.0), ..policy() };
+    for command in [Command::Start, Command::Restart] {
+        for child in [0, 2] {
+            let mut world = World::new(Strategy::OneForAll, often(), vec![slow.clone(); 3]);
+            world.exits("b1", KILLED);
+            assert_eq!(world.runs(), "");
+            world.done();
+            let start = world.command(|token| command(child, token));
+            assert_eq!(world.done(), "start a2, start b2, start c2");
+            assert_eq!(world.answer(start), "done");
+            world.pass(SECS(601));
+            assert_eq!(world.done(), "");
+        }
+    }
+}
+
+#[test]
+fn a_wait_of_a_rest_is_not_that_of_one_before_it() {
+    let slow = Policy { backoff: Backoff::new(SECS(600), SECS(600)).jitter(0.0), ..policy() };
+    let policies = vec![policy(), slow.clone(), slow];
+    let mut world = World::new(Strategy::RestForOne, often(), policies.clone());
+    world.exits("b1", KILLED);
+    world.exits("a1", KILLED);
+    world.done();
+    world.pass(MS(100));
+    assert_eq!(world.done(), "start a2, start b2, start c2");
+    // Nor is one that nobody waits for any more.
+    let mut world = World::new(Strategy::RestForOne, often(), policies);
+    world.exits("b1", KILLED);
+    world.command(|token| Command::Stop(1, token));
+    world.command(|token| Command::Stop(2, token));
+    world.exits("a1", KILLED);
+    world.done();
+    world.pass(MS(100));
+    assert_eq!((world.done(), world.waits()), ("start a2".to_owned(), vec![SECS(600), MS(100)]));
+}
+
+#[test]
+fn timers_of_waits_that_were_cut_short_are_not_kept() {
+    for strategy in [Strategy::OneForOne, Strategy::OneForAll] {
+        let slow = Policy { backoff: Backoff::new(SECS(600), SECS(600)), ..policy() };
+        let mut world = World::new(strategy, often(), vec![slow]);
+        for generation in 1..1000 {
+            world.exits(&format!("a{generation}"), KILLED);
+            world.now += MS(1);
+            world.command(|token| Command::Start(0, token));
+        }
+        assert!(world.core.timers.len() < 100, "{}", world.core.timers.len());
+    }
+}
+
+#[test]
 fn one_that_was_stopped_by_name_stays_so_with_its_group() {
     let mut world = World::new(Strategy::OneForAll, often(), vec![policy(); 3]);
     world.command(|token| Command::Stop(1, token));
