@@ -27,6 +27,7 @@ macro_rules! play {
 play!(
     a_child_that_is_forked_beside_who_asks_for_its_name_begins,
     a_panic_in_a_library_threads_call_is_no_hindrance_to_forks,
+    callbacks_that_are_due_are_known_on_other_library_threads,
     fault_01_a_long_callback_refuses_a_start,
     fault_01_a_start_after_a_join_is_not_refused,
     fault_01_a_start_beside_another_thread_is_refused,
