@@ -27,6 +27,7 @@ macro_rules! play {
 play!(
     a_child_that_is_forked_beside_who_asks_for_its_name_begins,
     a_panic_in_a_library_threads_call_is_no_hindrance_to_forks,
+    callbacks_that_are_due_are_known_on_other_library_threads,
     fault_01_a_long_callback_refuses_a_start,
     fault_01_a_start_after_a_join_is_not_refused,
     fault_01_a_start_beside_another_thread_is_refused,
@@ -175,6 +176,7 @@ play!(
     fault_34_every_stop_of_a_run_comes_to_an_end,
     fault_34_stop_ends_whatever_it_takes,
     fault_34_stop_says_what_it_took,
+    fault_34_a_time_limit_keeps_no_results,
     fault_34_terminate_ends_deaf_tasks_after_the_grace,
     fault_35_a_grandchild_that_holds_a_stream_does_not_hold_up_the_wait,
     fault_35_a_grandchild_that_holds_stderr_delays_no_join,

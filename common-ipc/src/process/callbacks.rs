@@ -1,6 +1,7 @@
 //! Exit callbacks: each once, on threads of their own, so that a slow one delays neither anybody's reaping nor the
 //! callbacks of other children.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -117,7 +118,13 @@ fn is_done() {
     state::CALLBACK_DONE.notify_all();
 }
 
+thread_local! {
+    /// This thread runs exit callbacks: whoever asks on it is one of those that are pending.
+    static CALLS_BACK: Cell<bool> = const { Cell::new(false) };
+}
+
 fn run(queues: &Receiver<Arc<Queue>>) {
+    CALLS_BACK.set(true);
     loop {
         // Waiting is outside of the gate: the channel and the thread's parking are known to this process
         // alone, and a child starts with new ones.
@@ -154,8 +161,8 @@ pub(crate) fn call(callback: Callback, exit: &Exit) {
 }
 
 /// Waits until all exit callbacks that are due have been called, for up to `timeout` if there is
-/// one, and says whether they have. Called from a callback, it doesn't wait, since others may come
-/// after that one, but says whether there are none.
+/// one, and says whether they have. Called from a callback, or on another thread of the library's, it doesn't
+/// wait, since others may come after that one, but says whether there are none.
 ///
 /// A callback is due once its child was collected: by a wait, or by the reaper soon after the
 /// child's end.
@@ -164,7 +171,7 @@ pub fn join_callbacks(timeout: Option<Duration>) -> bool {
     let deadline = Deadline::optional(timeout);
     let mut process = state::lock();
     if fork_rule::on_library_thread() {
-        return process.callbacks_pending <= 1;
+        return process.callbacks_pending <= usize::from(CALLS_BACK.get());
     }
     while process.callbacks_pending > 0 {
         if deadline.has_passed() {

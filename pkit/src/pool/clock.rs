@@ -18,8 +18,10 @@ use crate::pool::task::Core;
 
 /// What to do.
 pub(crate) enum Due {
-    /// The time of a task is over.
-    TimeOut(Arc<Core>),
+    /// The time of a task is over. Whoever lists or asks for the task keeps it; what it returned isn't kept here.
+    TimeOut(Weak<Core>),
+    /// As before, of a task that its pool has left behind.
+    TimeOutOfLeft(Arc<Core>),
     /// Tasks without handles are to be collected where they end.
     Orphans(Weak<Running>),
 }
@@ -27,14 +29,16 @@ pub(crate) enum Due {
 impl Due {
     fn is_worth_waiting_for(&self) -> bool {
         match self {
-            Due::TimeOut(core) => !matches!(core.child.try_wait(), Ok(Some(_))),
+            Due::TimeOut(core) => core.upgrade().is_some_and(|core| !core.has_ended()),
+            Due::TimeOutOfLeft(core) => !core.has_ended(),
             Due::Orphans(_) => true,
         }
     }
 
     fn happen(&self) {
         match self {
-            Due::TimeOut(core) => core.time_out(),
+            Due::TimeOut(core) => drop(core.upgrade().map(|core| core.time_out())),
+            Due::TimeOutOfLeft(core) => core.time_out(),
             Due::Orphans(pool) => drop(pool.upgrade().map(|pool| pool.hand_over_orphans())),
         }
     }

@@ -185,6 +185,7 @@ impl ProcessPool {
             child,
             has_begun: AtomicBool::new(false),
             limit: self.limit,
+            until: self.limit.and_then(|limit| Instant::now().checked_add(limit)),
             timed_out: AtomicBool::new(false),
             in_background: AtomicBool::new(false),
             handles: no_handles(),

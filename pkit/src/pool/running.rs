@@ -183,11 +183,8 @@ impl Running {
 
     /// Takes in the task whose start took this place.
     pub(crate) fn take_in(&self, place: Place<'_>, core: &Arc<Core>) {
-        if let (Some(limit), Some(clock)) = (core.limit, self.clock.get()) {
-            // One that is further away than time can tell is never.
-            if let Some(at) = Instant::now().checked_add(limit) {
-                clock.add(at, Due::TimeOut(Arc::clone(core)));
-            }
+        if let (Some(until), Some(clock)) = (core.until, self.clock.get()) {
+            clock.add(until, Due::TimeOut(Arc::downgrade(core)));
         }
         if let Some(slot) = core.slot.clone() {
             if let Err(error) = core.child.on_collected(move |_| drop(slot.lock().take())) {
@@ -249,10 +246,10 @@ impl Running {
             return;
         }
         // As a rule this pool finds it when it looks for a place, long before the clock does.
-        if self.has_orphans.load(Ordering::Acquire) || matches!(core.child.try_wait(), Ok(Some(_))) {
+        if self.has_orphans.load(Ordering::SeqCst) || core.has_ended() {
             return;
         }
-        if self.has_orphans.swap(true, Ordering::AcqRel) {
+        if self.has_orphans.swap(true, Ordering::SeqCst) {
             return;
         }
         match self.wind_clock() {
@@ -260,17 +257,18 @@ impl Running {
                 clock.add(Instant::now() + ORPHAN_PATIENCE, Due::Orphans(Arc::downgrade(self)));
             }
             Err(_) => {
-                self.has_orphans.store(false, Ordering::Release);
+                self.has_orphans.store(false, Ordering::SeqCst);
                 core.leave_to_background();
             }
         }
     }
 
+    /// Whoever loses its handle from now on says so; whoever has lost it before is seen here. Hence one order of all.
     pub(crate) fn hand_over_orphans(&self) {
-        self.has_orphans.store(false, Ordering::Release);
+        self.has_orphans.store(false, Ordering::SeqCst);
         let running = self.tasks.lock().running.clone();
         for core in running.iter().filter(|core| core.has_no_handle()) {
-            if !matches!(core.child.try_wait(), Ok(Some(_))) {
+            if !core.has_ended() {
                 core.leave_to_background();
             }
         }
@@ -284,9 +282,14 @@ impl Drop for Running {
             std::mem::forget(self.clock.take());
             return;
         }
-        // The clock may keep what nobody else has.
-        for core in self.tasks.get_mut().running.iter().filter(|core| core.has_no_handle()) {
-            core.leave_to_background();
+        for core in std::mem::take(&mut self.tasks.get_mut().running) {
+            // The clock may keep what nobody else has.
+            if core.has_no_handle() {
+                core.leave_to_background();
+            }
+            if let (Some(until), Some(clock), false) = (core.until, self.clock.get(), core.has_ended()) {
+                clock.add(until, Due::TimeOutOfLeft(core));
+            }
         }
     }
 }

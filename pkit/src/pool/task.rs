@@ -8,7 +8,7 @@ use std::ops::Deref;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common_ipc::process::{Child, ChildError, ExitStatus, JoinError, Signal, Stopped};
 use parking_lot::Mutex;
@@ -36,6 +36,8 @@ pub(crate) struct Core {
     /// It was seen to be at its task.
     pub(crate) has_begun: AtomicBool,
     pub(crate) limit: Option<Duration>,
+    /// When its time is over. What is further away than time can tell is never.
+    pub(crate) until: Option<Instant>,
     pub(crate) timed_out: AtomicBool,
     /// It is collected where it ends.
     pub(crate) in_background: AtomicBool,
@@ -48,7 +50,7 @@ pub(crate) struct Core {
 
 impl Core {
     pub(crate) fn has_no_handle(&self) -> bool {
-        self.handles.load(Ordering::Acquire) == 0
+        self.handles.load(Ordering::SeqCst) == 0
     }
 
     /// Whatever becomes of its handles, it is collected when it ends.
@@ -63,11 +65,15 @@ impl Core {
         }
     }
 
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)))
+    }
+
     /// What a look at its process, or waiting for that, has told. If that has ended, its slot is free from here on:
     /// whoever collects it gives the slot back, but may be a moment behind.
     pub(crate) fn told<T>(&self, told: T) -> T {
         if let Some(slot) = &self.slot {
-            if matches!(self.child.try_wait(), Ok(Some(_))) {
+            if self.has_ended() {
                 drop(slot.lock().take());
             }
         }
@@ -77,7 +83,7 @@ impl Core {
     /// Its time is over.
     pub(crate) fn time_out(&self) {
         // One that has ended by itself is collected by this, and nothing more.
-        if matches!(self.child.try_wait(), Ok(Some(_))) {
+        if self.has_ended() {
             return;
         }
         self.timed_out.store(true, Ordering::Release);
@@ -227,7 +233,7 @@ impl Clone for TaskInfo {
 
 impl Drop for TaskInfo {
     fn drop(&mut self) {
-        if self.core.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
+        if self.core.handles.fetch_sub(1, Ordering::SeqCst) == 1 {
             match self.core.pool.upgrade() {
                 Some(pool) => pool.has_orphan(&self.core),
                 None => self.core.leave_to_background(),

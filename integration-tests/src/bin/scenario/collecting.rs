@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use common_ipc::process::{
     ExitStatus, JoinError, Launch, LaunchOptions, ProcessGroup, Resource, Signal, Stdio, StopStep,
-    active_children, join_callbacks,
+    active_children, join_callbacks, start_library_thread,
 };
 use common_ipc::sync::Event;
 use integration_tests::{proc, raw, stress_factor};
@@ -24,6 +24,7 @@ scenarios!(
     dropping_a_given_end_in_the_child_closes_it,
     why_there_is_no_output_needs_no_memory,
     a_stream_that_a_thread_has_locked_does_not_hold_up_the_end,
+    callbacks_that_are_due_are_known_on_other_library_threads,
 );
 
 fn a_child_that_somebody_traces_is_waited_for_in_time() -> Outcome {
@@ -207,5 +208,23 @@ fn a_stream_that_a_thread_has_locked_does_not_hold_up_the_end() -> Outcome {
         7
     });
     assert_eq!(child.output_timeout::<i32>(Duration::from_secs(15)).unwrap(), Some(7));
+    Passed
+}
+
+fn callbacks_that_are_due_are_known_on_other_library_threads() -> Outcome {
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let (tell, told) = std::sync::mpsc::channel();
+    let child = start(|| ());
+    child.on_exit(move |_| released.recv().unwrap()).unwrap();
+    child.wait().unwrap();
+    let ask = move || {
+        let tell = tell.clone();
+        let joined = || join_callbacks(None);
+        start_library_thread("asks", move |thread| tell.send(thread.call(joined)).unwrap()).unwrap();
+        told.recv().unwrap()
+    };
+    assert!(!ask(), "one is pending");
+    release.send(()).unwrap();
+    assert!(join_callbacks(None) && ask());
     Passed
 }

@@ -17,6 +17,7 @@ scenarios!(
     fault_34_a_task_whose_time_is_over_ends_with_its_group,
     fault_34_a_task_that_ends_in_time_is_not_timed_out,
     fault_34_terminate_ends_deaf_tasks_after_the_grace,
+    fault_34_a_time_limit_keeps_no_results,
 );
 
 fn deaf() {
@@ -131,5 +132,21 @@ fn fault_34_terminate_ends_deaf_tasks_after_the_grace() -> Outcome {
     assert_eq!(is_deaf.wait().unwrap().signal().unwrap().as_raw(), 9);
     assert_eq!(hears.wait().unwrap().signal().unwrap().as_raw(), 15);
     assert!(active_children().is_empty());
+    Passed
+}
+
+fn fault_34_a_time_limit_keeps_no_results() -> Outcome {
+    let memory = || {
+        let field = proc::status_field(std::process::id() as i32, "VmRSS");
+        field.split_whitespace().next().unwrap().parse::<u64>().unwrap()
+    };
+    let pool = ProcessPool::new(2).unwrap().task_timeout(Duration::from_secs(3600));
+    let before = memory();
+    for _ in 0..60 {
+        let task = pool.execute(|| "x".repeat(4 << 20)).unwrap();
+        assert_eq!(task.join().unwrap().len(), 4 << 20);
+    }
+    let after = memory();
+    assert!(after < before + (60 << 10), "from {before} to {after} kB");
     Passed
 }
