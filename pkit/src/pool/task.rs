@@ -300,6 +300,23 @@ impl<O: DeserializeOwned> Task<O> {
     }
 }
 
+#[cfg(feature = "tokio")]
+impl<O: DeserializeOwned> Task<O> {
+    /// As [`join`](Task::join), in a task of tokio's, without blocking a thread. If the future is dropped, nothing has
+    /// changed.
+    ///
+    /// # Errors
+    ///
+    /// As for [`join`](Task::join).
+    ///
+    /// # Panics
+    ///
+    /// Outside of a runtime of tokio's, or in one without I/O.
+    pub async fn join_async(&self) -> Result<O, TaskError> {
+        self.child().output_async().await.map_err(|error| self.error(error))
+    }
+}
+
 impl<O> Deref for Task<O> {
     type Target = TaskInfo;
 

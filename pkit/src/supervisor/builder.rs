@@ -6,17 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common_ipc::process::start_library_thread;
-use crossbeam_channel::{Receiver, bounded, unbounded};
+use crossbeam_channel::{bounded, unbounded};
 
 use super::core::Core;
 use super::errors::SupervisorError;
-use super::event::Event;
 use super::handle::Supervisor;
 use super::policy::{Intensity, Strategy};
 use super::runtime::{self, Runtime};
 use super::shared::Shared;
 use super::spec::ChildSpec;
-use super::subscribers::Subscribers;
+use super::subscribers::{Events, Subscribers};
 
 /// The description of a supervisor; made by [`Supervisor::builder`].
 #[derive(Default)]
@@ -53,7 +52,7 @@ impl SupervisorBuilder {
     }
 
     /// What happens from the start on; otherwise as [`Supervisor::events`].
-    pub fn events(&mut self) -> Receiver<Event> {
+    pub fn events(&mut self) -> Events {
         self.subscribers.add()
     }
 

@@ -4,13 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
-
 use super::builder::SupervisorBuilder;
 use super::core::{Child, Command, Status, Token};
 use super::errors::SupervisorError;
-use super::event::{Ended, Event, Failure};
+use super::event::{Ended, Failure};
 use super::shared::{Message, Shared};
+use super::subscribers::Events;
 
 /// How a child of a supervisor is.
 #[derive(Debug, Clone)]
@@ -64,7 +63,7 @@ pub struct ChildState {
 /// **Dropping** it asks the supervisor to stop all children, in order, and doesn't wait for that. Call
 /// [`stop`](Supervisor::stop) to wait. The program's exit stops children that still run in any case, all at once.
 pub struct Supervisor {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl Supervisor {
@@ -171,16 +170,16 @@ impl Supervisor {
     }
 
     /// What happens from now on. Each call makes a subscriber of its own; so does
-    /// [`SupervisorBuilder::events`], which hears of the first starts as well. The channel ends when the supervisor has.
+    /// [`SupervisorBuilder::events`], which hears of the first starts as well. They end when the supervisor has.
     ///
     /// Up to 1,024 events wait for a subscriber. When one doesn't keep up, the newer ones are lost to it, and it is told
-    /// at that place by [`Event::Lost`] how many. Dropping the receiver ends the subscription. It is of no use in a
+    /// at that place by [`Event::Lost`](super::Event::Lost) how many. Dropping them ends the subscription. They are of no use in a
     /// forked copy of the process.
     ///
     /// # Errors
     ///
     /// [`SupervisorError::WrongProcess`].
-    pub fn events(&self) -> Result<Receiver<Event>, SupervisorError> {
+    pub fn events(&self) -> Result<Events, SupervisorError> {
         self.shared.home.check()?;
         Ok(self.shared.subscribers.lock().add())
     }
@@ -237,7 +236,7 @@ impl Supervisor {
         self.wait()
     }
 
-    fn find(&self, name: &str) -> Result<usize, SupervisorError> {
+    pub(super) fn find(&self, name: &str) -> Result<usize, SupervisorError> {
         self.shared.home.check()?;
         let known = self.shared.names.get(name).copied();
         known.ok_or_else(|| SupervisorError::UnknownChild { name: name.to_owned() })

@@ -53,6 +53,8 @@ mod core;
 mod errors;
 mod event;
 mod handle;
+#[cfg(feature = "tokio")]
+mod handle_async;
 mod outcome;
 mod policy;
 mod runtime;
@@ -69,3 +71,4 @@ pub use self::handle::{ChildState, Supervisor};
 pub use self::outcome::Outcome;
 pub use self::policy::{RecycleReason, Restart, Strategy};
 pub use self::spec::ChildSpec;
+pub use self::subscribers::Events;

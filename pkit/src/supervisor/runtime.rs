@@ -12,7 +12,7 @@ use log::Level;
 
 use super::core::{Action, Command, Id, Input, Reply, Token};
 use super::event::Ended;
-use super::shared::{Message, START, Shared};
+use super::shared::{Answer, Message, START, Shared};
 use super::spec::Verdict;
 use crate::starter::Starter;
 
@@ -25,7 +25,7 @@ pub(super) struct Runtime {
     /// The children's, in their order.
     starters: Vec<(Starter, Verdict)>,
     children: HashMap<Id, Child>,
-    answers: HashMap<Token, Sender<Reply>>,
+    answers: HashMap<Token, Answer>,
     /// What has happened, and the core doesn't know yet.
     inputs: VecDeque<Input>,
     ended: Option<Ended>,
@@ -52,7 +52,7 @@ impl Runtime {
         self.shared.supervise_here();
         // Should it panic, nobody waits for ever for its end.
         let _end = EndsAnyway(Arc::clone(&self.shared));
-        self.answers.insert(START, started);
+        self.answers.insert(START, Box::new(move |reply| drop(started.send(reply))));
         let actions = self.shared.core.lock().begin(START);
         self.perform(thread, actions);
         loop {
@@ -182,8 +182,7 @@ impl Runtime {
             }
             Action::Answer(token, reply) => {
                 if let Some(answer) = self.answers.remove(&token) {
-                    // Who has gone needs no answer.
-                    let _ = answer.send(reply);
+                    answer(reply);
                 }
             }
             Action::End(ended) => self.ended = Some(ended),

@@ -18,9 +18,12 @@ use super::subscribers::Subscribers;
 /// What the thread is told.
 pub(super) enum Message {
     Exited { id: Id, status: ExitStatus },
-    Ask { command: Command, token: Token, answer: Sender<Reply> },
+    Ask { command: Command, token: Token, answer: Answer },
     Stop,
 }
+
+/// Passes an answer on. Dropped uncalled, it tells who waits that the thread is gone.
+pub(super) type Answer = Box<dyn FnOnce(Reply) + Send>;
 
 /// The token of the supervisor's own start.
 pub(super) const START: Token = 0;
@@ -81,18 +84,25 @@ impl Shared {
     /// Has the thread do something, and waits until it is done.
     pub(super) fn ask(&self, command: impl FnOnce(Token) -> Command) -> Reply {
         self.may_wait()?;
-        let token = self.tokens.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = bounded(1);
-        let message = Message::Ask { command: command(token), token, answer };
-        self.inbox.send(message).map_err(|_| SupervisorError::Ended)?;
+        // Who has gone needs no answer.
+        self.tell(command, Box::new(move |reply| drop(answer.send(reply))))?;
         // Whatever becomes of the thread, the sender goes with it.
         answered.recv().unwrap_or(Err(SupervisorError::Ended))
     }
 
+    /// Has the thread do something; the answer comes by itself.
+    pub(super) fn tell(&self, command: impl FnOnce(Token) -> Command, answer: Answer) -> Reply {
+        let token = self.tokens.fetch_add(1, Ordering::Relaxed);
+        let message = Message::Ask { command: command(token), token, answer };
+        self.inbox.send(message).map_err(|_| SupervisorError::Ended)
+    }
+
     pub(super) fn end(&self, ended: Ended) {
-        self.subscribers.lock().close();
         self.ended.lock().get_or_insert(ended);
         self.over.notify_all();
+        // Who has heard the last event finds the end there.
+        self.subscribers.lock().close();
     }
 
     /// Waits for the end, for up to `timeout` if there is one.

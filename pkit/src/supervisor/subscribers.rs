@@ -1,5 +1,7 @@
 //! Who is told of events, with bounded memory.
 
+use std::time::Duration;
+
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::event::Event;
@@ -13,21 +15,95 @@ pub(super) struct Subscribers {
     closed: bool,
 }
 
+/// What happens to a supervisor's children, in its order: made by [`Supervisor::events`](super::Supervisor::events) and
+/// [`SupervisorBuilder::events`](super::SupervisorBuilder::events).
+///
+/// It is an iterator, which waits for the next event and ends when the supervisor has ended. Any thread may read; each
+/// event is one reader's. **Dropping** it ends the subscription.
+#[derive(Debug)]
+pub struct Events {
+    receiver: Receiver<Event>,
+    #[cfg(feature = "tokio")]
+    news: std::sync::Arc<tokio::sync::Notify>,
+}
+
+impl Events {
+    /// Waits for the next event. `None`: the supervisor has ended, and there won't be any.
+    pub fn recv(&self) -> Option<Event> {
+        self.receiver.recv().ok()
+    }
+
+    /// The next event, if there is one now.
+    pub fn try_recv(&self) -> Option<Event> {
+        self.receiver.try_recv().ok()
+    }
+
+    /// Waits for the next event for up to `timeout`. `None`: there was none, or won't be any.
+    pub fn recv_timeout(&self, timeout: Duration) -> Option<Event> {
+        self.receiver.recv_timeout(timeout).ok()
+    }
+
+    /// Those that come, waiting for each, until the supervisor has ended.
+    pub fn iter(&self) -> impl Iterator<Item = Event> + '_ {
+        std::iter::from_fn(|| self.recv())
+    }
+
+    /// Those that are there now.
+    pub fn try_iter(&self) -> impl Iterator<Item = Event> + '_ {
+        std::iter::from_fn(|| self.try_recv())
+    }
+
+    /// As [`recv`](Events::recv), in a task, without blocking a thread; with any runtime. If the future is dropped, no
+    /// event is lost. For one reader at a time.
+    #[cfg(feature = "tokio")]
+    pub async fn recv_async(&self) -> Option<Event> {
+        use crossbeam_channel::TryRecvError;
+        loop {
+            match self.receiver.try_recv() {
+                Ok(event) => return Some(event),
+                Err(TryRecvError::Disconnected) => return None,
+                // News that came since it was looked are kept for this.
+                Err(TryRecvError::Empty) => self.news.notified().await,
+            }
+        }
+    }
+}
+
+impl Iterator for Events {
+    type Item = Event;
+
+    fn next(&mut self) -> Option<Event> {
+        self.recv()
+    }
+}
+
 #[derive(Debug)]
 struct Subscriber {
     sender: Sender<Event>,
+    #[cfg(feature = "tokio")]
+    news: std::sync::Arc<tokio::sync::Notify>,
     /// Not told of since it was full last.
     lost: u64,
 }
 
 impl Subscribers {
-    pub(super) fn add(&mut self) -> Receiver<Event> {
+    pub(super) fn add(&mut self) -> Events {
         // One more place than is used, so that what was lost can be told at the end.
         let (sender, receiver) = bounded(BACKLOG + 1);
+        let events = Events {
+            receiver,
+            #[cfg(feature = "tokio")]
+            news: std::sync::Arc::default(),
+        };
         if !self.closed {
-            self.all.push(Subscriber { sender, lost: 0 });
+            self.all.push(Subscriber {
+                sender,
+                #[cfg(feature = "tokio")]
+                news: std::sync::Arc::clone(&events.news),
+                lost: 0,
+            });
         }
-        receiver
+        events
     }
 
     pub(super) fn tell(&mut self, event: &Event) {
@@ -37,11 +113,12 @@ impl Subscribers {
     /// There will be no more events.
     pub(super) fn close(&mut self) {
         self.closed = true;
-        for Subscriber { sender, lost } in self.all.drain(..) {
-            if lost > 0 {
+        for subscriber in self.all.drain(..) {
+            if subscriber.lost > 0 {
                 // There is the place that was kept for it.
-                let _ = sender.try_send(Event::Lost { count: lost });
+                let _ = subscriber.sender.try_send(Event::Lost { count: subscriber.lost });
             }
+            // Dropping it tells of the end.
         }
     }
 }
@@ -61,7 +138,20 @@ impl Subscriber {
                 return false;
             }
         }
-        !matches!(self.sender.try_send(event.clone()), Err(TrySendError::Disconnected(_)))
+        let told = self.sender.try_send(event.clone());
+        #[cfg(feature = "tokio")]
+        self.news.notify_one();
+        !matches!(told, Err(TrySendError::Disconnected(_)))
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        // The end of the channel is news as well: it ends before that is told.
+        let (closed, _) = bounded(0);
+        drop(std::mem::replace(&mut self.sender, closed));
+        self.news.notify_one();
     }
 }
 
@@ -89,13 +179,13 @@ mod tests {
         for pid in 0..2000 {
             subscribers.tell(&event(pid));
         }
-        let first = pids(receiver.try_iter().take(1000));
+        let first = pids(receiver.receiver.try_iter().take(1000));
         assert_eq!(first, (0..1000).collect::<Vec<i64>>());
         subscribers.tell(&event(2000));
         subscribers.tell(&event(2001));
         let mut rest: Vec<i64> = (1000..1024).collect();
         rest.extend([-976, 2000, 2001]);
-        assert_eq!(pids(receiver.try_iter()), rest);
+        assert_eq!(pids(receiver.receiver.try_iter()), rest);
     }
 
     #[test]
@@ -106,8 +196,8 @@ mod tests {
             subscribers.tell(&event(pid));
         }
         subscribers.close();
-        assert_eq!(pids(receiver.iter()).last(), Some(&-3976));
-        assert_eq!(subscribers.add().iter().count(), 0, "there is nothing to hear any more");
+        assert_eq!(pids(receiver).last(), Some(&-3976));
+        assert_eq!(subscribers.add().count(), 0, "there is nothing to hear any more");
     }
 
     #[test]
@@ -116,6 +206,6 @@ mod tests {
         drop(subscribers.add());
         let stays = subscribers.add();
         subscribers.tell(&event(1));
-        assert_eq!((subscribers.all.len(), stays.len()), (1, 1));
+        assert_eq!((subscribers.all.len(), stays.receiver.len()), (1, 1));
     }
 }

@@ -56,6 +56,7 @@ mod supervisor;
 mod supervisor_faults;
 mod supervisor_logger;
 mod supervisor_many;
+mod supervisor_targets;
 mod sync;
 mod template_deaths;
 mod templates;
@@ -116,6 +117,7 @@ const TABLES: &[&[Scenario]] = &[
     supervisor_faults::ALL,
     supervisor_logger::ALL,
     supervisor_many::ALL,
+    supervisor_targets::ALL,
     sync::ALL,
     template_deaths::ALL,
     templates::ALL,

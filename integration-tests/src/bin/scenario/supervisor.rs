@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use common_ipc::link::Queue;
 use common_ipc::process::{LaunchOptions, StartError, active_children, current_name};
-use crossbeam_channel::Receiver;
 use integration_tests::{proc, raw};
 use nix::sys::signal::Signal::{SIGKILL, SIGTERM};
+use pkit::supervisor::Events;
 use pkit::supervisor::{
     Backoff, Cause, ChildSpec, Ended, Event, RecycleReason, Restart, Status, Strategy, Supervisor,
     SupervisorBuilder, SupervisorError,
@@ -45,12 +45,12 @@ pub(crate) fn at_once() -> Backoff {
 }
 
 /// Hears events until this one comes, and returns all.
-pub(crate) fn hear(events: &Receiver<Event>, last: impl Fn(&Event) -> bool) -> Vec<Event> {
+pub(crate) fn hear(events: &Events, last: impl Fn(&Event) -> bool) -> Vec<Event> {
     let mut heard = Vec::new();
     loop {
         match events.recv_timeout(Duration::from_secs(60)) {
-            Ok(event) => heard.push(event),
-            Err(error) => panic!("{error} after {heard:#?}"),
+            Some(event) => heard.push(event),
+            None => panic!("nothing more after {heard:#?}"),
         }
         if heard.last().is_some_and(&last) {
             return heard;

@@ -88,7 +88,7 @@ fn fault_24_a_handle_of_a_supervisor_outlives_restarts() -> Outcome {
         assert!(proc::runs(pid(&supervisor, "a")) && active_children().len() == 1);
         assert_ne!(seen.last(), Some(&pid(&supervisor, "a")));
         seen.push(pid(&supervisor, "a"));
-        while events.try_recv().is_ok() {}
+        while events.try_recv().is_some() {}
     }
     supervisor.stop_child("a").unwrap();
     assert_eq!(supervisor.child("a").unwrap().pid, None);
