@@ -67,7 +67,7 @@ fn everything_is_there() {
     assert!(refused(ProcessOpen::start(options(), Seven).unwrap_err()));
     let pool = ProcessPool::new(1).unwrap();
     assert!(pool.execute(|| 7).is_err());
-    let child = supervisor::ChildSpec::new("seven", || 7);
+    let child = supervisor::ChildSpec::new("seven", || ());
     assert!(supervisor::Supervisor::builder().child(child).start().is_err());
     assert_eq!(SlotPool::new(2).unwrap().free(), 2);
     assert!(active_children().is_empty());

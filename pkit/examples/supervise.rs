@@ -27,18 +27,26 @@ fn hangs() {
     }
 }
 
-/// Warms up first, then has a little to do.
-fn warms_up() -> u64 {
+/// Warms up first, then has a little to do, and doesn't get to its end.
+fn warms_up() -> Result<(), String> {
     thread::sleep(Duration::from_millis(50));
     pkit::ready();
     thread::sleep(Duration::from_millis(300));
-    (1..=10).sum()
+    Err("the little that there was to do was too much".to_owned())
+}
+
+/// Is there.
+fn serves() {
+    loop {
+        thread::park();
+    }
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut builder = Supervisor::builder()
         .intensity(100, Duration::from_secs(1))
         .child(ChildSpec::new("warms-up", warms_up).ready_by_target().restart(Restart::Transient))
+        .child(ChildSpec::new("serves", serves))
         .child(
             ChildSpec::new("crashes", crashes)
                 .backoff(Backoff::new(Duration::from_millis(50), Duration::from_secs(1))),
@@ -60,9 +68,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         restarts
     });
     thread::sleep(Duration::from_secs(1));
-    supervisor.rolling_restart("crashes")?;
+    // The new process is ready before the old one is stopped.
+    supervisor.rolling_restart("serves")?;
     for child in supervisor.children()? {
-        println!("{} is {:?} after {} restarts", child.name, child.status, child.restarts);
+        let failure = child.last_failure.map_or("never failed".to_owned(), |failure| failure.to_string());
+        println!("{}: {:?} after {} restarts; {failure}", child.name, child.status, child.restarts);
     }
     println!("{}", supervisor.stop()?);
     println!("{} restarts", told.join().map_err(|_| "the thread that prints has panicked")?);

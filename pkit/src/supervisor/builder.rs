@@ -85,10 +85,9 @@ impl SupervisorBuilder {
             specs.iter().map(|spec| (Arc::clone(&spec.name), spec.policy.clone())).collect();
         let mut starters = Vec::with_capacity(specs.len());
         for spec in specs {
-            let child = Arc::clone(&spec.name);
-            let starter = spec.starter();
-            starters
-                .push(starter.map_err(|error| SupervisorError::Target { child, source: Arc::new(error) })?);
+            let (child, verdict) = (Arc::clone(&spec.name), spec.verdict());
+            let failed = |error| SupervisorError::Target { child, source: Arc::new(error) };
+            starters.push((spec.starter().map_err(failed)?, verdict));
         }
         let (inbox, messages) = unbounded();
         let core = Core::new(strategy, intensity, Box::new(runtime::random), policies);

@@ -30,6 +30,9 @@ pub enum Cause {
         /// The time it had.
         timeout: Duration,
     },
+    /// It returned this error.
+    #[error("returned an error: {0}")]
+    Returned(Arc<str>),
     /// It was ready, and ended.
     #[error("{0}")]
     Ended(ExitStatus),

@@ -9,7 +9,7 @@ use crossbeam_channel::Receiver;
 use super::builder::SupervisorBuilder;
 use super::core::{Child, Command, Status, Token};
 use super::errors::SupervisorError;
-use super::event::{Ended, Event};
+use super::event::{Ended, Event, Failure};
 use super::shared::{Message, Shared};
 
 /// How a child of a supervisor is.
@@ -28,6 +28,8 @@ pub struct ChildState {
     pub generation: u64,
     /// How often it was started again, for whatever reason.
     pub restarts: u64,
+    /// How it failed last, if it has.
+    pub last_failure: Option<Failure>,
 }
 
 /// A supervisor: it keeps children running.
@@ -104,6 +106,7 @@ impl Supervisor {
             pid: main.map(|(pid, _)| pid),
             generation: main.map_or(child.generation(), |(_, generation)| generation),
             restarts: child.restarts(),
+            last_failure: child.last_failure().cloned(),
         }
     }
 
@@ -156,11 +159,12 @@ impl Supervisor {
         self.ask(name, Command::Roll)
     }
 
-    /// A [`rolling_restart`](Supervisor::rolling_restart) of all children that run, one after another.
+    /// A [`rolling_restart`](Supervisor::rolling_restart) of all children that run, one after another. One that is being
+    /// started is waited for instead, and one that waits for its restart is left to that.
     ///
     /// # Errors
     ///
-    /// That of the first child that can't be replaced, which it names; those after it aren't touched.
+    /// That of the first child that couldn't be replaced, which it names, when all the others have been.
     pub fn rolling_restart_all(&self) -> Result<(), SupervisorError> {
         self.shared.home.check()?;
         self.shared.ask(Command::RollAll)

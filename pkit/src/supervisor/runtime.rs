@@ -13,6 +13,7 @@ use log::Level;
 use super::core::{Action, Command, Id, Input, Reply, Token};
 use super::event::Ended;
 use super::shared::{Message, START, Shared};
+use super::spec::Verdict;
 use crate::starter::Starter;
 
 /// So much is taken in before time is looked at.
@@ -22,7 +23,7 @@ pub(super) struct Runtime {
     shared: Arc<Shared>,
     inbox: Receiver<Message>,
     /// The children's, in their order.
-    starters: Vec<Starter>,
+    starters: Vec<(Starter, Verdict)>,
     children: HashMap<Id, Child>,
     answers: HashMap<Token, Sender<Reply>>,
     /// What has happened, and the core doesn't know yet.
@@ -31,7 +32,11 @@ pub(super) struct Runtime {
 }
 
 impl Runtime {
-    pub(super) fn new(shared: Arc<Shared>, inbox: Receiver<Message>, starters: Vec<Starter>) -> Runtime {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        inbox: Receiver<Message>,
+        starters: Vec<(Starter, Verdict)>,
+    ) -> Runtime {
         Runtime {
             shared,
             inbox,
@@ -107,8 +112,8 @@ impl Runtime {
 
     fn work_off(&mut self, thread: &mut LibraryThread) {
         while let Some(input) = self.inputs.pop_front() {
-            if let Input::Exited { id, .. } = &input {
-                self.heard_of_readiness(thread, *id);
+            if let Input::Exited { id, status } = &input {
+                self.last_words(thread, *id, status);
             }
             let actions = self.shared.core.lock().handle(self.shared.now(), input);
             self.perform(thread, actions);
@@ -116,10 +121,14 @@ impl Runtime {
     }
 
     /// The last look at a child that has ended: it may have been ready, and have ended, since the one before.
-    fn heard_of_readiness(&mut self, thread: &mut LibraryThread, id: Id) {
+    fn last_words(&mut self, thread: &mut LibraryThread, id: Id, status: &ExitStatus) {
         let Some(child) = self.children.remove(&id) else { return };
-        if matches!(child.is_ready(), Ok(true)) {
-            let input = Input::Readiness { id, ready: true };
+        let ready = matches!(child.is_ready(), Ok(true)).then_some(Input::Readiness { id, ready: true });
+        let verdict = self.starters[id.child].1;
+        // How an error is put into words is other people's code.
+        let returned = if status.success() { thread.call(|| verdict(&child)).err() } else { None };
+        let returned = returned.map(|error| Input::Returned { id, error: error.into() });
+        for input in [ready, returned].into_iter().flatten() {
             let actions = self.shared.core.lock().handle(self.shared.now(), input);
             self.perform(thread, actions);
         }
@@ -182,7 +191,7 @@ impl Runtime {
     }
 
     fn start(&mut self, id: Id) -> Result<u32, StartError> {
-        let child = self.starters[id.child].start()?;
+        let child = self.starters[id.child].0.start()?;
         let inbox = self.shared.inbox.clone();
         let watched = child.on_collected(move |exit| {
             let _ = inbox.send(Message::Exited { id, status: exit.status.clone() });

@@ -4,14 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common_ipc::process::{AtExit, LaunchOptions, Portable, StartError, Zygote};
+use common_ipc::process::{AtExit, Child, LaunchOptions, Portable, Sigint, StartError, Zygote};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::backoff::Backoff;
+use super::outcome::{Outcome, verdict_of};
 use super::policy::{Policy, Restart};
 use crate::starter::{Manner, Starter};
-use crate::target::Target;
 
 /// A child of a supervisor: its name, what it runs, and how it is looked after.
 ///
@@ -25,7 +25,6 @@ use crate::target::Target;
 ///         pkit::progress();
 ///         std::thread::sleep(Duration::from_millis(100));
 ///     }
-/// #   #[expect(unreachable_code)] ()
 /// })
 /// .restart(Restart::Transient)
 /// .backoff(Backoff::new(Duration::from_millis(50), Duration::from_secs(10)))
@@ -39,24 +38,39 @@ pub struct ChildSpec {
     pub(super) name: Arc<str>,
     pub(super) policy: Policy,
     options: LaunchOptions,
+    hold_stop_signals: bool,
     starter: Box<dyn FnOnce(Manner) -> Result<Starter, StartError>>,
+    /// Whether what it returned is a failure.
+    verdict: Verdict,
 }
 
+/// Looks at what a child returned.
+pub(super) type Verdict = fn(&Child) -> Result<(), String>;
+
 impl ChildSpec {
-    /// A child that runs a closure, which may capture anything, or another [`Target`].
+    /// A child that runs a closure, which may capture anything.
     ///
     /// At the supervisor's start, while the program has one thread, a *template* is made of it: a small process that
     /// keeps the closure, and from which the child is started each time with a fresh copy of it
     /// ([`Template`](common_ipc::process::Template)). So each process of the child begins with what the closure had
-    /// captured then. What it returns is not looked at; only the exit status is.
+    /// captured then.
+    ///
+    /// An end of a connection or a pipe, which [moves](LaunchOptions::give), would be the first process's, and is refused
+    /// by the supervisor's start unless the child is [`Temporary`](Restart::Temporary). What is started again shares:
+    /// a [`Queue`](common_ipc::link::Queue), events, locks, memory, and what other libraries open.
     ///
     /// A template that dies can't be made anew, since the program may have threads by then: the restarts of its child fail
     /// from then on, which says so, until there are too many failures ([`intensity`](super::SupervisorBuilder::intensity)).
     /// Others go on till then.
     ///
-    /// A target that never returns is of a type that can't be serialised: write `|| -> () { .. }`.
-    pub fn new<T: Target + 'static>(name: impl AsRef<str>, target: T) -> ChildSpec {
-        ChildSpec::of(name, move |manner| Starter::by_template(&manner, target))
+    /// The closure returns nothing, never, or a `Result`, of which an `Err` is a failure: [`Outcome`].
+    pub fn new<O, F>(name: impl AsRef<str>, run: F) -> ChildSpec
+    where
+        F: FnOnce() -> O + 'static,
+        O: Outcome,
+    {
+        let starter = move |manner: Manner| Starter::by_template(&manner, move || run().verdict());
+        ChildSpec::of(name, starter, verdict_of::<Result<(), String>>)
     }
 
     /// A child that is started from a zygote: `run` is a plain function, or a closure that captures nothing, and is
@@ -80,21 +94,25 @@ impl ChildSpec {
     pub fn in_zygote<A, O>(name: impl AsRef<str>, zygote: &Zygote, run: fn(A) -> O, argument: A) -> ChildSpec
     where
         A: Portable + Send,
-        O: Serialize + DeserializeOwned + 'static,
+        O: Outcome + Serialize + DeserializeOwned + 'static,
     {
         let zygote = zygote.clone();
-        ChildSpec::of(name, move |manner| Ok(Starter::in_zygote(manner, zygote, run, argument)))
+        let starter = move |manner| Ok(Starter::in_zygote(manner, zygote, run, argument));
+        ChildSpec::of(name, starter, verdict_of::<O>)
     }
 
     fn of(
         name: impl AsRef<str>,
         starter: impl FnOnce(Manner) -> Result<Starter, StartError> + 'static,
+        verdict: Verdict,
     ) -> ChildSpec {
         ChildSpec {
             name: Arc::from(name.as_ref()),
             policy: Policy::default(),
             options: LaunchOptions::new(),
+            hold_stop_signals: false,
             starter: Box::new(starter),
+            verdict,
         }
     }
 
@@ -113,6 +131,31 @@ impl ChildSpec {
     /// How long it may take over its end when it is stopped: SIGTERM, this time, SIGKILL; 5 s without this.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.policy.grace = grace;
+        self
+    }
+
+    /// It takes requests to stop itself, by [`StopSignals`](crate::StopSignals), so that it can finish what it is about
+    /// before it is replaced or stopped: it has the [`grace`](ChildSpec::grace) for that. Otherwise SIGTERM ends it at once.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use pkit::StopSignals;
+    /// use pkit::supervisor::{ChildSpec, Supervisor};
+    ///
+    /// let spec = ChildSpec::new("worker", || -> Result<(), std::io::Error> {
+    ///     let stop = StopSignals::held()?;
+    ///     while !stop.wait_timeout(Duration::from_millis(5))? {
+    ///         // a step of the work, which is always finished
+    ///     }
+    ///     Ok(())
+    /// });
+    /// let supervisor = Supervisor::builder().child(spec.hold_stop_signals()).start()?;
+    /// supervisor.rolling_restart("worker")?;
+    /// supervisor.stop()?;
+    /// # Ok::<(), pkit::supervisor::SupervisorError>(())
+    /// ```
+    pub fn hold_stop_signals(mut self) -> Self {
+        self.hold_stop_signals = true;
         self
     }
 
@@ -138,7 +181,8 @@ impl ChildSpec {
     ///
     /// It is looked at eight times per timeout, so a child that hangs is found after the timeout and a quarter of it
     /// at the most. Looks that come late, because the supervisor's process was stopped or the machine slept, aren't
-    /// counted. A child that is itself stopped by a signal, or by a debugger, does hang.
+    /// counted. A child that is itself stopped by a signal, or by a debugger, does hang; so does one that waits for work
+    /// without a time-out, which it does best by waits that are shorter than this, each followed by a `progress`.
     pub fn hang_timeout(mut self, timeout: Duration) -> Self {
         self.policy.hang_timeout = Some(timeout);
         self
@@ -164,7 +208,8 @@ impl ChildSpec {
         self
     }
 
-    /// How its processes are set up. Without a name in them they have the child's.
+    /// How its processes are set up. Without a name in them they have the child's; without a policy for SIGINT they
+    /// ignore it: Ctrl-C goes to all processes of a terminal, and the supervisor decides their end.
     pub fn options(mut self, options: LaunchOptions) -> Self {
         self.options = options;
         self
@@ -179,17 +224,27 @@ impl ChildSpec {
         if self.policy.max_age.is_some_and(|age| age.is_zero()) {
             return Some("its max_age is zero");
         }
+        if self.options.moves_something() && self.policy.restart != Restart::Temporary {
+            return Some(
+                "its options give it what only its first process could have, an end of a connection, say. Share a queue, \
+                 or make it Temporary",
+            );
+        }
         self.policy.backoff.fault()
     }
 
+    pub(super) fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
     pub(super) fn starter(self) -> Result<Starter, StartError> {
-        let at_exit = AtExit::Stop { grace: self.policy.grace };
-        let options = self.options.or_name(&*self.name);
-        (self.starter)(Manner {
-            at_exit,
+        let manner = Manner {
+            at_exit: AtExit::Stop { grace: self.policy.grace },
             ready_by_target: self.policy.ready_by_target,
-            ..Manner::new(options)
-        })
+            hold_stop_signals: self.hold_stop_signals,
+            ..Manner::new(self.options.or_name(&*self.name).or_sigint(Sigint::Ignore))
+        };
+        (self.starter)(manner)
     }
 }
 

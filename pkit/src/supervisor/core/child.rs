@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::command::Waiter;
 use super::watch::Stopwatch;
 use super::{Id, Time};
+use crate::supervisor::event::Failure;
 use crate::supervisor::policy::Policy;
 
 /// What a child is about.
@@ -44,6 +45,8 @@ pub(super) struct Incarnation {
     pub(super) ready_since: Option<Time>,
     pub(super) end: Option<Doom>,
     pub(super) killed: bool,
+    /// The error that it has returned.
+    pub(super) returned: Option<Arc<str>>,
     /// Over the time until it is ready.
     pub(super) readiness: Stopwatch,
     /// Over the time without progress.
@@ -87,6 +90,7 @@ pub(crate) struct Child {
     /// How many processes of it were started.
     pub(super) starts: u64,
     pub(super) waiters: Vec<Waiter>,
+    pub(super) last_failure: Option<Failure>,
     /// It isn't recycled before: the last time that has failed.
     pub(super) no_recycling_before: Time,
     /// Its status last time, and since when.
@@ -107,6 +111,7 @@ impl Child {
             failures_in_a_row: 0,
             starts: 0,
             waiters: Vec::new(),
+            last_failure: None,
             no_recycling_before: Time::ZERO,
             since: (Status::Waiting, Time::ZERO),
         }
@@ -120,6 +125,7 @@ impl Child {
             ready_since: None,
             end: None,
             killed: false,
+            returned: None,
             readiness: Stopwatch::new(now),
             progress: Stopwatch::new(now),
         }
@@ -131,6 +137,11 @@ impl Child {
 
     pub(super) fn is_ready(&self) -> bool {
         self.main.as_ref().is_some_and(|main| main.ready_since.is_some() && main.end.is_none())
+    }
+
+    pub(super) fn is_starting(&self) -> bool {
+        let unready = |main: &Incarnation| main.ready_since.is_none() && main.end.is_none();
+        self.main.as_ref().is_some_and(unready)
     }
 
     pub(super) fn place(&self, slot: Slot) -> &Option<Incarnation> {
@@ -170,6 +181,11 @@ impl Child {
     pub(crate) fn main_process(&self) -> Option<(u32, u64)> {
         let main = self.main.as_ref()?;
         Some((main.pid?, main.generation))
+    }
+
+    /// The latest end, or start, that was a failure.
+    pub(crate) fn last_failure(&self) -> Option<&Failure> {
+        self.last_failure.as_ref()
     }
 
     pub(crate) fn generation(&self) -> u64 {

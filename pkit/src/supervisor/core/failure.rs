@@ -35,7 +35,11 @@ impl Core {
         if matches!(self.phase, Phase::Starting) && ready_since.is_none() {
             return self.stop_all(Why::NotStarted(error));
         }
+        let failure = Failure { child: Arc::clone(&name), cause: cause.clone(), at: now };
         let child = self.child(index);
+        if !cause.is_normal() {
+            child.last_failure = Some(failure.clone());
+        }
         if ready_since.is_some_and(|since| now - since >= child.policy.backoff.resets_after()) {
             child.failures_in_a_row = 0;
         }
@@ -53,7 +57,7 @@ impl Core {
             self.to_start.remove(&index);
             return self.give_up_replacing(index);
         }
-        if again && !self.may_restart(Failure { child: Arc::clone(&name), cause, at: now }) {
+        if again && !self.may_restart(failure) {
             return;
         }
         if replaced {

@@ -95,6 +95,7 @@ impl Core {
             }
             Some(Doom::NotReady) => Cause::NotReady { timeout: policy.ready_timeout },
             Some(Doom::Hung) => Cause::Hung { timeout: policy.hang_timeout.unwrap_or_default() },
+            None if was.returned.is_some() => Cause::Returned(was.returned.unwrap_or_default()),
             None if was.ready_since.is_none() => Cause::EndedEarly(status),
             None => Cause::Ended(status),
         };

@@ -80,6 +80,11 @@ pub(crate) enum Input {
         id: Id,
         resident: u64,
     },
+    /// Its exit is still to come.
+    Returned {
+        id: Id,
+        error: Arc<str>,
+    },
     Exited {
         id: Id,
         status: ExitStatus,
@@ -223,6 +228,11 @@ impl Core {
             Input::Readiness { id, ready } => self.looked_for_readiness(id, ready),
             Input::Progress { id, made } => self.looked_for_progress(id, made),
             Input::Memory { id, resident } => self.measured_memory(id, resident),
+            Input::Returned { id, error } => {
+                if let Some((_, incarnation)) = self.child(id.child).find_mut(id) {
+                    incarnation.returned = Some(error);
+                }
+            }
             Input::Exited { id, status } => self.exited(id, status),
             Input::Command(command) => self.command(command),
             Input::Exiting => self.exiting(),

@@ -18,6 +18,8 @@ const AFTER_A_FAILURE: Duration = Duration::from_secs(10);
 pub(super) struct RollAll {
     token: Token,
     next: usize,
+    /// What went wrong first.
+    error: Option<SupervisorError>,
 }
 
 impl Core {
@@ -109,37 +111,39 @@ impl Core {
             self.out.push(Action::Answer(token, Err(SupervisorError::Busy { child })));
             return;
         }
-        self.roll_all = Some(RollAll { token, next: 0 });
+        self.roll_all = Some(RollAll { token, next: 0, error: None });
         self.roll_next();
     }
 
     /// Goes on to the next child that runs, until an answer comes later.
     pub(super) fn roll_next(&mut self) {
+        let is_over = !self.is_running();
         while let Some(roll) = &mut self.roll_all {
             let index = roll.next;
-            if index == self.children.len() {
-                let token = roll.token;
+            if is_over || index == self.children.len() {
+                let (token, error) = (roll.token, roll.error.take());
                 self.roll_all = None;
-                self.out.push(Action::Answer(token, Ok(())));
+                self.out.push(Action::Answer(token, error.map_or(Ok(()), Err)));
                 return;
             }
             roll.next += 1;
-            if self.children[index].is_live() {
+            let child = &self.children[index];
+            if child.is_starting() {
+                // Of one that is being started in any case its being ready will do.
+                self.child(index).waiters.push(Waiter { asker: Asker::RollAll, goal: Goal::Ready });
+                return;
+            }
+            if child.is_live() {
                 return self.roll(index, Asker::RollAll);
             }
         }
     }
 
-    /// What became of one of them.
+    /// What became of one of them. The others come all the same.
     pub(super) fn rolled(&mut self, result: Result<(), SupervisorError>) {
-        match (result, &self.roll_all) {
-            (Ok(()), _) => self.roll_next(),
-            (Err(error), Some(roll)) => {
-                let token = roll.token;
-                self.roll_all = None;
-                self.out.push(Action::Answer(token, Err(error)));
-            }
-            (Err(_), None) => {}
+        if let (Err(error), Some(roll)) = (result, &mut self.roll_all) {
+            roll.error.get_or_insert(error);
         }
+        self.roll_next();
     }
 }

@@ -4,6 +4,7 @@ use proptest::prelude::{Just, ProptestConfig, any, prop_assert, prop_assert_eq, 
 use proptest::strategy::Strategy as Choice;
 
 use super::*;
+use crate::supervisor::core::Status;
 use crate::supervisor::policy::Restart;
 
 #[derive(Debug, Clone)]
@@ -126,6 +127,16 @@ fn check(world: &World, rolling: bool) {
     }
 }
 
+/// Time passes in which every process does as it should.
+fn settle(world: &mut World, rounds: usize) {
+    for _ in 0..rounds {
+        let live = world.live.clone();
+        world.ready.extend(&live);
+        world.progress.extend(&live);
+        world.pass(MS(100));
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -159,6 +170,50 @@ proptest! {
         world.pass(SECS(10));
         prop_assert!(world.ended.is_some(), "{}", world.runs());
         prop_assert_eq!(world.answers.len() as u64, world.tokens + 1);
+    }
+
+    /// When nothing more happens all come to rest: those that are to run do, those that were stopped by name don't.
+    #[test]
+    fn all_come_to_rest(
+        strategy in 0..3usize,
+        kinds in proptest::collection::vec((any::<u8>(), any::<u8>()), CHILDREN),
+        steps in proptest::collection::vec(step(), 0..60),
+    ) {
+        let strategy = [Strategy::OneForOne, Strategy::OneForAll, Strategy::RestForOne][strategy];
+        // Those that are old would be replaced for ever.
+        let kinds: Vec<_> = kinds.iter().map(|(kind, extras)| (*kind, extras & !4)).collect();
+        let policies = policies(&kinds);
+        let mut world = World::not_begun(strategy, often(), policies.clone(), Box::new(|| 0.5));
+        world.begin();
+        // A start of the supervisor that fails is another matter.
+        settle(&mut world, 20);
+        prop_assert_eq!(world.answer(START), "done");
+        // By name; `None` where that depends.
+        let mut stopped = [Some(false); CHILDREN];
+        for step in steps.iter().filter(|step| !matches!(step, Step::StopAll)) {
+            play(&mut world, step);
+            match *step {
+                Step::Stop(child) => stopped[child] = Some(true),
+                Step::Start(child) | Step::Restart(child) => stopped[child] = Some(false),
+                // One that is still being stopped isn't replaced.
+                Step::Roll(child) if stopped[child] == Some(true) => stopped[child] = None,
+                _ => {}
+            }
+        }
+        world.broken.clear();
+        world.deaf.clear();
+        world.resident.clear();
+        settle(&mut world, 700);
+        prop_assert_eq!(world.answers.len() as u64, world.tokens + 1);
+        for (child, policy) in policies.iter().enumerate() {
+            let status = world.core.children()[child].status();
+            let live = world.live.iter().filter(|id| id.child == child).count();
+            prop_assert!((status, live) == (Status::Ready, 1) || (status, live) == (Status::Down, 0));
+            let runs = status == Status::Ready;
+            prop_assert!(!(stopped[child] == Some(true) && runs), "{child} was stopped: {}", world.runs());
+            let is_to_run = policy.restart == Restart::Permanent && stopped[child] == Some(false);
+            prop_assert!(runs || !is_to_run, "{child} is to run: {}", world.runs());
+        }
     }
 
     /// The first starts come in order, and each waits for the readiness of those before it.

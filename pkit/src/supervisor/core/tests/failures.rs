@@ -179,3 +179,20 @@ fn ends_by_the_programs_exit_are_no_failures() {
         assert!(world.events.iter().all(|event| matches!(event, Event::Stopped(_) | Event::Started { .. })));
     }
 }
+
+#[test]
+fn an_error_that_was_returned_is_a_failure() {
+    let transient = Policy { restart: Restart::Transient, ..at_once() };
+    let mut world = World::new(Strategy::OneForOne, often(), vec![transient]);
+    let id = *world.live.iter().next().unwrap();
+    world.input(Input::Returned { id, error: "no such file".into() });
+    world.exit(id, ExitStatus::Exited(0));
+    world.pass(MS(0));
+    assert_eq!(world.runs(), "a2");
+    let failure = world.core.children()[0].last_failure().unwrap().to_string();
+    assert!(failure.ends_with("a returned an error: no such file"), "{failure}");
+    // Of a process that is gone it is no news.
+    world.input(Input::Returned { id, error: "late".into() });
+    world.exit(*world.live.iter().next().unwrap(), ExitStatus::Exited(0));
+    assert_eq!(world.runs(), "", "that one had done its work");
+}

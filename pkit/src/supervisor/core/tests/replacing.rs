@@ -140,7 +140,25 @@ fn all_are_replaced_one_after_another_those_that_run() {
     world.broken.insert(1);
     let fails = world.command(Command::RollAll);
     assert!(world.answer(fails).starts_with("child b was not replaced"), "{}", world.answer(fails));
-    assert_eq!(world.runs(), "a3 b2 d2");
+    // The others all the same.
+    assert_eq!(world.runs(), "a3 b2 d3");
+}
+
+#[test]
+fn one_that_is_being_started_is_as_good_as_replaced() {
+    let slow = Policy { ready_by_target: true, ..policy() };
+    let mut world = world(Strategy::OneForOne, vec![slow, policy()]);
+    world.ready.insert(parse("a1"));
+    world.pass(SECS(1));
+    let restarted = world.command(|token| Command::Restart(0, token));
+    world.done();
+    let rolled = world.command(Command::RollAll);
+    world.pass(SECS(1));
+    assert_eq!(world.done(), "", "it waits for the first one");
+    world.ready.insert(parse("a2"));
+    world.pass(SECS(1));
+    assert_eq!((world.answer(restarted), world.answer(rolled)), ("done".to_owned(), "done".to_owned()));
+    assert_eq!(world.runs(), "a2 b2");
 }
 
 #[test]
