@@ -101,8 +101,10 @@ fn fault_30_a_dropped_pool_leaves_its_tasks_alone() -> Outcome {
     for pool in [ProcessPool::new(3).unwrap(), ProcessPool::with_slots(SlotPool::new(3).unwrap())] {
         let go = Event::new().unwrap();
         let runs = pool.execute(|| go.wait().unwrap()).unwrap();
+        let is_deaf = Event::new().unwrap();
         let hangs = pool.execute(|| {
             deaf();
+            is_deaf.set();
             sleep_for_long();
         });
         let hangs = hangs.unwrap();
@@ -112,6 +114,7 @@ fn fault_30_a_dropped_pool_leaves_its_tasks_alone() -> Outcome {
         assert_ne!(runs.status().unwrap(), TaskStatus::Finished);
         go.set();
         runs.join().unwrap();
+        is_deaf.wait().unwrap();
         assert_eq!(hangs.stop(Duration::from_millis(50)).unwrap().by, StopStep::Killed);
         assert!(proc::eventually(|| proc::children(me()).is_empty()));
     }
