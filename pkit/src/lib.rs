@@ -94,6 +94,7 @@
 //! | `ProcessPool`, `Task` | [`ProcessPool`], [`Task`] |
 //! | `SlotPool`, named slot pools, `acquire_slot`, `release_slot` | [`SlotPool`], [`SlotPool::named`], [`with`](SlotPool::with), [`acquiring`](SlotPool::acquiring), [`releasing`](SlotPool::releasing) |
 //! | `terminate` leaves return code 1 | -15: what ended it |
+//! | the exit of the program waits for processes | it stops them; `at_exit(AtExit::Wait)` has it wait |
 //!
 //! Where the original loses exit codes, calls one callback of five, takes a dead process for a ready one or stalls after
 //! some tasks, this doesn't.

@@ -286,7 +286,7 @@ impl Child {
     ///
     /// It is for libraries that pass the news on. It runs on a thread that waits for the child, or on the library's
     /// own, which collects all children: it has to be short, must not wait for anything, nor start a process.
-    /// A panic in it is caught.
+    /// A panic in it is caught. Who waits for the child may know of its end before a hook is done.
     ///
     /// # Errors
     ///

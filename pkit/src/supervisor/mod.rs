@@ -45,7 +45,8 @@
 //! happens, and looks at single children only where they have a [`hang_timeout`](ChildSpec::hang_timeout) or a
 //! [`max_memory`](ChildSpec::max_memory), or aren't ready yet. Starts are made one after another on that thread, which
 //! takes about a millisecond each; a template or zygote that takes longer, because it is stopped by a signal, say, delays
-//! what happens to others for so long, for up to [`LaunchOptions::ready_timeout`](common_ipc::process::LaunchOptions::ready_timeout).
+//! what happens to others for so long, for up to 5 s, or what
+//! [`LaunchOptions::ready_timeout`](common_ipc::process::LaunchOptions::ready_timeout) says.
 
 mod backoff;
 mod builder;

@@ -24,7 +24,7 @@ pub(super) struct Runtime {
     inbox: Receiver<Message>,
     /// The children's, in their order.
     starters: Vec<(Starter, Verdict)>,
-    children: HashMap<Id, Child>,
+    children: Alive,
     answers: HashMap<Token, Answer>,
     /// What has happened, and the core doesn't know yet.
     inputs: VecDeque<Input>,
@@ -41,7 +41,7 @@ impl Runtime {
             shared,
             inbox,
             starters,
-            children: HashMap::new(),
+            children: Alive(HashMap::new()),
             answers: HashMap::new(),
             inputs: VecDeque::new(),
             ended: None,
@@ -122,7 +122,7 @@ impl Runtime {
 
     /// The last look at a child that has ended: it may have been ready, and have ended, since the one before.
     fn last_words(&mut self, thread: &mut LibraryThread, id: Id, status: &ExitStatus) {
-        let Some(child) = self.children.remove(&id) else { return };
+        let Some(child) = self.children.0.remove(&id) else { return };
         let ready = matches!(child.is_ready(), Ok(true)).then_some(Input::Readiness { id, ready: true });
         let verdict = self.starters[id.child].1;
         // How an error is put into words is other people's code.
@@ -150,12 +150,12 @@ impl Runtime {
                 self.inputs.push_back(input);
             }
             Action::Terminate(id) => {
-                if let Some(Err(error)) = self.children.get(&id).map(Child::begin_stop) {
+                if let Some(Err(error)) = self.children.0.get(&id).map(Child::begin_stop) {
                     say(Level::Warn, format_args!("could not ask {} to end: {error}", self.name(id)));
                 }
             }
             Action::Kill(id) => {
-                if let Some(Err(error)) = self.children.get(&id).map(Child::kill) {
+                if let Some(Err(error)) = self.children.0.get(&id).map(Child::kill) {
                     // It may run as another user. Nobody is to wait for its end for ever.
                     say(
                         Level::Error,
@@ -173,7 +173,7 @@ impl Runtime {
                 self.inputs.push_back(Input::Progress { id, made });
             }
             Action::MeasureMemory(id) => {
-                let resident = self.children.get(&id).and_then(resident).unwrap_or_default();
+                let resident = self.children.0.get(&id).and_then(resident).unwrap_or_default();
                 self.inputs.push_back(Input::Memory { id, resident });
             }
             Action::Emit(event) => {
@@ -201,12 +201,12 @@ impl Runtime {
             return Err(error.into());
         }
         let pid = child.id();
-        self.children.insert(id, child);
+        self.children.0.insert(id, child);
         Ok(pid)
     }
 
     fn look(&self, id: Id, look: impl FnOnce(&Child) -> Result<bool, ChildError>) -> bool {
-        let seen = self.children.get(&id).map(look);
+        let seen = self.children.0.get(&id).map(look);
         if let Some(Err(error)) = &seen {
             say(Level::Warn, format_args!("could not look at {}: {error}", self.name(id)));
         }
@@ -243,6 +243,20 @@ fn resident(child: &Child) -> Option<u64> {
 pub(super) fn random() -> f64 {
     // 53 bits are what a number of this kind can tell apart.
     (RandomState::new().hash_one(0) >> 11) as f64 / (1u64 << 53) as f64
+}
+
+/// Those that run. Should the thread panic, in a drop of other people's, say, nobody would look after them.
+struct Alive(HashMap<Id, Child>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for child in self.0.values() {
+                // One that can't be killed is its killer's business.
+                let _ = child.kill();
+            }
+        }
+    }
 }
 
 struct EndsAnyway(Arc<Shared>);

@@ -44,6 +44,10 @@ pub struct ChildSpec {
     verdict: Verdict,
 }
 
+/// How long a start from a template or zygote may take unless the options set another time: while it goes on, nothing
+/// else is looked after. It takes a fraction of a millisecond as a rule.
+const START_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Looks at what a child returned.
 pub(super) type Verdict = fn(&Child) -> Result<(), String>;
 
@@ -188,7 +192,8 @@ impl ChildSpec {
         self
     }
 
-    /// For so long one process of it is to serve; then it is replaced by a new one.
+    /// For so long one process of it is to serve, and up to a tenth longer, at random, so that children which were
+    /// started together aren't all replaced together; then it is replaced by a new one.
     pub fn max_age(mut self, age: Duration) -> Self {
         self.policy.max_age = Some(age);
         self
@@ -209,7 +214,8 @@ impl ChildSpec {
     }
 
     /// How its processes are set up. Without a name in them they have the child's; without a policy for SIGINT they
-    /// ignore it: Ctrl-C goes to all processes of a terminal, and the supervisor decides their end.
+    /// ignore it: Ctrl-C goes to all processes of a terminal, and the supervisor decides their end. Without a
+    /// [`ready_timeout`](LaunchOptions::ready_timeout) a start may take 5 s, up to where the target runs.
     pub fn options(mut self, options: LaunchOptions) -> Self {
         self.options = options;
         self
@@ -238,11 +244,13 @@ impl ChildSpec {
     }
 
     pub(super) fn starter(self) -> Result<Starter, StartError> {
+        let options =
+            self.options.or_name(&*self.name).or_sigint(Sigint::Ignore).or_ready_timeout(START_TIMEOUT);
         let manner = Manner {
             at_exit: AtExit::Stop { grace: self.policy.grace },
             ready_by_target: self.policy.ready_by_target,
             hold_stop_signals: self.hold_stop_signals,
-            ..Manner::new(self.options.or_name(&*self.name).or_sigint(Sigint::Ignore))
+            ..Manner::new(options)
         };
         (self.starter)(manner)
     }

@@ -256,6 +256,12 @@ impl LaunchOptions {
         self
     }
 
+    /// As [`ready_timeout`](Self::ready_timeout), unless these options set one: for libraries that start children for
+    /// others, and can't wait for so long.
+    pub fn or_ready_timeout(self, timeout: Duration) -> Self {
+        if self.ready_timeout.is_some() { self } else { self.ready_timeout(timeout) }
+    }
+
     /// How many bytes the child's encoded output may have; [`DEFAULT_MAX_OUTPUT`] unless set.
     /// A longer one is an error of the wait.
     pub fn max_output(mut self, bytes: usize) -> Self {

@@ -93,7 +93,8 @@ impl Core {
             self.timer(now.saturating_add(timeout / LOOKS), Timer::Progress(id));
         }
         if let Some(age) = age {
-            self.timer(now.saturating_add(age), Timer::Age(id));
+            let varied = age.saturating_add((age / 10).mul_f64((self.random)()));
+            self.timer(now.saturating_add(varied), Timer::Age(id));
         }
         if memory.is_some() {
             self.timer(now.saturating_add(MEMORY_INTERVAL), Timer::Memory(id));
