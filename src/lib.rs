@@ -15,7 +15,7 @@
 //! | `offspring` (default) | [`offspring`] | task objects that run in a subprocess, once or in a loop |
 //! | `pkit` (default) | [`pkit`] | reusable, restartable, supervised processes; pools and slots |
 //! | always | [`process`], [`link`], [`memory`], [`sync`] | the base: children; connections, calls and queues; shared memory; events and locks |
-//! | `tokio` | `link::AsyncConnection` | sending and receiving in tasks of that runtime |
+//! | `tokio` | `link::AsyncConnection`, and methods named `.._async` | sending, receiving and waiting in tasks of that runtime |
 //!
 //! The one promise at the centre: **no call ever hangs because a process died, and every error
 //! says why.**
@@ -26,14 +26,15 @@
 pub use common_ipc;
 pub use common_ipc::process::{
     AtExit, Child, ChildError, ExitStatus, JoinError, LaunchOptions, PanicReport, ParentDeath, Portable,
-    ProcessGroup, Refusal, Resource, Sigint, Signal, StartError, Stdio, StopStep, Stopped, Zygote,
-    active_children, init,
+    ProcessGroup, Refusal, Resource, Sigint, Signal, StartError, Stdio, StopSignals, StopStep, Stopped,
+    Zygote, active_children, init, join_callbacks, progress, ready,
 };
 pub use common_ipc::{RemoteError, init_before_main, link, memory, process, sync};
 
 #[cfg(feature = "offspring")]
 pub use offspring;
 #[cfg(feature = "offspring")]
+#[doc(no_inline)]
 pub use offspring::{
     Handle, LoopStep, Subprocess, SubprocessLoop, spawn, spawn_in, spawn_restartable, spawn_with,
 };
@@ -41,7 +42,9 @@ pub use offspring::{
 #[cfg(feature = "pkit")]
 pub use pkit;
 #[cfg(feature = "pkit")]
+#[doc(no_inline)]
 pub use pkit::{
-    Process, ProcessBuilder, ProcessExit, ProcessOpen, ProcessPool, RestartPolicy, Slot, SlotPool, Target,
-    Task, TaskError, supervisor,
+    Current, Map, MapUnordered, PoolError, Process, ProcessBuilder, ProcessExit, ProcessOpen, ProcessPool,
+    RestartPolicy, Slot, SlotError, SlotPool, Target, Task, TaskError, TaskInfo, TaskStatus, current,
+    supervisor,
 };

@@ -9,10 +9,12 @@ use multiprocess::sync::{
     AcquireError, Event, EventFd, EventFlag, LockError, Mutex, MutexGuard, Permit, Semaphore,
 };
 use multiprocess::{
-    AtExit, Child, ChildError, ExitStatus, Handle, JoinError, LaunchOptions, LoopStep, PanicReport,
-    ParentDeath, Process, ProcessBuilder, ProcessExit, ProcessGroup, ProcessOpen, ProcessPool, Refusal,
-    RemoteError, Resource, RestartPolicy, Sigint, Signal, Slot, SlotPool, StartError, Stdio, StopStep,
-    Stopped, Subprocess, SubprocessLoop, Target, Task, TaskError, active_children, spawn, spawn_with,
+    AtExit, Child, ChildError, Current, ExitStatus, Handle, JoinError, LaunchOptions, LoopStep, Map,
+    MapUnordered, PanicReport, ParentDeath, PoolError, Process, ProcessBuilder, ProcessExit, ProcessGroup,
+    ProcessOpen, ProcessPool, Refusal, RemoteError, Resource, RestartPolicy, Sigint, Signal, Slot, SlotError,
+    SlotPool, StartError, Stdio, StopSignals, StopStep, Stopped, Subprocess, SubprocessLoop, Target, Task,
+    TaskError, TaskInfo, TaskStatus, active_children, current, join_callbacks, progress, ready, spawn,
+    spawn_with,
 };
 
 struct Once;
@@ -77,7 +79,15 @@ fn everything_is_there() {
     is_send_and_sync::<(Connection<u8, u8>, Event, multiprocess::common_ipc::RemoteError)>();
     is_send_and_sync::<multiprocess::offspring::Handle<u8, Once>>();
     is_send_and_sync::<(Process<u8>, ProcessOpen<u8>, ProcessPool, Task<u8>, TaskError, SlotPool, Slot)>();
-    is_send_and_sync::<(supervisor::Supervisor, supervisor::SupervisorError, multiprocess::pkit::Current)>();
+    is_send_and_sync::<(supervisor::Supervisor, supervisor::SupervisorError, supervisor::Events, Current)>();
+    is_send_and_sync::<(PoolError, SlotError, TaskInfo, TaskStatus)>();
+    assert!(current().is_main() && StopSignals::held().is_err() && join_callbacks(None));
+    ready();
+    progress();
+    let mut none: Map<'_, _, ()> = pool.map(std::iter::empty::<()>(), |()| ());
+    assert!(none.next().is_none());
+    let mut none: MapUnordered<'_, _, ()> = pool.map_unordered(std::iter::empty::<()>(), |()| ());
+    assert!(none.next().is_none());
     is_send_and_sync::<(SharedMemory, SharedArray<u8>, FrozenArray<u8>, MemoryError)>();
     is_send_and_sync::<(EventFd, Semaphore, Permit, AcquireError, Mutex<u8>, MutexGuard<u8>, LockError<u8>)>(
     );

@@ -61,6 +61,24 @@
 //! }
 //! ```
 //!
+//! # Talking to processes
+//!
+//! | what runs | is given | and then |
+//! |---|---|---|
+//! | once | an end of a [`Connection`](link::Connection), by [`LaunchOptions::give`] or as part of its argument | whoever waits at one end hears at once when the other end's process dies |
+//! | again and again | queues, events, locks, memory: they are shared by all runs | who waits for an answer hears of a death by [`Events`](supervisor::Events) or [`on_exit`](Process::on_exit), since a queue doesn't end with one of its users |
+//!
+//! The example `workers` has supervised children that are asked for something, and what becomes of a request whose
+//! child dies. A target says that it is ready by [`ready`], that it gets on by [`progress`], and takes requests to stop
+//! between two pieces of work by [`StopSignals`].
+//!
+//! # Beside tokio
+//!
+//! With the feature `tokio` what waits has a twin that doesn't block a thread: [`Process`]'s `join_async`, [`Task`]'s
+//! `join_async`, the `.._async` methods of [`Supervisor`](supervisor::Supervisor), and `Events::recv_async`. Starting a
+//! process takes a fraction of a millisecond. What else stops, joins or waits for a slot blocks: `spawn_blocking` is for
+//! that, or the `try_` form. Queues are polled by their descriptor (`AsFd`).
+//!
 //! # What to know
 //!
 //! - **Nothing hangs because a process died**, and each error says why: a [`JoinError`] has the panic, the signal or the
