@@ -29,7 +29,9 @@ pub use common_ipc::process::{
     ProcessGroup, Refusal, Resource, Sigint, Signal, StartError, Stdio, StopSignals, StopStep, Stopped,
     Zygote, active_children, init, join_callbacks, progress, ready,
 };
-pub use common_ipc::{RemoteError, init_before_main, link, memory, process, sync};
+pub use common_ipc::{RemoteError, init_before_main};
+#[doc(no_inline)]
+pub use common_ipc::{link, memory, process, sync};
 
 #[cfg(feature = "offspring")]
 pub use offspring;
