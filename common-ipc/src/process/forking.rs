@@ -48,6 +48,8 @@ pub(crate) fn fork(plan: &Plan<'_>, body: &mut Body<'_>) -> Result<Child, StartE
     let ends = Ends::claim(plan.options).map_err(StartError::GivenTwice)?;
     let parents_link = child_side::report_link();
     let mut registry = descriptors::registry();
+    // Worked out here: each page that the allocator would touch in the child costs that 1 to 2 us.
+    let division = registry.division(ends.for_child());
 
     let (ours, theirs) = report::pair().map_err(os("make a socket pair"))?;
     let ours = descriptors::above_stderr(ours).map_err(os("make a socket pair"))?;
@@ -65,7 +67,7 @@ pub(crate) fn fork(plan: &Plan<'_>, body: &mut Body<'_>) -> Result<Child, StartE
     };
     let pid = match forked {
         Ok(Forked::Child) => {
-            registry.division(ends.for_child()).settle_in_child(ends.for_child(), null);
+            division.settle_in_child(ends.for_child(), null);
             ends.announce();
             // The last of its handles closes an end. The gate, the state and the registry stay as
             // they are: this process has its own.
