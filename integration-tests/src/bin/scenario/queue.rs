@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use common_ipc::link::{Bytes, LinkError, Queue, safe_select};
 use common_ipc::process::{Child, Launch, LaunchOptions, Resource, Signal};
+use common_ipc::sync::Event;
 use integration_tests::{proc, raw, stress_factor};
 use nix::sys::signal::Signal as NixSignal;
 
@@ -353,11 +354,13 @@ fn a_queue_keeps_its_deadlines_under_signals() -> Outcome {
     extern "C" fn nothing(_: i32) {}
     raw::handle_signal(NixSignal::SIGALRM, nothing);
     let items = Queue::<Item>::new().unwrap();
+    let all_received = Event::new().unwrap();
     let sender = Launch::new(&LaunchOptions::new().give(&items)).start(|| {
         raw::handle_signal(NixSignal::SIGALRM, nothing);
         raw::interval_timer(Duration::from_millis(1));
         (0..500).for_each(|number| items.send(&item(0, number)).unwrap());
-        // Until it is full: nobody receives these.
+        // Until it is full: from now on nobody receives.
+        assert!(all_received.wait_timeout(SOON).unwrap());
         while items.try_send(&item(1, 1)).is_ok() {}
         let begin = Instant::now();
         let timed_out = items.send_timeout(&item(1, 1), Duration::from_millis(100));
@@ -369,6 +372,7 @@ fn a_queue_keeps_its_deadlines_under_signals() -> Outcome {
         let received = items.recv_timeout(SOON).unwrap().unwrap();
         assert!(received.1 == number && is_whole(&received));
     }
+    all_received.set();
     sender.unwrap().output::<()>().unwrap();
     while items.try_recv().unwrap().is_some() {}
     let begin = Instant::now();
