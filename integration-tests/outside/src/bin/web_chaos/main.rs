@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde::Deserialize;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
 use crate::client::{Client, Seen};
@@ -37,10 +38,21 @@ struct Work {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let seconds = std::env::args().nth(1).map_or(Ok(10), |text| text.parse())?;
-    let mut wrong = round(Duration::from_secs(seconds), Signal::SIGTERM, false).await?;
-    wrong.extend(round(Duration::from_secs(2), Signal::SIGINT, true).await?);
+    let mut terminate = signal(SignalKind::terminate())?;
+    let wrong = tokio::select! {
+        wrong = rounds(Duration::from_secs(seconds)) => wrong?,
+        // What is dropped kills the service.
+        _ = terminate.recv() => return Err("SIGTERM".into()),
+        _ = tokio::signal::ctrl_c() => return Err("SIGINT".into()),
+    };
     wrong.iter().for_each(|what| println!("WRONG: {what}"));
     Ok(if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn rounds(time: Duration) -> Result<Vec<String>, Box<dyn Error>> {
+    let mut wrong = round(time, Signal::SIGTERM, false).await?;
+    wrong.extend(round(Duration::from_secs(2), Signal::SIGINT, true).await?);
+    Ok(wrong)
 }
 
 /// What was wrong.
@@ -60,6 +72,10 @@ async fn round(time: Duration, last: Signal, to_all: bool) -> Result<Vec<String>
     all_answer(&mut client).await;
     seen.add(client.seen);
     let mut wrong = std::mem::take(&mut seen.wrong);
+    let more = wrong.drain(wrong.len().min(10)..).count();
+    if more > 0 {
+        wrong.push(format!("and {more} times more"));
+    }
 
     let restarts: u64 = children.iter().map(|child| child.restarts).sum();
     let kills = killed.pids.len() as u64;
