@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
+use multiprocess::ExitStatus;
 use multiprocess::link::{LinkError, Queue};
 use multiprocess::supervisor::{Event, Events, Status, Supervisor};
 use serde::Serialize;
@@ -52,7 +53,7 @@ struct Pending {
     worker: usize,
     since: Instant,
     taken_by: Option<u32>,
-    /// How a process ended that may have taken it.
+    /// How the first process ended that may have taken it.
     suspicion: Option<String>,
     tell: oneshot::Sender<Outcome>,
 }
@@ -134,16 +135,19 @@ impl Dispatcher {
                 }
                 for pending in self.pending.values_mut() {
                     if pending.taken_by.is_none() && self.workers[pending.worker].name == child {
-                        pending.suspicion = Some(cause.clone());
+                        pending.suspicion.get_or_insert_with(|| cause.clone());
                     }
                 }
             }
         }
     }
 
+    /// Who has ended well had finished what it had taken.
     fn see(&mut self, event: Event) {
         let (child, pid, cause) = match event {
+            Event::Exited { cause, .. } if cause.status().is_some_and(ExitStatus::success) => return,
             Event::Exited { child, pid, cause } => (child, pid, cause.to_string()),
+            Event::Stopped(stopped) if stopped.status.success() => return,
             Event::Stopped(stopped) => (stopped.child, stopped.pid, stopped.status.to_string()),
             _ => return,
         };
