@@ -49,7 +49,8 @@ impl Cause {
     }
 
     /// Whether the child had done its work: a [`Transient`](super::Restart::Transient) one isn't started again.
-    pub(crate) fn is_normal(&self) -> bool {
+    #[must_use]
+    pub fn is_normal(&self) -> bool {
         self.status().is_some_and(ExitStatus::success)
     }
 }

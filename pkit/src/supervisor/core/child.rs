@@ -27,6 +27,19 @@ pub enum Status {
     Stopping,
 }
 
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Status::Down => "down",
+            Status::Waiting => "waiting for its restart",
+            Status::Starting => "starting",
+            Status::Ready => "ready",
+            Status::Replacing => "ready, and being replaced",
+            Status::Stopping => "stopping",
+        })
+    }
+}
+
 /// Why an incarnation is being ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Doom {
