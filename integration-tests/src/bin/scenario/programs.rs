@@ -70,6 +70,8 @@ fn spinning_children() {
 /// A loop that takes its time over its end, and one that never gets there; prints their process ids
 /// and spins.
 fn loops(path: &str) {
+    // What a shell has started in the background ignores it, and so do those whom that starts.
+    raw::ignore_signal(NixSignal::SIGINT, false);
     struct Slow<'a>(&'a str);
     impl SubprocessLoop for Slow<'_> {
         fn step(&mut self) -> LoopStep {
