@@ -172,7 +172,7 @@ impl Supervisor {
     /// What happens from now on. Each call makes a subscriber of its own; so does
     /// [`SupervisorBuilder::events`], which hears of the first starts as well. They end when the supervisor has.
     ///
-    /// Up to 1,024 events wait for a subscriber. When one doesn't keep up, the newer ones are lost to it, and it is told
+    /// Up to 8,192 events wait for a subscriber. When one doesn't keep up, the newer ones are lost to it, and it is told
     /// at that place by [`Event::Lost`](super::Event::Lost) how many. Dropping them ends the subscription. They are of no use in a
     /// forked copy of the process.
     ///

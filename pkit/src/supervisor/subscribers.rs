@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+#[cfg(feature = "tokio")]
+use crossbeam_channel::bounded;
+use crossbeam_channel::{Receiver, Sender, TrySendError, unbounded};
 
 use super::event::Event;
 
 /// So many events wait for one subscriber.
-pub(super) const BACKLOG: usize = 1024;
+pub(super) const BACKLOG: usize = 8192;
 
 #[derive(Debug, Default)]
 pub(super) struct Subscribers {
@@ -88,8 +90,8 @@ struct Subscriber {
 
 impl Subscribers {
     pub(super) fn add(&mut self) -> Events {
-        // One more place than is used, so that what was lost can be told at the end.
-        let (sender, receiver) = bounded(BACKLOG + 1);
+        // It takes what waits, and no more: how much that may be `tell` sees to.
+        let (sender, receiver) = unbounded();
         let events = Events {
             receiver,
             #[cfg(feature = "tokio")]
@@ -115,7 +117,6 @@ impl Subscribers {
         self.closed = true;
         for subscriber in self.all.drain(..) {
             if subscriber.lost > 0 {
-                // There is the place that was kept for it.
                 let _ = subscriber.sender.try_send(Event::Lost { count: subscriber.lost });
             }
             // Dropping it tells of the end.
@@ -176,15 +177,16 @@ mod tests {
     fn who_does_not_read_is_told_how_many_are_missing_and_where() {
         let mut subscribers = Subscribers::default();
         let receiver = subscribers.add();
-        for pid in 0..2000 {
+        let backlog = BACKLOG as i64;
+        for pid in 0..BACKLOG as u32 + 976 {
             subscribers.tell(&event(pid));
         }
         let first = pids(receiver.receiver.try_iter().take(1000));
         assert_eq!(first, (0..1000).collect::<Vec<i64>>());
-        subscribers.tell(&event(2000));
-        subscribers.tell(&event(2001));
-        let mut rest: Vec<i64> = (1000..1024).collect();
-        rest.extend([-976, 2000, 2001]);
+        subscribers.tell(&event(1_000_000));
+        subscribers.tell(&event(1_000_001));
+        let mut rest: Vec<i64> = (1000..backlog).collect();
+        rest.extend([-976, 1_000_000, 1_000_001]);
         assert_eq!(pids(receiver.receiver.try_iter()), rest);
     }
 
@@ -192,7 +194,7 @@ mod tests {
     fn what_is_missing_is_told_at_the_end() {
         let mut subscribers = Subscribers::default();
         let receiver = subscribers.add();
-        for pid in 0..5000 {
+        for pid in 0..BACKLOG as u32 + 3976 {
             subscribers.tell(&event(pid));
         }
         subscribers.close();
