@@ -64,6 +64,11 @@ pub fn run(program: &Path, arguments: &[&str]) -> Ran {
     };
     let hung = status.is_none().then(|| format!("{:?}, children {:?}", proc::stat(pid), proc::children(pid)));
     if hung.is_some() {
+        // With whatever it has started, which it holds by number as long as it hangs.
+        for pid in descendants(pid) {
+            let _ =
+                nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+        }
         let _ = child.kill();
     }
     let status = status.or_else(|| child.wait().ok()).unwrap_or_else(|| ExitStatus::from_raw(0xff00));
@@ -83,6 +88,17 @@ pub fn run(program: &Path, arguments: &[&str]) -> Ran {
         panic!("{arguments:?} hung for {PATIENCE:?} and was killed: {state}\n{}\n{}", ran.stdout, ran.stderr);
     }
     ran
+}
+
+/// The processes that this one has started, and those that they have, the oldest first.
+fn descendants(of: i32) -> Vec<i32> {
+    let mut found: Vec<i32> = proc::children(of).iter().map(|child| child.pid).collect();
+    let mut place = 0;
+    while place < found.len() {
+        found.extend(proc::children(found[place]).iter().map(|child| child.pid));
+        place += 1;
+    }
+    found
 }
 
 /// Runs a scenario that checks itself: it must succeed, or say why it can't be played here.

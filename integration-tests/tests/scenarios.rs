@@ -359,6 +359,7 @@ play!(
     an_end_whose_start_failed_is_still_here,
     an_environment_with_odd_entries_can_be_cleared,
     an_error_that_a_supervised_child_returns_is_a_failure,
+    an_error_that_panics_when_it_is_told_is_a_failure,
     an_event_fd_is_had_by_whom_it_was_given_to,
     an_exit_beside_a_thread_that_reads_goes_on,
     an_idle_connection_takes_no_time,

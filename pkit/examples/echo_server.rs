@@ -14,10 +14,11 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use std::{env, fs, thread};
 
+use pkit::StopSignals;
+use pkit::link::safe_select;
 use pkit::supervisor::{ChildSpec, Ended, Supervisor};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -83,7 +84,8 @@ fn serve(settings: &Settings) -> Result<ExitCode, Box<dyn Error>> {
     for number in 1..=settings.workers {
         let (listener, greeting) = (Arc::clone(&listener), settings.greeting.clone());
         let worker = ChildSpec::new(format!("worker-{number}"), move || work(&listener, greeting.as_deref()));
-        supervisor = supervisor.child(worker.ready_by_target().grace(Duration::from_secs(5)));
+        supervisor =
+            supervisor.child(worker.ready_by_target().hold_stop_signals().grace(Duration::from_secs(5)));
     }
     // Before there is any thread: each worker's closure is put into a template now.
     let supervisor = Arc::new(supervisor.start()?);
@@ -106,20 +108,15 @@ fn serve(settings: &Settings) -> Result<ExitCode, Box<dyn Error>> {
     Ok(if let Ended::Failed { .. } = ended { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// A worker: a process of its own.
-fn work(listener: &TcpListener, greeting: Option<&Path>) {
-    let stop = Arc::new(AtomicBool::new(false));
-    let stopping = signal_hook::flag::register(SIGTERM, Arc::clone(&stop));
-    let greeting = greeting.map_or(Ok(String::new()), fs::read_to_string);
-    let (Ok(_), Ok(greeting)) = (stopping, &greeting) else {
-        eprintln!("worker {}: {greeting:?}", std::process::id());
-        std::process::exit(1);
-    };
+/// A worker: a process of its own. It takes SIGTERM between two connections, and finishes those that it has.
+fn work(listener: &TcpListener, greeting: Option<&Path>) -> Result<(), io::Error> {
+    let stop = StopSignals::held()?;
+    let greeting = greeting.map_or(Ok(String::new()), fs::read_to_string)?;
     let greeting =
         Arc::new(format!("{} {}", std::process::id(), greeting.lines().next().unwrap_or_default()));
     pkit::ready();
     let mut connections = Vec::new();
-    while !stop.load(Ordering::Relaxed) {
+    while !stop.wait_timeout(Duration::ZERO)? {
         match listener.accept() {
             Ok((stream, _)) => {
                 let greeting = Arc::clone(&greeting);
@@ -127,8 +124,8 @@ fn work(listener: &TcpListener, greeting: Option<&Path>) {
                 connections.retain(|connection| !connection.is_finished());
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                // Woken by a connection, which another worker may have accepted by then, or by SIGTERM.
-                let _ = pkit::link::safe_select(&[listener.as_fd()], Some(Duration::from_millis(100)));
+                // Woken by a connection, which another worker may have accepted by then.
+                safe_select(&[listener.as_fd()], Some(Duration::from_millis(50)))?;
             }
             Err(error) => {
                 eprintln!("worker {}: {error}", std::process::id());
@@ -140,6 +137,7 @@ fn work(listener: &TcpListener, greeting: Option<&Path>) {
     for connection in connections {
         let _ = connection.join();
     }
+    Ok(())
 }
 
 fn echo(stream: &TcpStream, greeting: &str) -> io::Result<()> {

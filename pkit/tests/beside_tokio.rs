@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pkit::supervisor::{Backoff, ChildSpec, Ended, Event, Supervisor, SupervisorError};
-use pkit::{Process, ProcessPool, RestartPolicy, TaskError, Zygote};
+use pkit::{Process, ProcessPool, RestartPolicy, SlotPool, TaskError, Zygote};
 
 pkit::init_before_main!();
 
@@ -60,6 +60,17 @@ fn tasks_of_a_pool_are_joined() {
         assert!(goes_on.try_wait().unwrap().is_none());
         goes_on.kill().unwrap();
         assert!(matches!(goes_on.join_async().await, Err(TaskError::Join(_))));
+    });
+}
+
+#[test]
+fn a_shared_slot_is_free_when_its_task_was_joined() {
+    block_on(async {
+        let pool = ProcessPool::with_slots(SlotPool::new(1).unwrap());
+        for round in 0..300 {
+            let task = pool.try_execute_in(&Zygote::global(), sleep, &0).unwrap();
+            task.unwrap_or_else(|| panic!("round {round}: the slot isn't free")).join_async().await.unwrap();
+        }
     });
 }
 

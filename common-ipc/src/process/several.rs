@@ -9,7 +9,6 @@ use crate::link::poll::{Deadline, wait_until};
 use crate::process::child::Child;
 use crate::process::errors::ChildError;
 use crate::process::record::HELD_UP;
-use crate::process::signal::Signal;
 
 /// Waits until at least one of these children has ended, and returns the places of those that have; none after
 /// `timeout`. Without one it waits for as long as it takes. Those that have ended are collected by this. Of no
@@ -93,10 +92,7 @@ pub fn stop_all<'a>(
     };
     left.retain(|child| noted(child.record().home.check().map_err(ChildError::from)));
     for child in &left {
-        let record = child.record();
-        record.end_with_group();
-        let told = record.signal_group(Signal::TERM, true);
-        noted(told.and_then(|()| record.signal_group(Signal::CONT, true)));
+        noted(child.begin_stop());
     }
     let deadline = Deadline::after(grace);
     while !left.is_empty() {

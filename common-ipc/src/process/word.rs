@@ -89,8 +89,7 @@ pub(crate) fn set_current_name(comm: &[u8; COMM_MAX + 1], long: Option<&OsStr>) 
 }
 
 /// The name of this child, in full, as its start gave it or made it up; `None` in a process that this library hasn't
-/// started. In a child that other code forked it is that of its parent, cut to
-/// 15 bytes.
+/// started. In a child that other code forked it is that of its parent, cut to 15 bytes.
 ///
 /// ```
 /// use common_ipc::process::{self, Launch, LaunchOptions};

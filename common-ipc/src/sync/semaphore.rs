@@ -57,6 +57,9 @@ pub struct Semaphore {
 const HOW_MANY: &str = "a semaphore has from 1 to 65,536 permits";
 
 impl Semaphore {
+    /// The most permits that one can have.
+    pub const MAX_PERMITS: usize = crate::sync::table::PERMITS_MAX;
+
     /// A semaphore with so many permits, all free. It takes a page of memory (for up to 508 permits) and one
     /// descriptor.
     ///

@@ -1,7 +1,7 @@
 //! Starting a task.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::{Duration, Instant};
 
 use common_ipc::process::{Child, Launch, Portable, StartError, Zygote};
@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::pool::ProcessPool;
 use crate::pool::errors::PoolError;
-use crate::pool::running::{Place, next_id, no_handles};
+use crate::pool::running::{Place, next_id};
 use crate::pool::task::{Core, Task};
 
 /// What a task without a name is named after.
@@ -179,16 +179,15 @@ impl ProcessPool {
         if self.limit.is_some() {
             self.running.wind_clock().map_err(PoolError::Clock)?;
         }
-        let child = start(Launch::new(&self.options).kind(KIND))?;
+        let child = start(Launch::new(&self.options).kind(KIND).announce_ready(true))?;
         let core = Arc::new(Core {
             id: next_id(),
             child,
-            has_begun: AtomicBool::new(false),
             limit: self.limit,
             until: self.limit.and_then(|limit| Instant::now().checked_add(limit)),
             timed_out: AtomicBool::new(false),
             in_background: AtomicBool::new(false),
-            handles: no_handles(),
+            handles: AtomicUsize::new(0),
             slot: place.slot.take().map(|slot| Arc::new(Mutex::new(Some(slot)))),
             pool: Arc::downgrade(&self.running),
         });

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::iter::Fuse;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use common_ipc::process::{Portable, Zygote, wait_any};
 use serde::Serialize;
@@ -11,11 +11,8 @@ use serde::de::DeserializeOwned;
 
 use crate::pool::ProcessPool;
 use crate::pool::errors::{PoolError, TaskError};
-use crate::pool::running::Place;
+use crate::pool::running::{LOOK_AGAIN, Place};
 use crate::pool::task::Task;
-
-/// How often it is looked for slots that come free elsewhere.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 type Start<'a, A, O> = Box<dyn FnMut(&ProcessPool, Place<'_>, A) -> Result<Task<O>, PoolError> + 'a>;
 

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common_ipc::process::{LaunchOptions, stop_all};
+use common_ipc::sync::Semaphore;
 
 use crate::slots::SlotPool;
 pub use errors::{PoolError, TaskError};
@@ -67,8 +68,8 @@ pub struct ProcessPool {
     limit: Option<Duration>,
 }
 
-/// The most at once.
-const SIZE_MAX: usize = 65_536;
+/// The most at once, with whatever slots.
+const SIZE_MAX: usize = Semaphore::MAX_PERMITS;
 
 impl ProcessPool {
     /// A pool of its own slots, so many.

@@ -9,7 +9,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use common_ipc::process::{ChildError, Generation, WrongProcess, wait_any};
@@ -24,7 +24,7 @@ use crate::slots::{Slot, SlotPool};
 /// How long a task that ended without a handle may stay uncollected.
 const ORPHAN_PATIENCE: Duration = Duration::from_millis(50);
 /// How long to wait before looking again at what no descriptor tells.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// The same for a start that is under way in another thread: a moment.
 pub(crate) const START_PATIENCE: Duration = Duration::from_millis(2);
 
@@ -302,9 +302,4 @@ fn left(until: Option<Instant>) -> Option<Duration> {
 pub(crate) fn next_id() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
-}
-
-/// How many handles a task has before the first.
-pub(crate) fn no_handles() -> AtomicUsize {
-    AtomicUsize::new(0)
 }

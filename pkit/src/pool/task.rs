@@ -2,10 +2,8 @@
 
 use std::ffi::OsStr;
 use std::fmt;
-use std::fs;
 use std::marker::PhantomData;
 use std::ops::Deref;
-use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -33,8 +31,6 @@ pub enum TaskStatus {
 pub(crate) struct Core {
     pub(crate) id: u64,
     pub(crate) child: Child,
-    /// It was seen to be at its task.
-    pub(crate) has_begun: AtomicBool,
     pub(crate) limit: Option<Duration>,
     /// When its time is over. What is further away than time can tell is never.
     pub(crate) until: Option<Instant>,
@@ -140,11 +136,7 @@ impl TaskInfo {
         if self.try_wait()?.is_some() {
             return Ok(TaskStatus::Finished);
         }
-        let has_begun = &self.core.has_begun;
-        if !has_begun.load(Ordering::Relaxed) && has_its_name(child) {
-            has_begun.store(true, Ordering::Relaxed);
-        }
-        Ok(if has_begun.load(Ordering::Relaxed) { TaskStatus::Running } else { TaskStatus::Ready })
+        Ok(if child.is_ready()? { TaskStatus::Running } else { TaskStatus::Ready })
     }
 
     /// Waits for the end of its process, for as long as it takes. Every caller gets the same.
@@ -213,16 +205,6 @@ impl TaskInfo {
             _ => TaskError::Join(error),
         }
     }
-}
-
-/// Whether a child has given itself its name, as it does on the way to its task. A word of its own on this would make
-/// each start a fifth longer.
-fn has_its_name(child: &Child) -> bool {
-    let name = |process: &str| fs::read(format!("/proc/{process}/comm"));
-    let (Ok(now), Ok(ours)) = (name(&child.id().to_string()), name("self")) else { return true };
-    // What the kernel keeps of a name is 15 bytes.
-    let own = child.name().as_bytes();
-    now != ours || now.strip_suffix(b"\n") == Some(&own[..own.len().min(15)])
 }
 
 impl Clone for TaskInfo {
@@ -313,7 +295,8 @@ impl<O: DeserializeOwned> Task<O> {
     ///
     /// Outside of a runtime of tokio's, or in one without I/O.
     pub async fn join_async(&self) -> Result<O, TaskError> {
-        self.child().output_async().await.map_err(|error| self.error(error))
+        let output = self.child().output_async().await;
+        self.core.told(output).map_err(|error| self.error(error))
     }
 }
 

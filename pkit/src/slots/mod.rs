@@ -50,9 +50,6 @@ pub struct SlotPool {
     semaphore: Semaphore,
 }
 
-/// The most that a pool can have.
-const SIZE_MAX: usize = 65_536;
-
 impl SlotPool {
     /// A pool of so many slots, all free. It takes a page of memory (for up to 508 slots) and one descriptor.
     ///
@@ -60,7 +57,7 @@ impl SlotPool {
     ///
     /// [`SlotError::Size`] for none, and for more than 65,536; [`SlotError::Memory`].
     pub fn new(size: usize) -> Result<SlotPool, SlotError> {
-        if !(1..=SIZE_MAX).contains(&size) {
+        if !(1..=Semaphore::MAX_PERMITS).contains(&size) {
             return Err(SlotError::Size { size });
         }
         Ok(SlotPool { semaphore: Semaphore::new(size).map_err(SlotError::Memory)? })

@@ -1,6 +1,7 @@
 //! What a supervised child may return.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use common_ipc::process::Child;
 use serde::de::DeserializeOwned;
@@ -72,7 +73,11 @@ impl Outcome for Never {
 /// What a child that has ended by itself, with exit code 0, has returned.
 pub(super) fn verdict_of<O: Outcome + DeserializeOwned>(child: &Child) -> Result<(), String> {
     match child.try_output::<O>() {
-        Ok(Some(outcome)) => outcome.verdict(),
+        // Other people's code, of which the supervisor isn't to die.
+        Ok(Some(outcome)) => catch_unwind(AssertUnwindSafe(|| outcome.verdict())).unwrap_or_else(|payload| {
+            std::mem::forget(payload);
+            Err("what it returned can't be put into words: that panicked".to_owned())
+        }),
         // It called `exit`, or executed another program.
         Ok(None) | Err(common_ipc::process::JoinError::Died(_)) => Ok(()),
         Err(error) => Err(error.to_string()),

@@ -12,6 +12,7 @@ use crate::supervisor::{builder, hear, pid};
 
 scenarios!(
     an_error_that_a_supervised_child_returns_is_a_failure,
+    an_error_that_panics_when_it_is_told_is_a_failure,
     ctrl_c_leaves_supervised_children_to_their_supervisor,
     what_moves_is_refused_for_a_child_that_is_started_again,
     a_supervised_child_can_finish_what_it_is_about,
@@ -49,6 +50,25 @@ fn an_error_that_a_supervised_child_returns_is_a_failure() -> Outcome {
     assert!(integration_tests::proc::eventually(|| is_down("done") && is_down("exits")));
     assert!(supervisor.children().unwrap().iter().all(|child| child.last_failure.is_none()));
     supervisor.stop().unwrap();
+    Passed
+}
+
+fn an_error_that_panics_when_it_is_told_is_a_failure() -> Outcome {
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Unspeakable;
+    impl std::fmt::Display for Unspeakable {
+        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            panic!("on purpose");
+        }
+    }
+    pkit::init().unwrap();
+    let fails = |()| Err::<(), _>(Unspeakable);
+    let spec = ChildSpec::in_zygote("zygote", &Zygote::global(), fails, ()).restart(Restart::Transient);
+    let supervisor = builder().child(spec).intensity(1, Duration::MAX).start().unwrap();
+    // The supervisor has survived it, and counts it.
+    let Ended::Failed { history, .. } = supervisor.wait().unwrap() else { panic!() };
+    assert_eq!(history.len(), 2);
+    assert!(history[0].to_string().contains("can't be put into words"), "{}", history[0]);
     Passed
 }
 
