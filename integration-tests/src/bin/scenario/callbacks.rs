@@ -333,5 +333,12 @@ fn a_library_thread_is_no_hindrance_to_forks() -> Outcome {
     let threads = || proc::status_field(std::process::id() as i32, "Threads");
     assert!(proc::eventually(|| threads() == "1"), "{}", threads());
     start(|| ()).wait().unwrap();
+    // Nor does it stand for somebody else's, which is one.
+    let (stop, wait) = channel::<()>();
+    let other = std::thread::spawn(move || wait.recv());
+    let refused = Launch::new(&LaunchOptions::new()).start(|| ()).unwrap_err();
+    assert!(matches!(refused, StartError::Refused(Refusal::OtherThreads { count: 1 })), "{refused}");
+    drop(stop);
+    other.join().unwrap().unwrap_err();
     Passed
 }
