@@ -8,12 +8,12 @@ use common_ipc::link::{AsyncOpenCaller, CallError, OpenReply};
 use parking_lot::Mutex;
 use serde::Serialize;
 
+use crate::bridge_process::BridgeProcess;
 use crate::crosses::Crosses;
 use crate::error::{BridgeError, Execution};
 use crate::handle::Handle;
 use crate::life::Run;
 use crate::method::Method;
-use crate::bridge_process::BridgeProcess;
 use crate::reply;
 use crate::timeout::Timeout;
 

@@ -8,12 +8,12 @@ use common_ipc::link::{CallError, LinkError, OpenReply};
 use common_ipc::process::StopStep;
 use serde::Serialize;
 
+use crate::bridge_process::BridgeProcess;
 use crate::crosses::Crosses;
 use crate::error::{BridgeError, Execution};
 use crate::life::{Life, Run, STOP_GRACE, execution_of};
 use crate::method::Method;
 use crate::origin::{ByClosure, ByConstructor, Origin};
-use crate::bridge_process::BridgeProcess;
 use crate::reply;
 use crate::serving::Bridged;
 use crate::timeout::Timeout;
@@ -122,7 +122,8 @@ impl Handle {
     /// Why a call has failed that the connection didn't carry through.
     #[cold]
     pub(crate) fn explain(&self, run: &Arc<Run>, method: Method, error: CallError) -> BridgeError {
-        let (LinkError::NoReply | LinkError::TimedOut, Some(Timeout { after, kills })) = (&error.cause, self.timeout)
+        let (LinkError::NoReply | LinkError::TimedOut, Some(Timeout { after, kills })) =
+            (&error.cause, self.timeout)
         else {
             return self.life().failed(run, method, error);
         };

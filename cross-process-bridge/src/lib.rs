@@ -16,9 +16,10 @@ mod reply;
 mod serving;
 mod timeout;
 
+pub use bridge_process::BridgeProcess;
 pub use common_ipc::process::{
-    AtExit, Child, ChildError, ExitStatus, LaunchOptions, PanicReport, ParentDeath, ProcessGroup, Refusal, Resource,
-    Sigint, Signal, StartError, Stdio, StopStep, Stopped, WrongProcess, Zygote, init,
+    AtExit, Child, ChildError, ExitStatus, LaunchOptions, PanicReport, ParentDeath, ProcessGroup, Refusal,
+    Resource, Sigint, Signal, StartError, Stdio, StopStep, Stopped, WrongProcess, Zygote, init,
 };
 pub use common_ipc::{RemoteError, init_before_main};
 #[doc(no_inline)]
@@ -26,7 +27,6 @@ pub use common_ipc::{link, memory, process, sync};
 pub use crosses::Crosses;
 pub use error::{BridgeError, Execution};
 pub use handle::from_fn;
-pub use bridge_process::BridgeProcess;
 pub use serving::Bridged;
 pub use timeout::Timeout;
 

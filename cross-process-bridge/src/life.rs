@@ -58,16 +58,6 @@ pub(crate) enum Way {
 #[derive(Debug)]
 struct State {
     now: Now,
-    pub(crate) fn not_started(&self) -> BridgeError {
-        BridgeError::NotStarted { object: self.object }
-    }
-
-    /// Whether the next start is a fork, which goes by the thread that asks for it.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn forks(&self) -> bool {
-        self.check().is_err() || matches!(self.manner.lock().way, Way::Fork)
-    }
-
     /// How often it was started.
     generation: u64,
 }
@@ -77,7 +67,10 @@ enum Now {
     Idle,
     Up(Arc<Run>),
     /// It has ended by itself, or was killed, and nobody has stopped or started the bridge since.
-    Lost { child: Child, status: ExitStatus },
+    Lost {
+        child: Child,
+        status: ExitStatus,
+    },
 }
 
 /// A process that runs, or has just ended.
@@ -208,7 +201,7 @@ impl Life {
             Way::Template(template) => template.start_with(&server)?,
         };
         let run = Run { caller, child };
-        match self.construct(&run, timeout.saturating_sub(begin.elapsed())) {
+        match self.construct(&run, begin, timeout) {
             Ok(()) => Ok(run),
             Err(error) => {
                 // As a rule it ends by itself.
@@ -218,14 +211,15 @@ impl Life {
         }
     }
 
-    fn construct(&self, run: &Run, timeout: Duration) -> Result<(), BridgeError> {
+    fn construct(&self, run: &Run, begin: Instant, timeout: Duration) -> Result<(), BridgeError> {
         let constructor = self.origin.name();
         let mut made = Ok(());
-        let called = self.origin.construct(&run.caller, timeout, &mut |reply| {
+        let left = timeout.saturating_sub(begin.elapsed());
+        let called = self.origin.construct(&run.caller, left, &mut |reply| {
             made = reply::read::<()>(constructor, reply);
         });
-        let Err(CallError { cause, .. }) = called else { return made };
-        Err(match cause {
+        let Err(error) = called else { return made };
+        Err(match error.cause {
             LinkError::NoReply | LinkError::TimedOut => {
                 run.child.kill()?;
                 StartError::NotReady { timeout }.into()
@@ -234,9 +228,9 @@ impl Life {
                 let ended = run.child.wait_or_stop(LAST_WORDS, Duration::ZERO)?;
                 StartError::EndedEarly { status: ended.status }.into()
             }
-            cause => {
+            _ => {
                 run.child.kill()?;
-                broken(constructor, CallError { cause, progress: CallProgress::NotSent })
+                unsent(constructor, error)
             }
         })
     }
@@ -256,19 +250,9 @@ impl Life {
     pub(crate) fn failed(&self, run: &Arc<Run>, method: Method, error: CallError) -> BridgeError {
         let method = method.name;
         let execution = execution_of(&error);
-        let status = match error.cause {
-            LinkError::Encode(error) => {
-                let (type_name, message) = (error.type_name.to_owned(), error.message);
-                return BridgeError::Encode { method, type_name, message, execution };
-            }
-            LinkError::TooLarge(error) if execution == Execution::NotRun => {
-                let (length, max) = (error.length as u64, error.max as u64);
-                return BridgeError::TooLarge { method, length, max, execution };
-            }
-            LinkError::WrongProcess(error) => return error.into(),
-            // Something that can pass, such as a lack of descriptors.
-            LinkError::Io(_) if execution == Execution::NotRun => return broken(method, error),
+        let ended = match error.cause {
             LinkError::Closed | LinkError::Truncated => self.see_the_end(run),
+            _ if execution == Execution::NotRun => return unsent(method, error),
             _ => {
                 // It has written nonsense: whatever it does now, nobody can talk to it any more.
                 let killed = run.child.kill().map_err(BridgeError::from);
@@ -276,7 +260,7 @@ impl Life {
                 return ended.err().unwrap_or_else(|| broken(method, error));
             }
         };
-        match status {
+        match ended {
             Ok(status) => BridgeError::PeerDied { method, status, execution },
             Err(error) => error,
         }
@@ -348,6 +332,23 @@ impl Drop for Life {
                 log::warn!("the process of a dropped bridge to {} goes on: {error}", self.object);
             }
         }
+    }
+}
+
+/// Why a call wasn't sent to a process that can be called as before.
+fn unsent(method: &'static str, error: CallError) -> BridgeError {
+    let execution = Execution::NotRun;
+    match error.cause {
+        LinkError::Encode(error) => {
+            let (type_name, message) = (error.type_name.to_owned(), error.message);
+            BridgeError::Encode { method, type_name, message, execution }
+        }
+        LinkError::TooLarge(error) => {
+            let (length, max) = (error.length as u64, error.max as u64);
+            BridgeError::TooLarge { method, length, max, execution }
+        }
+        LinkError::WrongProcess(error) => error.into(),
+        _ => broken(method, error),
     }
 }
 

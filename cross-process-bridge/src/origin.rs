@@ -126,13 +126,7 @@ where
         })
     }
 
-    fn start_in(
-        &self,
-        _: &Launch<'_>,
-        _: &Zygote,
-        _: OpenServer,
-        _: u64,
-    ) -> Result<Child, StartError> {
+    fn start_in(&self, _: &Launch<'_>, _: &Zygote, _: OpenServer, _: u64) -> Result<Child, StartError> {
         let why = "a closure has no bytes to be sent as; bridge by a constructor, or start from a template";
         let source = io::Error::new(io::ErrorKind::Unsupported, why);
         Err(StartError::Os { step: "start a closure from a zygote", source })

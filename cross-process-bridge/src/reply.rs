@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use common_ipc::RemoteError;
-use common_ipc::link::{LinkError, OpenReply, OpenResponder, ReplyError};
 use common_ipc::link::codec::DecodeError;
+use common_ipc::link::{LinkError, OpenReply, OpenResponder, ReplyError};
 use common_ipc::process::PanicReport;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::crosses::Crosses;
 use crate::error::{BridgeError, Execution};
 
 /// The kinds of replies: what follows is the result, or a [`Failure`].
@@ -47,7 +48,9 @@ impl Answer {
     /// With a result; if that can't be sent, with the reason.
     pub(crate) fn result<R: Crosses>(&mut self, result: &R) {
         let Some(responder) = self.0.take() else { return };
-        let Err(ReplyError { cause, responder, .. }) = responder.reply::<R, _>(RESULT, result) else { return };
+        let Err(ReplyError { cause, responder, .. }) = responder.reply::<R, _>(RESULT, result) else {
+            return;
+        };
         let failure = match cause {
             LinkError::Encode(error) => {
                 Failure::Result { type_name: error.type_name.to_owned(), message: error.message }
@@ -78,7 +81,10 @@ impl Answer {
 }
 
 /// In the caller: the result of a method, or its failure.
-pub(crate) fn read<R: DeserializeOwned>(method: &'static str, reply: OpenReply<'_>) -> Result<R, BridgeError> {
+pub(crate) fn read<R: DeserializeOwned>(
+    method: &'static str,
+    reply: OpenReply<'_>,
+) -> Result<R, BridgeError> {
     let unreadable = |error: DecodeError| {
         let (type_name, message) = (error.type_name.to_owned(), error.message);
         BridgeError::Decode { method, type_name, message, execution: Execution::Ran }

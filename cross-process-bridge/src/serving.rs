@@ -4,8 +4,8 @@ use common_ipc::RemoteError;
 use common_ipc::link::{LinkError, OpenRequest, OpenServer};
 use common_ipc::process::PanicReport;
 use serde::de::DeserializeOwned;
-use serde::de::DeserializeOwned;
 
+use crate::crosses::Crosses;
 use crate::handle::Handle;
 use crate::method;
 use crate::reentry;
