@@ -1,9 +1,44 @@
-//! An object that lives in another process, its methods called from this one.
+//! An object that lives in another process, its methods called as if it were here.
 //!
-//! Of its own nothing is here yet: this crate holds the place in the workspace until its turn comes.
-//! It stands on `common-ipc`, like its siblings, and depends on none of them; its attribute
-//! macro will live in the nested crate `cross-process-bridge-macros`. For a task in a process
-//! of its own today, use the crate `offspring`.
+//! Under construction.
 
-pub use common_ipc::init_before_main;
-pub use common_ipc::process::{Zygote, init};
+#[cfg(feature = "tokio")]
+mod asynchronous;
+mod bridge_process;
+mod crosses;
+mod error;
+mod handle;
+mod life;
+mod method;
+mod origin;
+mod reentry;
+mod reply;
+mod serving;
+mod timeout;
+
+pub use bridge_process::BridgeProcess;
+pub use common_ipc::process::{
+    AtExit, Child, ChildError, ExitStatus, LaunchOptions, PanicReport, ParentDeath, ProcessGroup, Refusal,
+    Resource, Sigint, Signal, StartError, Stdio, StopStep, Stopped, WrongProcess, Zygote, init,
+};
+pub use common_ipc::{RemoteError, init_before_main};
+#[doc(no_inline)]
+pub use common_ipc::{link, memory, process, sync};
+pub use crosses::Crosses;
+pub use error::{BridgeError, Execution};
+pub use handle::from_fn;
+pub use serving::Bridged;
+pub use timeout::Timeout;
+
+/// What `#[bridge]` expands to.
+#[doc(hidden)]
+pub mod __private {
+    #[cfg(feature = "tokio")]
+    pub use crate::asynchronous::AsyncHandle;
+    pub use crate::crosses::Crosses;
+    pub use crate::handle::Handle;
+    pub use crate::method::Method;
+    pub use crate::serving::{Bridged, Call, Served};
+    pub use common_ipc::RemoteError;
+    pub use common_ipc::link::Bytes;
+}

@@ -114,11 +114,20 @@ pub(crate) fn encode_message<T: Serialize + DeserializeOwned>(
     message: &T,
     bytes: &mut Vec<u8>,
 ) -> Result<Option<Box<Outgoing>>, EncodeError> {
+    encode_message_as::<T, T>(message, bytes)
+}
+
+/// As [`encode_message`], for a message that is read as another type.
+#[inline]
+pub(crate) fn encode_message_as<Read: DeserializeOwned, T: Serialize + ?Sized>(
+    message: &T,
+    bytes: &mut Vec<u8>,
+) -> Result<Option<Box<Outgoing>>, EncodeError> {
     let start = bytes.len();
     let (encoded, outgoing) = attachments::collect(|| encode_onto(message, bytes));
     encoded?;
     if cfg!(debug_assertions) && outgoing.is_none() {
-        check_readable::<T>(&bytes[start..])?;
+        check_readable::<Read>(&bytes[start..])?;
     }
     Ok(outgoing)
 }

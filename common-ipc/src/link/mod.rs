@@ -19,7 +19,11 @@ pub(crate) mod sealed;
 pub(crate) mod spin;
 
 pub use bytes::Bytes;
-pub use calls::{Caller, Received, Responder, Server, calls};
+#[doc(inline)]
+pub use calls::{
+    CallError, CallProgress, Caller, OpenCaller, OpenReply, OpenRequest, OpenResponder, OpenServer, Received,
+    ReplyError, Responder, Server, calls, open_calls,
+};
 #[cfg(feature = "tokio")]
 #[doc(inline)]
 pub use connection::AsyncConnection;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::time::TimeSpec;
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard};
 
 /// A point in time, or never.
 #[derive(Debug, Clone, Copy)]
@@ -38,11 +38,11 @@ impl Deadline {
         })
     }
 
-    /// Sleeps until it is woken, until this, or for no reason at all.
-    pub(crate) fn sleep_on<T>(self, bed: &Condvar, guard: &mut MutexGuard<'_, T>) {
-        match self.0 {
-            None => bed.wait(guard),
-            Some(deadline) => drop(bed.wait_until(guard, deadline)),
+    /// Sleeps until this thread is unparked, until this, or for no reason at all.
+    pub(crate) fn park(self) {
+        match self.left() {
+            None => std::thread::park(),
+            Some(left) => std::thread::park_timeout(left),
         }
     }
 

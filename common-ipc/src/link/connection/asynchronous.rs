@@ -199,14 +199,7 @@ struct Parcel {
 
 impl Parcel {
     fn send(&mut self, patience: Patience<'_>) -> Result<(), LinkError> {
-        let Some(outgoing) = &self.outgoing else {
-            return self.end.send_encoded(&self.bytes, None, patience);
-        };
-        self.end.send_with(&self.bytes, outgoing, patience)?;
-        if let Some(outgoing) = self.outgoing.take() {
-            outgoing.sent();
-        }
-        Ok(())
+        self.end.send_bytes(&self.bytes, &mut self.outgoing, patience).map(drop)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -31,6 +31,8 @@ pub(crate) struct End {
     here: PerProcess<Here>,
     /// Locked by whoever sends.
     pub(super) sending: Mutex<Sending>,
+    /// How much was sent, as the ring counts it, but without end. Written by whoever sends.
+    pub(super) sent: AtomicU64,
     /// Locked by whoever receives, also while that one sleeps.
     pub(super) receiving: Mutex<Receiving>,
     /// Locked for moments, within either of the others.
@@ -148,10 +150,12 @@ impl End {
 
     /// An end that another process has used before.
     pub(super) fn resume(wires: Wires, producer: Producer, consumer: Consumer) -> End {
+        let sent = AtomicU64::new(producer.position().into());
         End {
             wires,
             here: PerProcess::new(Here::default(), Here::default),
             sending: Mutex::new(Sending::new(producer)),
+            sent,
             receiving: Mutex::new(Receiving::new(consumer)),
             peer: Mutex::new(Peer::default()),
             over: AtomicBool::new(false),
@@ -300,7 +304,7 @@ impl End {
 
     /// Remembers an error after which the place in the stream, or the peer's good sense, is lost: nothing is
     /// received any more, and what is on its way is closed.
-    pub(super) fn fail(&self, error: LinkError) -> LinkError {
+    pub(crate) fn fail(&self, error: LinkError) -> LinkError {
         if matches!(
             error,
             LinkError::Truncated | LinkError::TooLarge(_) | LinkError::Decode(_) | LinkError::Garbled(_)

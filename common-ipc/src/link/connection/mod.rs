@@ -9,7 +9,7 @@ mod halves;
 pub(crate) mod moving;
 mod receiving;
 pub(crate) mod room;
-mod scratch;
+pub(crate) mod scratch;
 mod sending;
 mod travel;
 mod waiting;
@@ -28,9 +28,11 @@ use serde::de::DeserializeOwned;
 
 #[cfg(feature = "tokio")]
 pub use asynchronous::AsyncConnection;
+pub(crate) use end::End;
 pub use halves::{Receiver, Sender};
+pub(crate) use receiving::Came;
 
-use crate::link::connection::end::{End, Wires};
+use crate::link::connection::end::Wires;
 use crate::link::connection::room::Patience;
 use crate::link::error::LinkError;
 use crate::link::frame::DEFAULT_MAX_FRAME;
@@ -278,6 +280,11 @@ where
 }
 
 impl<Out, In> Connection<Out, In> {
+    /// For those who encode by themselves.
+    pub(crate) fn end(&self) -> &Arc<End> {
+        &self.end
+    }
+
     fn from_end(end: End) -> Connection<Out, In> {
         Connection { end: Arc::new(end), types: PhantomData }
     }

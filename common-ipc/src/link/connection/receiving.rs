@@ -130,14 +130,14 @@ impl Receiving {
 
 /// What was found.
 enum Next {
-    Frame(Came),
+    Frame(Option<Box<Beside>>),
     /// Two rings full of chunks, and no end of a frame.
     Bits,
     Nothing,
 }
 
-/// A frame came, its bytes are elsewhere, and this is what came along with it, if anything.
-type Came = Option<Box<Beside>>;
+/// What came along with a message, if anything.
+pub(crate) type Came = Option<Incoming>;
 
 /// A chunk of a frame that isn't one chunk.
 fn assemble(
@@ -176,16 +176,75 @@ impl End {
     where
         T: Serialize + DeserializeOwned,
     {
-        let view = self.view()?;
         scratch::with(|head| {
-            let Some(mut receiving) = self.lock_receiving(deadline) else { return Ok(None) };
-            let received = self.recv_locked(view, &mut receiving, head, deadline);
-            // What follows is code of the message's type: it may take a while, or call anything.
-            drop(receiving);
-            self.remind_who_missed();
-            let Some(incoming) = received.map_err(|error| self.fail(error))? else { return Ok(None) };
+            let Some(incoming) = self.recv_bytes(head, deadline)? else { return Ok(None) };
             codec::decode_message(head, incoming).map(Some).map_err(|error| self.fail(error.into()))
         })
+    }
+
+    /// Receives a message's bytes, appended to `head`, which is empty, and returns what came along.
+    #[inline]
+    pub(crate) fn recv_bytes(
+        &self,
+        head: &mut Vec<u8>,
+        deadline: Deadline,
+    ) -> Result<Option<Came>, LinkError> {
+        let view = self.view()?;
+        let Some(mut receiving) = self.lock_receiving(deadline) else { return Ok(None) };
+        let received = self.recv_locked(view, &mut receiving, head, deadline);
+        // What follows is code of the message's type: it may take a while, or call anything.
+        drop(receiving);
+        self.remind_who_missed();
+        received.map_err(|error| self.fail(error))
+    }
+
+    /// As [`recv_bytes`](End::recv_bytes), and before it returns the other side can see that the message was taken (see
+    /// [`was_taken`](End::was_taken)).
+    #[inline]
+    pub(crate) fn take_bytes(
+        &self,
+        head: &mut Vec<u8>,
+        deadline: Deadline,
+    ) -> Result<Option<Came>, LinkError> {
+        let view = self.view()?;
+        let Some(mut receiving) = self.lock_receiving(deadline) else { return Ok(None) };
+        let received = self.recv_locked(view, &mut receiving, head, deadline);
+        receiving.publish(view);
+        drop(receiving);
+        self.remind_who_missed();
+        received.map_err(|error| self.fail(error))
+    }
+
+    /// As [`recv_bytes`](End::recv_bytes), if a message is there: without a look at anything but the ring.
+    #[inline]
+    pub(crate) fn recv_what_is_there(&self, head: &mut Vec<u8>) -> Result<Option<Came>, LinkError> {
+        let view = self.view()?;
+        let Some(mut receiving) = self.receiving.try_lock() else { return Ok(None) };
+        let received = match receiving.next(self, view, head) {
+            Ok(Next::Frame(beside)) => self.complete(view, &mut receiving, head, beside).map(Some),
+            Ok(Next::Bits | Next::Nothing) => Ok(None),
+            Err(error) => Err(error),
+        };
+        drop(receiving);
+        self.remind_who_missed();
+        received.map_err(|error| self.fail(error))
+    }
+
+    /// What came along with a message.
+    #[inline]
+    fn complete(
+        &self,
+        view: View<'_>,
+        receiving: &mut Receiving,
+        head: &mut Vec<u8>,
+        beside: Option<Box<Beside>>,
+    ) -> Result<Came, LinkError> {
+        let came = beside.map(|beside| self.gather(receiving, head, *beside)).transpose()?;
+        if self.polled().is_some() {
+            // An error that comes after the message is told after it.
+            let _ = self.silence_if_empty(view, receiving);
+        }
+        Ok(came)
     }
 
     /// The next message's bytes, in `head`, and what came with it.
@@ -196,19 +255,14 @@ impl End {
         receiving: &mut Receiving,
         head: &mut Vec<u8>,
         deadline: Deadline,
-    ) -> Result<Option<Option<Incoming>>, LinkError> {
+    ) -> Result<Option<Came>, LinkError> {
         // It may have been given away while this waited for the lock.
         self.wires.control.get()?;
         let mut bits_of_the_dead = 0;
         loop {
             match receiving.next(self, view, head)? {
                 Next::Frame(beside) => {
-                    let gathered = beside.map(|beside| self.gather(receiving, head, *beside)).transpose()?;
-                    if self.polled().is_some() {
-                        // An error that comes after the message is told after it.
-                        let _ = self.silence_if_empty(view, receiving);
-                    }
-                    return Ok(Some(gathered));
+                    return self.complete(view, receiving, head, beside).map(Some);
                 }
                 Next::Bits => {
                     if deadline.has_passed() {

@@ -11,7 +11,7 @@ thread_local! {
 
 /// Runs `work` with an empty vector. Within `work`, another call has another one.
 #[inline]
-pub(super) fn with<R>(work: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+pub(crate) fn with<R>(work: impl FnOnce(&mut Vec<u8>) -> R) -> R {
     let mut scratch = SCRATCH.take();
     scratch.clear();
     let result = work(&mut scratch);

@@ -2,6 +2,7 @@
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use nix::poll::{PollFd, PollFlags};
 use serde::Serialize;
@@ -57,44 +58,54 @@ impl Sending {
 }
 
 impl End {
+    /// Whether what was sent up to a place may have been received, or taken in. To be asked when the other end is
+    /// gone for good: else it may do so at any time.
+    pub(crate) fn was_taken(&self, place: u64) -> bool {
+        let since = self.sent.load(Ordering::Relaxed).wrapping_sub(place);
+        let Ok(view) = self.view() else { return true };
+        since > u64::from(self.wires.capacity) || self.wires.sending_lane().was_read_to(view, place as u32)
+    }
+
     /// Sends a message. It is encoded whole before anything else happens.
     pub(super) fn send<T>(&self, message: &T, patience: Patience<'_>) -> Result<(), LinkError>
     where
         T: Serialize + DeserializeOwned,
     {
-        scratch::with(|bytes| match codec::encode_message(message, bytes)? {
-            None => self.send_encoded(bytes, None, patience),
-            Some(outgoing) => {
-                self.send_with(bytes, &outgoing, patience)?;
-                outgoing.sent();
-                Ok(())
-            }
+        scratch::with(|bytes| {
+            let mut outgoing = codec::encode_message(message, bytes)?;
+            self.send_bytes(bytes, &mut outgoing, patience).map(drop)
         })
     }
 
-    /// Sends an encoded message with what it takes along, which is the caller's until it says that it was sent.
-    pub(super) fn send_with(
+    /// Sends an encoded message with what it takes along, which is the caller's until it was sent. Returns the
+    /// place of its end among all that was sent (see [`was_taken`](End::was_taken)).
+    #[inline]
+    pub(crate) fn send_bytes(
         &self,
         head: &[u8],
-        outgoing: &Outgoing,
+        outgoing: &mut Option<Box<Outgoing>>,
         patience: Patience<'_>,
-    ) -> Result<(), LinkError> {
-        if outgoing.moved().any(|(fd, _)| Arc::ptr_eq(fd, &self.wires.control)) {
-            let message = "an end can't be sent through itself".to_owned();
-            return Err(
-                EncodeError { type_name: std::any::type_name::<Connection<(), ()>>(), message }.into()
-            );
+    ) -> Result<u64, LinkError> {
+        let place = self.send_encoded(head, outgoing.as_deref(), patience)?;
+        if let Some(outgoing) = outgoing.take() {
+            outgoing.sent();
         }
-        self.send_encoded(head, Some(outgoing), patience)
+        Ok(place)
     }
 
     #[inline]
-    pub(super) fn send_encoded(
+    fn send_encoded(
         &self,
         head: &[u8],
         outgoing: Option<&Outgoing>,
         patience: Patience<'_>,
-    ) -> Result<(), LinkError> {
+    ) -> Result<u64, LinkError> {
+        let mut moved = outgoing.into_iter().flat_map(Outgoing::moved);
+        if moved.any(|(fd, _)| Arc::ptr_eq(fd, &self.wires.control)) {
+            let message = "an end can't be sent through itself".to_owned();
+            let type_name = std::any::type_name::<Connection<(), ()>>();
+            return Err(EncodeError { type_name, message }.into());
+        }
         let buffers = outgoing.map_or(&[][..], |outgoing| &outgoing.buffers);
         let length = buffers.iter().fold(head.len(), |sum, buffer| sum + buffer.len());
         if length > self.wires.max_frame {
@@ -125,7 +136,7 @@ impl End {
         if let Err(LinkError::Garbled(why)) = sent {
             sending.broken = Some(why);
         }
-        sent
+        sent.map(|()| self.sent.load(Ordering::Relaxed))
     }
 
     #[inline]
@@ -232,7 +243,11 @@ impl End {
     /// Publishes a chunk and wakes whoever sleeps for it.
     #[inline]
     fn commit(&self, view: View<'_>, producer: &mut Producer, flags: u32) -> Result<(), LinkError> {
+        let before = producer.position();
         producer.commit(view, flags);
+        // Whoever sends is alone with that.
+        let length = producer.position().wrapping_sub(before);
+        self.sent.store(self.sent.load(Ordering::Relaxed) + u64::from(length), Ordering::Relaxed);
         if producer.must_ring(view) {
             control::ring(self.wires.control.get()?);
         }

@@ -1,5 +1,7 @@
 #![doc = include_str!("README.md")]
 
+use std::sync::atomic::Ordering;
+
 mod consumer;
 mod mem;
 mod producer;
@@ -68,6 +70,12 @@ impl Lane {
     /// The reader's position.
     fn consumed(self) -> usize {
         self.words + 128
+    }
+
+    /// Whether the reader has said that it has read what is before a position, which is at most a ring away from
+    /// where it is.
+    pub(crate) fn was_read_to<M: Mem>(self, mem: M, position: u32) -> bool {
+        (mem.load(self.consumed(), Ordering::Acquire).wrapping_sub(position) as i32) >= 0
     }
 
     /// The writer writes 1 before it sleeps, on this very word, for want of room; the reader takes that back, and

@@ -1,0 +1,146 @@
+//! The side that calls, whatever the types.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::link::calls::engine::Engine;
+use crate::link::calls::error::CallError;
+use crate::link::calls::{REPLY_HEADER, REQUEST_HEADER, word};
+use crate::link::codec::{self, DecodeError};
+use crate::link::connection::{Came, Connection, scratch};
+use crate::link::poll::Deadline;
+use crate::ownership::give::{Give, Giver, private};
+
+/// The side that calls, of [`open_calls`](crate::link::open_calls). Clones share it; any number of threads may call at
+/// once, and each gets its own reply.
+///
+/// It belongs to one process, as an end of a [`Connection`] does. Dropping the last clone ends the other side's
+/// [`recv`](crate::link::OpenServer::recv).
+#[derive(Debug, Clone)]
+pub struct OpenCaller {
+    pub(super) engine: Arc<Engine>,
+}
+
+impl OpenCaller {
+    pub(super) fn new(connection: Connection<(), ()>) -> OpenCaller {
+        OpenCaller { engine: Arc::new(Engine::new(connection)) }
+    }
+
+    /// Sends a request, waits for its reply, for up to `timeout` or as long as it takes, and has `read` look at it on this
+    /// thread.
+    ///
+    /// `what` names what is called. The argument may borrow, and the other side reads it as a `Check`: debug
+    /// builds read it back as that (see [`codec::encode_checked`]).
+    ///
+    /// A call allocates nothing for itself, beyond what the argument's `Serialize` and `read` do, unless its argument or
+    /// reply is longer than 64 KiB or takes descriptors or [`Bytes`](crate::link::Bytes) along.
+    ///
+    /// # Errors
+    ///
+    /// With [`CallProgress::NotSent`](crate::link::CallProgress::NotSent), as for [`Connection::send`], and
+    /// [`LinkError::TimedOut`](crate::link::LinkError::TimedOut) if there was no room in time. Afterwards, as for
+    /// [`Connection::recv`], [`LinkError::NoReply`](crate::link::LinkError::NoReply) if none came in time (it will be
+    /// dropped), and [`LinkError::Unanswered`](crate::link::LinkError::Unanswered).
+    pub fn call<Check, Argument, R>(
+        &self,
+        what: u32,
+        argument: &Argument,
+        timeout: Option<Duration>,
+        read: impl FnOnce(OpenReply<'_>) -> R,
+    ) -> Result<R, CallError>
+    where
+        Check: DeserializeOwned,
+        Argument: Serialize + ?Sized,
+    {
+        self.call_until::<Check, Argument, R>(what, argument, Deadline::optional(timeout), read)
+    }
+
+    pub(super) fn call_until<Check, Argument, R>(
+        &self,
+        what: u32,
+        argument: &Argument,
+        deadline: Deadline,
+        read: impl FnOnce(OpenReply<'_>) -> R,
+    ) -> Result<R, CallError>
+    where
+        Check: DeserializeOwned,
+        Argument: Serialize + ?Sized,
+    {
+        scratch::with(|bytes| {
+            begin(bytes, what);
+            let outgoing =
+                codec::encode_message_as::<Check, _>(argument, bytes).map_err(CallError::not_sent)?;
+            let came = self.engine.exchange(bytes, outgoing, deadline)?;
+            Ok(read(OpenReply::new(bytes, came)))
+        })
+    }
+
+    /// Sends a request that has no reply, waiting for room, for up to `timeout` or as long as it takes.
+    ///
+    /// # Errors
+    ///
+    /// As for [`call`](OpenCaller::call) before it was sent.
+    pub fn send<Check, Argument>(
+        &self,
+        what: u32,
+        argument: &Argument,
+        timeout: Option<Duration>,
+    ) -> Result<(), CallError>
+    where
+        Check: DeserializeOwned,
+        Argument: Serialize + ?Sized,
+    {
+        scratch::with(|bytes| {
+            begin(bytes, what);
+            let outgoing =
+                codec::encode_message_as::<Check, _>(argument, bytes).map_err(CallError::not_sent)?;
+            self.engine.send(bytes, outgoing, Deadline::optional(timeout))
+        })
+    }
+}
+
+/// The header of a request that has no number yet.
+pub(super) fn begin(bytes: &mut Vec<u8>, what: u32) {
+    bytes.extend([0; REQUEST_HEADER - 4]);
+    bytes.extend(what.to_le_bytes());
+}
+
+/// A reply, for as long as it is looked at.
+#[derive(Debug)]
+#[must_use = "what isn't decoded is dropped"]
+pub struct OpenReply<'a> {
+    bytes: &'a [u8],
+    came: Came,
+}
+
+impl<'a> OpenReply<'a> {
+    pub(super) fn new(bytes: &'a [u8], came: Came) -> OpenReply<'a> {
+        OpenReply { bytes, came }
+    }
+
+    /// The number with which it was sent: what kind of reply it is.
+    #[must_use]
+    pub fn kind(&self) -> u32 {
+        word(self.bytes, 2)
+    }
+
+    /// Reads its value, with what came along: descriptors and [`Bytes`](crate::link::Bytes).
+    ///
+    /// # Errors
+    ///
+    /// It isn't a value of this type. The connection goes on.
+    pub fn decode<T: DeserializeOwned>(self) -> Result<T, DecodeError> {
+        codec::decode_message(self.bytes.get(REPLY_HEADER..).unwrap_or_default(), self.came)
+    }
+}
+
+impl private::Sealed for OpenCaller {}
+
+impl Give for OpenCaller {
+    fn list(&self, giver: &mut Giver<'_>) {
+        self.engine.list(giver);
+    }
+}

@@ -1,0 +1,239 @@
+//! Sending requests, and bringing the replies to those who wait for them.
+//!
+//! There is no thread that does that: of those who wait one holds the *reader role*. It receives; what is another
+//! one's it hands over; and when its own reply has come it takes out of the ring what else is there, and leaves the role to another
+//! one. So a lone caller has nothing in its way.
+//!
+//! The others first look, with yields, whether they have a reply or the role is free; after a while they sleep. So
+//! under load a reply is handed over, and the role, without a call of the kernel's.
+//!
+//! # Why nobody sleeps for ever
+//!
+//! `Slots` is under one lock. The role is taken, left, and a sleeper enters its sleep only with it held. What holds
+//! whenever the lock is free: *if somebody sleeps, then somebody holds the role, or is `looking`, or was woken and hasn't
+//! had the lock since.*
+//!
+//! - One goes to sleep only if the role is taken.
+//! - Whoever leaves the role, or stops looking, or was woken, does so under the lock, and before that is over has
+//!   taken the role, or sleeps (it was taken), or asks `offer_the_role` to wake somebody (in `leave`). Nothing
+//!   else ends a wait: a reply, a time-out and an error all go through `leave`.
+//! - Who is woken is taken off the sleepers under the lock: the next one who asks wakes another one.
+//! - Whoever is `looking` does nothing between that and the lock but look and yield, a bounded time. Who is sending isn't
+//!   `looking`: for that it may wait for room, for ever.
+//!
+//! A reply is handed over only by who holds the role; so whoever takes the role looks into its slot once more, under
+//! the same lock, and from then on its reply can only be where it reads. And who holds the role reads until its
+//! reply comes, its time is over, or the connection is.
+//!
+//! When the connection is over, whoever holds the role finds that out, and the next one that it wakes finds it out
+//! again: each ends with an error of its own.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::link::attachments::Outgoing;
+use crate::link::calls::error::{CallError, CallProgress};
+use crate::link::calls::slots::{Sleeper, Slots};
+use crate::link::calls::{NO_REPLY, REPLY_HEADER, number};
+use crate::link::connection::room::Patience;
+use crate::link::connection::{Came, Connection, End, scratch};
+use crate::link::error::LinkError;
+use crate::link::poll::Deadline;
+use crate::link::ring::Garbled;
+use crate::ownership::generation::WrongProcess;
+use crate::ownership::give::{Give, Giver};
+
+/// What the clones of a caller share.
+#[derive(Debug)]
+pub(super) struct Engine {
+    connection: Connection<(), ()>,
+    pub(super) slots: Mutex<Slots>,
+    /// What `slots` says of it: for those who look without the lock.
+    is_read: AtomicBool,
+}
+
+impl Engine {
+    pub(super) fn new(connection: Connection<(), ()>) -> Engine {
+        Engine { connection, slots: Mutex::default(), is_read: AtomicBool::new(false) }
+    }
+
+    pub(super) fn list(&self, giver: &mut Giver<'_>) {
+        self.connection.list(giver);
+    }
+
+    fn end(&self) -> &End {
+        self.connection.end()
+    }
+
+    /// In another process the lock may never come free: nobody there unlocks it.
+    fn lock(&self) -> Result<MutexGuard<'_, Slots>, WrongProcess> {
+        self.connection.check_home()?;
+        Ok(self.slots.lock())
+    }
+
+    /// Sends a request that has no reply. Its header is there.
+    pub(super) fn send(
+        &self,
+        bytes: &[u8],
+        mut outgoing: Option<Box<Outgoing>>,
+        deadline: Deadline,
+    ) -> Result<(), CallError> {
+        let sent = self.end().send_bytes(bytes, &mut outgoing, Patience::Until(deadline));
+        sent.map(drop).map_err(CallError::not_sent)
+    }
+
+    /// Sends a request, its header but for the number in it, and leaves its reply in the same place.
+    pub(super) fn exchange(
+        &self,
+        bytes: &mut Vec<u8>,
+        mut outgoing: Option<Box<Outgoing>>,
+        deadline: Deadline,
+    ) -> Result<Came, CallError> {
+        // Before the request is on its way: whoever receives must know the reply.
+        let number = self.lock().map_err(CallError::not_sent)?.reserve();
+        bytes[..NO_REPLY].copy_from_slice(&number.to_le_bytes());
+        let place = match self.end().send_bytes(bytes, &mut outgoing, Patience::Until(deadline)) {
+            Ok(place) => place,
+            Err(error) => {
+                self.leave(number);
+                return Err(CallError::not_sent(error));
+            }
+        };
+        let came = self.wait(number, bytes, deadline).map_err(|error| self.failed(error, place))?;
+        if bytes.len() == NO_REPLY {
+            return Err(CallError::taken(LinkError::Unanswered));
+        }
+        Ok(came)
+    }
+
+    /// What became of a request that was sent.
+    fn failed(&self, cause: LinkError, place: u64) -> CallError {
+        let is_gone = matches!(cause, LinkError::Closed | LinkError::Truncated);
+        let taken = !is_gone || self.end().was_taken(place);
+        CallError { cause, progress: if taken { CallProgress::Taken } else { CallProgress::NotTaken } }
+    }
+
+    fn wait(&self, number: u64, bytes: &mut Vec<u8>, deadline: Deadline) -> Result<Came, LinkError> {
+        let mut slots = self.slots.lock();
+        let (bell, mut spinner) = loop {
+            if let Some(came) = slots.take(number, bytes) {
+                self.leave_locked(slots, number);
+                return Ok(came);
+            }
+            if !slots.is_read {
+                self.take_the_role(&mut slots);
+                drop(slots);
+                return self.read(number, bytes, deadline);
+            }
+            break slots.look(number);
+        };
+        slots.looking += 1;
+        drop(slots);
+        loop {
+            spinner.spin(|| bell.was_rung() || !self.is_read.load(Ordering::Relaxed));
+            let mut slots = self.slots.lock();
+            slots.looking -= 1;
+            if let Some(came) = slots.take(number, bytes) {
+                slots.learnt(number, spinner);
+                self.leave_locked(slots, number);
+                return Ok(came);
+            }
+            if !slots.is_read {
+                slots.learnt(number, spinner);
+                self.take_the_role(&mut slots);
+                drop(slots);
+                return self.read(number, bytes, deadline);
+            }
+            if deadline.has_passed() {
+                slots.learnt(number, spinner);
+                self.leave_locked(slots, number);
+                return Err(LinkError::NoReply);
+            }
+            slots.sleep(number, Sleeper::Thread(std::thread::current()));
+            drop(slots);
+            deadline.park();
+            let mut slots = self.slots.lock();
+            slots.awake(number);
+            slots.looking += 1;
+        }
+    }
+
+    fn take_the_role(&self, slots: &mut Slots) {
+        slots.is_read = true;
+        self.is_read.store(true, Ordering::Relaxed);
+    }
+
+    /// Holding the role: receives until the reply with this number is there, hands the others over, and leaves.
+    fn read(&self, own: u64, bytes: &mut Vec<u8>, deadline: Deadline) -> Result<Came, LinkError> {
+        let result = loop {
+            bytes.clear();
+            match self.end().recv_bytes(bytes, deadline) {
+                Ok(Some(came)) => match self.number_of(bytes) {
+                    Ok(number) if number == own => break Ok(came),
+                    Ok(number) => {
+                        self.hand_over(number, bytes, came);
+                        // There may be no end of what is for others.
+                        if deadline.has_passed() {
+                            break Err(LinkError::NoReply);
+                        }
+                    }
+                    Err(error) => break Err(error),
+                },
+                Ok(None) => break Err(LinkError::NoReply),
+                Err(error) => break Err(error),
+            }
+        };
+        let mut slots = self.slots.lock();
+        let others = slots.in_use() - 1;
+        if others > 0 && result.is_ok() {
+            drop(slots);
+            self.hand_over_what_is_there(others);
+            slots = self.slots.lock();
+        }
+        slots.is_read = false;
+        self.is_read.store(false, Ordering::Relaxed);
+        self.leave_locked(slots, own);
+        result
+    }
+
+    /// Holding the role. Each of the others has one reply at the most.
+    fn hand_over_what_is_there(&self, most: usize) {
+        scratch::with(|bytes| {
+            for _ in 0..most {
+                bytes.clear();
+                // What is wrong is told to the next one who reads.
+                let Ok(Some(came)) = self.end().recv_what_is_there(bytes) else { break };
+                let Ok(number) = self.number_of(bytes) else { break };
+                self.hand_over(number, bytes, came);
+            }
+        });
+    }
+
+    fn hand_over(&self, number: u64, bytes: &mut Vec<u8>, came: Came) {
+        let sleeper = self.slots.lock().put(number, bytes, came);
+        if let Some(sleeper) = sleeper {
+            sleeper.wake();
+        }
+    }
+
+    /// Of the call that a reply is for.
+    fn number_of(&self, bytes: &[u8]) -> Result<u64, LinkError> {
+        if bytes.len() != NO_REPLY && bytes.len() < REPLY_HEADER {
+            return Err(self.end().fail(Garbled("a reply without a header").into()));
+        }
+        Ok(number(bytes))
+    }
+
+    fn leave(&self, number: u64) {
+        self.leave_locked(self.slots.lock(), number);
+    }
+
+    fn leave_locked(&self, mut slots: MutexGuard<'_, Slots>, number: u64) {
+        let sleeper = slots.leave(number);
+        drop(slots);
+        if let Some(sleeper) = sleeper {
+            sleeper.wake();
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! The side that is called, whatever the types.
+
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::link::attachments::Outgoing;
+use crate::link::calls::error::ReplyError;
+use crate::link::calls::{NO_REPLY, REQUEST_HEADER, number, word};
+use crate::link::codec::{self, DecodeError};
+use crate::link::connection::room::Patience;
+use crate::link::connection::{Came, Connection, scratch};
+use crate::link::error::LinkError;
+use crate::link::poll::Deadline;
+use crate::link::ring::Garbled;
+use crate::ownership::give::{Give, Giver, private};
+
+/// The side that is called, of [`open_calls`](crate::link::open_calls). Clones share it: each request goes to one of them.
+///
+/// It belongs to one process, as an end of a [`Connection`] does, and moves to another one in the same ways: given at
+/// a start, or as (a part of) a message. Dropping the last clone, or the death of its process, ends all calls with
+/// [`LinkError::Closed`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct OpenServer(Connection<(), ()>);
+
+impl OpenServer {
+    pub(super) fn new(connection: Connection<(), ()>) -> OpenServer {
+        OpenServer(connection)
+    }
+
+    /// Receives the next request into `buffer`, waiting for it as long as it takes, and lends it. What the buffer held
+    /// is gone; kept from call to call, it saves an allocation.
+    ///
+    /// From then on the request counts as taken: should this process die, its caller is told that it may have
+    /// been carried out.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Connection::recv`], except that nothing is decoded.
+    pub fn recv<'b>(&self, buffer: &'b mut Vec<u8>) -> Result<OpenRequest<'b>, LinkError> {
+        let came = loop {
+            if let Some(came) = self.recv_until(buffer, Deadline::NEVER)? {
+                break came;
+            }
+        };
+        Ok(self.lend(buffer, came))
+    }
+
+    /// As [`recv`](OpenServer::recv), for up to `timeout`. `Ok(None)`: none came.
+    ///
+    /// # Errors
+    ///
+    /// As for [`recv`](OpenServer::recv).
+    pub fn recv_timeout<'b>(
+        &self,
+        buffer: &'b mut Vec<u8>,
+        timeout: Duration,
+    ) -> Result<Option<OpenRequest<'b>>, LinkError> {
+        let came = self.recv_until(buffer, Deadline::after(timeout))?;
+        Ok(came.map(|came| self.lend(buffer, came)))
+    }
+
+    /// As [`recv`](OpenServer::recv), if one is there.
+    ///
+    /// # Errors
+    ///
+    /// As for [`recv`](OpenServer::recv).
+    pub fn try_recv<'b>(&self, buffer: &'b mut Vec<u8>) -> Result<Option<OpenRequest<'b>>, LinkError> {
+        self.recv_timeout(buffer, Duration::ZERO)
+    }
+
+    fn recv_until(&self, buffer: &mut Vec<u8>, deadline: Deadline) -> Result<Option<Came>, LinkError> {
+        buffer.clear();
+        let came = self.0.end().take_bytes(buffer, deadline)?;
+        if came.is_some() && buffer.len() < REQUEST_HEADER {
+            return Err(self.0.end().fail(Garbled("a request without a header").into()));
+        }
+        Ok(came)
+    }
+
+    fn lend<'b>(&self, bytes: &'b [u8], came: Came) -> OpenRequest<'b> {
+        let responder = OpenResponder { server: self.clone(), number: number(bytes) };
+        OpenRequest { bytes, came, responder }
+    }
+}
+
+/// A request that was received, for as long as it is looked at. If it is dropped and its caller waits for a reply, that
+/// has [`LinkError::Unanswered`].
+#[derive(Debug)]
+#[must_use = "its caller may wait for a reply"]
+pub struct OpenRequest<'b> {
+    bytes: &'b [u8],
+    came: Came,
+    responder: OpenResponder,
+}
+
+impl OpenRequest<'_> {
+    /// What is called.
+    #[must_use]
+    pub fn what(&self) -> u32 {
+        word(self.bytes, 2)
+    }
+
+    /// Whether its caller waits for a reply.
+    #[must_use]
+    pub fn wants_reply(&self) -> bool {
+        self.responder.wants_reply()
+    }
+
+    /// Reads the argument, with what came along: descriptors and [`Bytes`](crate::link::Bytes). Whether it can be
+    /// read or not, the request is to be answered. If it can't, the connection goes on.
+    pub fn decode<T: DeserializeOwned>(self) -> (Result<T, DecodeError>, OpenResponder) {
+        let bytes = self.bytes.get(REQUEST_HEADER..).unwrap_or_default();
+        (codec::decode_message(bytes, self.came), self.responder)
+    }
+
+    /// Without a look at the argument: what answers it.
+    pub fn responder(self) -> OpenResponder {
+        self.responder
+    }
+}
+
+/// What replies to a request, on any thread and in any order. If it is dropped without a reply, by a panic for instance,
+/// the caller has [`LinkError::Unanswered`].
+#[must_use = "its caller may wait for a reply"]
+pub struct OpenResponder {
+    server: OpenServer,
+    /// Zero: no reply is wanted, or it was sent.
+    number: u64,
+}
+
+/// How long a dropped request waits for room to say so.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+impl OpenResponder {
+    /// Whether the caller waits for a reply.
+    #[must_use]
+    pub fn wants_reply(&self) -> bool {
+        self.number != 0
+    }
+
+    /// Sends the reply, waiting for room as long as it takes. `kind` is for the caller to tell what it is. The value may
+    /// borrow, and is read as a `Check` (see [`OpenCaller::call`](crate::link::OpenCaller::call)). Where no reply is
+    /// wanted, it does nothing.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Connection::send`]. The error has the responder in it, for another try.
+    pub fn reply<Check, T>(mut self, kind: u32, value: &T) -> Result<(), ReplyError>
+    where
+        Check: DeserializeOwned,
+        T: Serialize + ?Sized,
+    {
+        if !self.wants_reply() {
+            return Ok(());
+        }
+        let sent = scratch::with(|bytes| {
+            bytes.extend(self.number.to_le_bytes());
+            bytes.extend(kind.to_le_bytes());
+            let outgoing = codec::encode_message_as::<Check, _>(value, bytes)?;
+            self.send(bytes, outgoing, Deadline::NEVER)
+        });
+        sent.map_err(|cause| ReplyError { cause, responder: self })
+    }
+
+    fn send(
+        &mut self,
+        bytes: &[u8],
+        mut outgoing: Option<Box<Outgoing>>,
+        deadline: Deadline,
+    ) -> Result<(), LinkError> {
+        self.server.0.end().send_bytes(bytes, &mut outgoing, Patience::Until(deadline))?;
+        self.number = 0;
+        Ok(())
+    }
+}
+
+impl Drop for OpenResponder {
+    fn drop(&mut self) {
+        if self.wants_reply() {
+            const { assert!(NO_REPLY == size_of::<u64>()) };
+            // Without room for it in this time, or anybody to read it: a time-out is the caller's.
+            let _ = self.send(&self.number.to_le_bytes(), None, Deadline::after(PATIENCE));
+        }
+    }
+}
+
+impl fmt::Debug for OpenResponder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenResponder").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
+/// As that of the [`Connection`] below it: readable when there are requests, or none will come any more.
+impl AsFd for OpenServer {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl private::Sealed for OpenServer {}
+
+impl Give for OpenServer {
+    fn list(&self, giver: &mut Giver<'_>) {
+        self.0.list(giver);
+    }
+}
