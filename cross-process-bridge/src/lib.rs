@@ -7,6 +7,7 @@ mod asynchronous;
 mod bridge_process;
 mod crosses;
 mod error;
+mod failure;
 mod handle;
 mod life;
 mod method;
@@ -15,6 +16,7 @@ mod reentry;
 mod reply;
 mod serving;
 mod timeout;
+mod wire;
 
 pub use bridge_process::BridgeProcess;
 pub use common_ipc::process::{
@@ -24,6 +26,7 @@ pub use common_ipc::process::{
 pub use common_ipc::{RemoteError, init_before_main};
 #[doc(no_inline)]
 pub use common_ipc::{link, memory, process, sync};
+pub use cross_process_bridge_macros::bridge;
 pub use crosses::Crosses;
 pub use error::{BridgeError, Execution};
 pub use handle::from_fn;
@@ -41,4 +44,10 @@ pub mod __private {
     pub use crate::serving::{Bridged, Call, Served};
     pub use common_ipc::RemoteError;
     pub use common_ipc::link::Bytes;
+    pub mod failure {
+        pub use crate::failure::*;
+    }
+    pub mod wire {
+        pub use crate::wire::*;
+    }
 }

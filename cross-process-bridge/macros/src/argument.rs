@@ -6,8 +6,8 @@ use syn::{Pat, PatType, Type};
 
 use crate::check;
 use crate::known;
-use crate::owned::Owned;
 use crate::opaque::{self, Opaque};
+use crate::owned::Owned;
 
 /// An argument of a bridged method.
 pub(crate) struct Argument {
@@ -27,11 +27,17 @@ pub(crate) struct Argument {
 enum Form {
     Value,
     /// `&X`.
-    Borrow { deref: bool },
+    Borrow {
+        deref: bool,
+    },
     /// `&mut X`.
-    BorrowMut { deref: bool },
+    BorrowMut {
+        deref: bool,
+    },
     /// `Option<&X>`.
-    OptionBorrow { deref: bool },
+    OptionBorrow {
+        deref: bool,
+    },
     /// `Cow<'_, X>`.
     Cow,
 }
@@ -131,11 +137,13 @@ impl Argument {
         self.held.to_wire(rt, quote!(#held))
     }
 
-    /// Of what came back, before anything is written: whether it can be.
-    pub(crate) fn fits(&self, rt: &TokenStream, came: &Ident) -> TokenStream {
+    /// Of what came back to the method of this name, before anything is written: whether it can be.
+    pub(crate) fn fits(&self, rt: &TokenStream, came: &Ident, method: &str) -> TokenStream {
         let name = &self.name;
         match self.form {
-            Form::BorrowMut { deref: true } => quote!(#rt::wire::same_length(#name, &#came)?;),
+            Form::BorrowMut { deref: true } => {
+                quote!(#rt::wire::same_length(#name.len(), #came.len(), #method)?;)
+            }
             _ => TokenStream::new(),
         }
     }

@@ -1,7 +1,5 @@
 //! Attributes of the user's items, on what is generated for them.
 
-use proc_macro2::TokenStream;
-use quote::quote;
 use syn::punctuated::Punctuated;
 use syn::{Attribute, Meta, Token};
 
@@ -20,7 +18,10 @@ pub(crate) fn carried(attributes: &[Attribute], problems: &mut Problems) -> (Vec
         } else if attribute.path().is_ident("cfg_attr") {
             let Some(conditional) = problems.check(conditional(attribute)) else { continue };
             let is = |name: &str| conditional.iter().any(|meta| meta.path().is_ident(name));
-            if conditional.iter().any(|meta| meta.path().segments.last().is_some_and(|last| last.ident == "bridge")) {
+            if conditional
+                .iter()
+                .any(|meta| meta.path().segments.last().is_some_and(|last| last.ident == "bridge"))
+            {
                 problems.at(attribute, "`#[bridge(..)]` on a method can't depend on a `cfg`: write two methods, with a `#[cfg]` each");
             } else if is("cfg") {
                 cfgs.push(attribute.clone());
@@ -36,9 +37,4 @@ pub(crate) fn carried(attributes: &[Attribute], problems: &mut Problems) -> (Vec
 fn conditional(attribute: &Attribute) -> syn::Result<Vec<Meta>> {
     let all = attribute.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated)?;
     Ok(all.into_iter().skip(1).collect())
-}
-
-/// Tokens of attributes.
-pub(crate) fn written(attributes: &[Attribute]) -> TokenStream {
-    quote!(#(#attributes)*)
 }

@@ -1,8 +1,6 @@
 //! Types that can't go to another process, and what to write instead.
 
-use proc_macro2::Span;
-use quote::{ToTokens, quote};
-use syn::spanned::Spanned;
+use quote::ToTokens;
 use syn::{
     GenericArgument, Lifetime, PathArguments, ReturnType, Type, TypeImplTrait, TypeParamBound, TypeReference,
 };
@@ -141,12 +139,14 @@ fn opaque_inside(opaque: &TypeImplTrait) -> syn::Result<()> {
 fn arguments(arguments: &PathArguments) -> syn::Result<()> {
     match arguments {
         PathArguments::None => Ok(()),
-        PathArguments::AngleBracketed(bracketed) => bracketed.args.iter().try_for_each(|argument| match argument {
-            GenericArgument::Lifetime(lifetime) => outlives_all(lifetime),
-            GenericArgument::Type(ty) => inside(ty),
-            GenericArgument::AssocType(associated) => inside(&associated.ty),
-            _ => Ok(()),
-        }),
+        PathArguments::AngleBracketed(bracketed) => {
+            bracketed.args.iter().try_for_each(|argument| match argument {
+                GenericArgument::Lifetime(lifetime) => outlives_all(lifetime),
+                GenericArgument::Type(ty) => inside(ty),
+                GenericArgument::AssocType(associated) => inside(&associated.ty),
+                _ => Ok(()),
+            })
+        }
         PathArguments::Parenthesized(function) => {
             function.inputs.iter().try_for_each(|input| inside(&input.ty))?;
             match &function.output {
@@ -175,7 +175,9 @@ pub(crate) fn is_function(bound: &TypeParamBound) -> bool {
 
 fn is_trait(bound: &TypeParamBound, name: &str) -> bool {
     match bound {
-        TypeParamBound::Trait(bound) => bound.path.segments.last().is_some_and(|segment| segment.ident == name),
+        TypeParamBound::Trait(bound) => {
+            bound.path.segments.last().is_some_and(|segment| segment.ident == name)
+        }
         _ => false,
     }
 }
@@ -207,6 +209,7 @@ fn error<T>(at: impl ToTokens, message: impl std::fmt::Display) -> syn::Result<T
 #[cfg(test)]
 mod tests {
     use super::*;
+    use quote::quote;
     use syn::parse_quote;
 
     fn text(checked: syn::Result<()>) -> String {

@@ -37,7 +37,8 @@ pub(crate) fn options_fit(
         problems.add(syn::Error::new(span, text));
     }
     if let (Some(span), true) = (options.remote_error, constructs) {
-        let text = "a constructor's error is a `RemoteError` anyway, that of `start()`: leave out `remote_error`";
+        let text =
+            "a constructor's error is a `RemoteError` anyway, that of `start()`: leave out `remote_error`";
         problems.add(syn::Error::new(span, text));
     }
     if let (true, Some((written, _))) = (constructs, comes_back) {
@@ -63,7 +64,9 @@ pub(crate) fn implement_fits(signature: &Signature, options: &MethodOptions, pro
              the other process may have died: change the trait, or leave out `implement`",
         );
     }
-    if let Some(ty) = typed(signature).map(|argument| &*argument.ty).chain(output).find(|ty| is_self_alone(ty)) {
+    if let Some(ty) =
+        typed(signature).map(|argument| &*argument.ty).chain(output).find(|ty| is_self_alone(ty))
+    {
         problems.at(
             ty,
             "with `implement`, `Self` would be the bridge here, which isn't in the other process: leave out \

@@ -22,9 +22,8 @@ pub(crate) fn path(ty: &Type) -> Option<&Path> {
 /// The last segment of the path, if it is `name` alone or by its way through the standard library. What has
 /// another way, `graph::Path` say, is another type.
 pub(crate) fn segment<'a>(path: &'a Path, name: &str) -> Option<&'a PathSegment> {
-    const MODULES: [&str; 12] = [
-        "std", "core", "alloc", "borrow", "ffi", "option", "path", "result", "string", "vec", "fmt", "iter",
-    ];
+    const MODULES: [&str; 12] =
+        ["std", "core", "alloc", "borrow", "ffi", "option", "path", "result", "string", "vec", "fmt", "iter"];
     let last = path.segments.last()?;
     let mut way = path.segments.iter().take(path.segments.len() - 1);
     let known = last.ident == name && way.all(|segment| MODULES.iter().any(|module| segment.ident == module));
@@ -70,7 +69,9 @@ mod tests {
         for ty in [parse_quote!(Path), parse_quote!(std::path::Path), parse_quote!(::std::path::Path)] {
             assert!(is(&ty, "Path"));
         }
-        for ty in [parse_quote!(graph::Path), parse_quote!(Path<u8>), parse_quote!(PathBuf), parse_quote!(&Path)] {
+        for ty in
+            [parse_quote!(graph::Path), parse_quote!(Path<u8>), parse_quote!(PathBuf), parse_quote!(&Path)]
+        {
             assert!(!is(&ty, "Path"));
         }
         let ty: Type = parse_quote!(std::borrow::Cow<'a, str>);

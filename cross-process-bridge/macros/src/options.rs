@@ -101,7 +101,9 @@ impl MethodOptions {
                     "name" | "vis" | "crate" | "traits" | "fields" | "implement" => {
                         return Err(syn::Error::new(
                             word.span(),
-                            format!("`{word}` belongs to the whole block: write it in the attribute above `impl`"),
+                            format!(
+                                "`{word}` belongs to the whole block: write it in the attribute above `impl`"
+                            ),
                         ));
                     }
                     _ => return Err(unknown(word, "`skip`, `rename`, `one_way`, `remote_error`")),

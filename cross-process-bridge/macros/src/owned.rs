@@ -93,8 +93,12 @@ impl Owned {
             Shape::Bytes => quote!(#rt::Bytes::from(#value)),
             Shape::Path => quote!(::std::path::PathBuf::into_os_string(#value)),
             Shape::Array { .. } => quote!(#rt::wire::Array(#value)),
-            Shape::Option(inner) => map(quote!(::core::option::Option::map), value, |value| inner.to_wire(rt, value)),
-            Shape::Result(inner) => map(quote!(::core::result::Result::map), value, |value| inner.to_wire(rt, value)),
+            Shape::Option(inner) => {
+                map(quote!(::core::option::Option::map), value, |value| inner.to_wire(rt, value))
+            }
+            Shape::Result(inner) => {
+                map(quote!(::core::result::Result::map), value, |value| inner.to_wire(rt, value))
+            }
             Shape::Vec(inner) => map(quote!(#rt::wire::map_all), value, |value| inner.to_wire(rt, value)),
             Shape::Tuple(parts) => in_parts(parts, value, |part, value| part.to_wire(rt, value)),
         }
@@ -107,8 +111,12 @@ impl Owned {
             Shape::Bytes => quote!(::std::vec::Vec::<::core::primitive::u8>::from(#came)),
             Shape::Path => quote!(::std::path::PathBuf::from(#came)),
             Shape::Array { .. } => quote!(#rt::wire::Array::into_inner(#came)),
-            Shape::Option(inner) => map(quote!(::core::option::Option::map), came, |came| inner.from_wire(rt, came)),
-            Shape::Result(inner) => map(quote!(::core::result::Result::map), came, |came| inner.from_wire(rt, came)),
+            Shape::Option(inner) => {
+                map(quote!(::core::option::Option::map), came, |came| inner.from_wire(rt, came))
+            }
+            Shape::Result(inner) => {
+                map(quote!(::core::result::Result::map), came, |came| inner.from_wire(rt, came))
+            }
             Shape::Vec(inner) => map(quote!(#rt::wire::map_all), came, |came| inner.from_wire(rt, came)),
             Shape::Tuple(parts) => in_parts(parts, came, |part, came| part.from_wire(rt, came)),
         }
@@ -167,7 +175,9 @@ fn shape(ty: &Type) -> Option<Shape> {
 /// Whether serde knows arrays of this length.
 fn is_short(len: &Expr) -> bool {
     match len {
-        Expr::Lit(ExprLit { lit: Lit::Int(len), .. }) => len.base10_parse::<usize>().is_ok_and(|len| len <= 32),
+        Expr::Lit(ExprLit { lit: Lit::Int(len), .. }) => {
+            len.base10_parse::<usize>().is_ok_and(|len| len <= 32)
+        }
         _ => false,
     }
 }

@@ -27,7 +27,11 @@ impl Returned {
         let Some(success) = known::result_of(ty) else {
             let text = "`remote_error` is about the error of a `Result<T, E>`: spell out the result's type with its `T`, or \
                         leave out the option";
-            return Err(if is_unit(ty) { syn::Error::new(span, text) } else { syn::Error::new_spanned(ty, text) });
+            return Err(if is_unit(ty) {
+                syn::Error::new(span, text)
+            } else {
+                syn::Error::new_spanned(ty, text)
+            });
         };
         check::result(success)?;
         Ok(Returned { is_unit: false, value: Owned::of(success), remote: true })
@@ -88,7 +92,7 @@ pub(crate) fn remote(rt: &TokenStream) -> TokenStream {
     let error = Ident::new("error", Span::mixed_site());
     quote! {
         ::core::result::Result::Err(#error) => ::core::result::Result::Err({
-            use #rt::failure::{AnyDebug as _, AnyDisplay as _, AnyError as _, AnyInto as _};
+            use #rt::failure::{AnyDebug as _, AnyDisplay as _, AnyInto as _, AnyPointer as _};
             (&&&&#rt::failure::Failure(&#error)).kind().remote(#error)
         }),
     }

@@ -2,11 +2,15 @@
 
 use quote::ToTokens;
 use syn::punctuated::Punctuated;
-use syn::{GenericParam, Generics, Receiver, ReceiverKind, Safety, Signature, Token, Type, WherePredicate};
+use syn::{
+    GenericParam, Generics, Receiver, ReceiverKind, ReturnType, Safety, Signature, Token, Type,
+    WherePredicate,
+};
 
 use crate::known;
 use crate::method::Kind;
 use crate::result::{Makes, makes};
+use crate::substitute::SelfIs;
 
 /// Qualifiers that a bridged method hasn't.
 pub(crate) fn plain(signature: &Signature) -> syn::Result<()> {
@@ -54,7 +58,9 @@ pub(crate) fn lifetimes(generics: &Generics) -> syn::Result<Generics> {
         };
         return Err(syn::Error::new_spanned(
             parameter,
-            format!("a generic method can't be bridged, {example}; or leave the method out with `#[bridge(skip)]`"),
+            format!(
+                "a generic method can't be bridged, {example}; or leave the method out with `#[bridge(skip)]`"
+            ),
         ));
     }
     let mut kept = generics.clone();
@@ -63,7 +69,8 @@ pub(crate) fn lifetimes(generics: &Generics) -> syn::Result<Generics> {
     for predicate in std::mem::take(&mut clause.predicates) {
         match &predicate {
             // Which it is.
-            WherePredicate::Type(bound) if known::path(&bound.bounded_ty).is_some_and(|path| path.is_ident("Self")) => {}
+            WherePredicate::Type(bound)
+                if known::path(&bound.bounded_ty).is_some_and(|path| path.is_ident("Self")) => {}
             WherePredicate::Type(_) => {
                 return Err(syn::Error::new_spanned(
                     predicate,
@@ -78,6 +85,7 @@ pub(crate) fn lifetimes(generics: &Generics) -> syn::Result<Generics> {
     Ok(kept)
 }
 
+/// What a method has of the object.
 #[derive(Clone, Copy)]
 pub(crate) enum Has {
     None,
@@ -85,6 +93,7 @@ pub(crate) enum Has {
     Value,
 }
 
+/// Which `self` a method has.
 pub(crate) fn receiver(receiver: Option<&Receiver>, object: &Type) -> syn::Result<Has> {
     let Some(receiver) = receiver else { return Ok(Has::None) };
     let is_self = |ty: &Type| {
@@ -106,6 +115,14 @@ pub(crate) fn receiver(receiver: Option<&Receiver>, object: &Type) -> syn::Resul
     }
 }
 
+/// Whether a function makes objects.
+pub(crate) fn is_constructor(signature: &Signature, self_is: &SelfIs<'_>) -> bool {
+    let ReturnType::Type(_, ty) = &signature.output else { return false };
+    signature.receiver().is_none()
+        && self_is.replaced(ty).is_ok_and(|ty| makes(&ty, self_is.object).is_some())
+}
+
+/// Of which kind a method is that returns `output`.
 pub(crate) fn kind(receiver: Has, signature: &Signature, output: &Type, object: &Type) -> syn::Result<Kind> {
     let built = match known::peel(output) {
         Type::Reference(reference) => makes(&reference.elem, object),
@@ -131,4 +148,3 @@ pub(crate) fn kind(receiver: Has, signature: &Signature, output: &Type, object: 
         Has::Value => Ok(Kind::Consuming),
     }
 }
-
