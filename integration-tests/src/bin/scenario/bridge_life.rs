@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use common_ipc::process::{Signal, active_children};
-use cross_process_bridge::{BridgeError, Execution, ExitStatus, LaunchOptions, StartError, StopStep};
+use cross_process_bridge::{BridgeError, Execution, ExitStatus, LaunchOptions, Resource, StartError, StopStep};
 use integration_tests::proc;
 
 use crate::Outcome::{self, Passed, Skipped};
@@ -348,8 +348,8 @@ fn fault_55_an_object_at_uid_nobody() -> Outcome {
 
 fn an_object_with_a_limit_of_memory() -> Outcome {
     let (probe, _) = probe();
-    let options = LaunchOptions::new().rlimit(cross_process_bridge::Resource::AddressSpace, 512 << 20);
-    probe.process().launch_with(options);
+    let limit = 512 << 20;
+    probe.process().launch_with(LaunchOptions::new().limit(Resource::AddressSpace, limit, limit));
     probe.start().unwrap();
     let error = probe.many(2 << 30).unwrap_err();
     assert_eq!(status_of(&error).signal(), Some(Signal::ABRT), "{error}");
