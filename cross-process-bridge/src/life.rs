@@ -14,7 +14,7 @@ use common_ipc::link::{
     CallError, CallProgress, DEFAULT_MAX_FRAME, LinkError, OpenCaller, OpenServer, open_calls,
 };
 use common_ipc::process::{
-    Child, ExitStatus, Generation, Launch, LaunchOptions, StartError, Stopped, Template, WrongProcess, Zygote,
+    Child, ExitStatus, Generation, Launch, LaunchOptions, StartError, StopStep, Stopped, Template, WrongProcess, Zygote,
 };
 use parking_lot::{Mutex, MutexGuard};
 
@@ -198,7 +198,7 @@ impl Life {
                 let launch = Launch::new(&options).kind(self.object);
                 self.origin.start_in(&launch, zygote, server, self.number)?
             }
-            Way::Template(template) => template.start_with(&server)?,
+            Way::Template(template) => template.start_as(&options, &server)?,
         };
         let run = Run { caller, child };
         match self.construct(&run, begin, timeout) {
@@ -315,9 +315,13 @@ impl Life {
 impl Run {
     fn stop(&self, grace: Duration) -> Result<Stopped, BridgeError> {
         let begin = Instant::now();
-        // Whatever comes of it is told by the process's end.
-        let _ = self.caller.call::<(), _, ()>(method::STOP, &(), Some(grace), |_| ());
-        Ok(self.child.wait_or_stop(grace.saturating_sub(begin.elapsed()), TERM_GRACE)?)
+        let asked = self.caller.call::<(), _, ()>(method::STOP, &(), Some(grace), |_| ());
+        let mut stopped = self.child.wait_or_stop(grace.saturating_sub(begin.elapsed()), TERM_GRACE)?;
+        if asked.is_ok() && stopped.by == StopStep::HadEnded {
+            // It was quicker than the look at it.
+            stopped.by = StopStep::EndedByItself;
+        }
+        Ok(stopped)
     }
 }
 

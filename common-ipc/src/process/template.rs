@@ -91,6 +91,16 @@ impl<A: Portable> Template<A> {
     /// [`StartError::GivenTwice`] the second time if its options give something that moves;
     /// [`StartError::ZygoteStale`]; [`StartError::WrongProcess`] in another process than the one that made it.
     pub fn start_with(&self, argument: &A) -> Result<Child, StartError> {
+        self.start_as(&self.options, argument)
+    }
+
+    /// As [`start_with`](Template::start_with), with other options than the template was made with. What they
+    /// [give](LaunchOptions::give) doesn't matter: the template keeps for its children what it was given.
+    ///
+    /// # Errors
+    ///
+    /// As for [`start_with`](Template::start_with).
+    pub fn start_as(&self, options: &LaunchOptions, argument: &A) -> Result<Child, StartError> {
         let start = Start::with(argument)?;
         // Claimed before the start: of two threads, one has them.
         if self.gives_ends && self.given_away.swap(true, Ordering::Relaxed) {
@@ -98,7 +108,7 @@ impl<A: Portable> Template<A> {
         }
         let started = self
             .kind
-            .plan(&self.options)
+            .plan(options)
             .and_then(|plan| self.server.start(&plan, &start).map_err(StartError::from));
         match &started {
             Ok(_) => {
