@@ -141,7 +141,6 @@ pub use common_ipc::{link, memory, process, sync};
 pub use cross_process_bridge_macros::bridge;
 pub use crosses::Crosses;
 pub use error::{BridgeError, Execution};
-pub use cross_process_bridge_macros::bridge;
 pub use handle::from_fn;
 pub use serving::Bridged;
 pub use timeout::Timeout;
