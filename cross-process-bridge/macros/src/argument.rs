@@ -108,8 +108,8 @@ impl Argument {
         let mutable = self.comes_back().then(|| quote!(mut));
         let held = match self.form {
             _ if self.held.is_plain() && mutable.is_none() => return TokenStream::new(),
-            Form::OptionBorrow { .. } => mapped(quote!(#came), |came| self.held.from_wire(rt, came)),
-            _ => self.held.from_wire(rt, quote!(#came)),
+            Form::OptionBorrow { .. } => mapped(quote!(#came), |came| self.held.of_wire(rt, came)),
+            _ => self.held.of_wire(rt, quote!(#came)),
         };
         quote!(let #mutable #came = #held;)
     }
@@ -151,7 +151,7 @@ impl Argument {
     /// Writes what came back.
     pub(crate) fn write(&self, rt: &TokenStream, came: &Ident) -> TokenStream {
         let name = &self.name;
-        let value = self.held.from_wire(rt, quote!(#came));
+        let value = self.held.of_wire(rt, quote!(#came));
         match self.form {
             Form::BorrowMut { deref: true } => quote!(#rt::wire::copy_back(#name, #value);),
             _ => quote!(*#name = #value;),

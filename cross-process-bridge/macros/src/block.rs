@@ -1,9 +1,7 @@
 //! The impl block: which type it is about, and what of it is bridged.
 
 use quote::format_ident;
-use syn::{
-    Attribute, Generics, Ident, ImplItem, ImplItemFn, ItemImpl, Path, PathArguments, Type, Visibility,
-};
+use syn::{Attribute, Generics, Ident, ImplItem, ImplItemFn, ItemImpl, Path, Type, Visibility};
 
 use crate::check;
 use crate::crate_path::Runtime;
@@ -80,12 +78,11 @@ impl Block {
         let path = problems.check(header::object(item))?;
         let generics = problems.check(header::generics(item, &runtime))?;
         let last = path.segments.last()?.ident.clone();
-        let name = options.name.clone().unwrap_or_else(|| format_ident!("{last}Bridge"));
-        let mut bridge = path;
-        if let Some(segment) = bridge.segments.last_mut() {
-            segment.ident = name;
-            segment.arguments = PathArguments::None;
-        }
+        let bridge = problems.check(header::bridge(item, &path, &options))?;
+        // Another place for one is the trait that is about nothing else.
+        let makes = |of: &Path| of.segments.last().is_some_and(|last| last.ident == "Default");
+        let asks_for_constructor = item.trait_.is_none() && !options.traits.iter().any(makes);
+        let implement = options.implement.is_some();
         let mut block = Block {
             runtime,
             cfgs: item.attrs.iter().filter(|attribute| attribute.path().is_ident("cfg")).cloned().collect(),
@@ -94,7 +91,7 @@ impl Block {
             object: (*item.self_ty).clone(),
             name: last,
             bridge,
-            methods: methods(item, of_methods, options.implement.is_some(), problems),
+            methods: methods(item, of_methods, implement, asks_for_constructor, problems),
             of: of(item, options, problems),
         };
         block.choose_vis();
@@ -142,6 +139,7 @@ fn methods(
     item: &ItemImpl,
     options: Vec<Option<MethodOptions>>,
     implement: bool,
+    asks_for_constructor: bool,
     problems: &mut Problems,
 ) -> Vec<Method> {
     let names: Vec<Ident> = item
@@ -154,7 +152,7 @@ fn methods(
         .collect();
     let associated = item.trait_.as_ref().map(|(path, _)| (path, names.as_slice()));
     let self_is = SelfIs { object: &item.self_ty, associated };
-    if item.trait_.is_none() && !functions(item).any(|function| is_constructor(&function.sig, &self_is)) {
+    if asks_for_constructor && !functions(item).any(|function| is_constructor(&function.sig, &self_is)) {
         problems.at(
             &item.self_ty,
             "no other process can make an object without a constructor: add a function that returns `Self`, \

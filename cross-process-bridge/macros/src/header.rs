@@ -1,7 +1,7 @@
 //! The first line of a block: which type it is about, with which parameters.
 
 use proc_macro2::{TokenStream, TokenTree};
-use quote::ToTokens;
+use quote::{ToTokens, format_ident};
 use syn::{GenericArgument, GenericParam, Generics, Ident, ItemImpl, Path, PathArguments, parse_quote};
 
 use crate::crate_path::Runtime;
@@ -40,6 +40,25 @@ fn borrows(at: impl ToTokens) -> syn::Error {
         "what lives in another process can't borrow from this one: let the type own what it has, such as a `String` \
          for a `&str`",
     )
+}
+
+/// The bridge's path. The type's own block declares it where it stands; other blocks find it where the type is.
+pub(crate) fn bridge(item: &ItemImpl, object: &Path, options: &BlockOptions) -> syn::Result<Path> {
+    let of_trait = item.trait_.is_some();
+    match &options.name {
+        Some(name) if !of_trait && name.get_ident().is_none() => Err(syn::Error::new_spanned(
+            name,
+            "the bridge is declared here, so its name can't have a way: move the block to where the bridge is to be",
+        )),
+        Some(name) => Ok(name.clone()),
+        None => {
+            let mut bridge = object.clone();
+            let Some(last) = bridge.segments.last_mut() else { return Ok(bridge) };
+            last.ident = format_ident!("{}Bridge", last.ident);
+            last.arguments = PathArguments::None;
+            Ok(if of_trait { bridge } else { Path::from(last.clone()) })
+        }
+    }
 }
 
 /// The block's parameters and bounds. What a parameter stands for has to be able to cross.

@@ -9,7 +9,8 @@ use syn::{Attribute, Ident, LitStr, Meta, Path, Token, Type, Visibility};
 /// Those of a block.
 #[derive(Default)]
 pub(crate) struct BlockOptions {
-    pub(crate) name: Option<Ident>,
+    /// That of the bridge; above a trait's block, the way to it.
+    pub(crate) name: Option<Path>,
     pub(crate) vis: Option<Visibility>,
     pub(crate) traits: Vec<Path>,
     pub(crate) fields: Vec<Field>,
@@ -42,7 +43,7 @@ impl BlockOptions {
         let mut seen = Vec::new();
         each_option(&mut seen, |word, input| {
             match word.to_string().as_str() {
-                "name" => options.name = Some(name(input)?),
+                "name" => options.name = Some(name(input, Path::parse_mod_style)?),
                 "vis" => {
                     input.parse::<Token![=]>()?;
                     options.vis = Some(input.parse()?);
@@ -95,7 +96,7 @@ impl MethodOptions {
             each_option(&mut seen, |word, input| {
                 match word.to_string().as_str() {
                     "skip" => options.skip = true,
-                    "rename" => options.rename = Some(name(input)?),
+                    "rename" => options.rename = Some(name(input, Ident::parse)?),
                     "one_way" => options.one_way = Some(word.span()),
                     "remote_error" => options.remote_error = Some(word.span()),
                     "name" | "vis" | "crate" | "traits" | "fields" | "implement" => {
@@ -148,9 +149,9 @@ fn each_option<'a>(
 }
 
 /// `= Name` or `= "name"`.
-fn name(input: ParseStream<'_>) -> syn::Result<Ident> {
+fn name<T: Parse>(input: ParseStream<'_>, name: fn(ParseStream<'_>) -> syn::Result<T>) -> syn::Result<T> {
     input.parse::<Token![=]>()?;
-    if input.peek(LitStr) { input.parse::<LitStr>()?.parse() } else { input.parse() }
+    if input.peek(LitStr) { input.parse::<LitStr>()?.parse() } else { name(input) }
 }
 
 fn list<T>(input: ParseStream<'_>, element: fn(ParseStream<'_>) -> syn::Result<T>) -> syn::Result<Vec<T>> {
@@ -174,7 +175,7 @@ mod tests {
             crate = ::umbrella::bridge,
         ))
         .unwrap();
-        assert_eq!(options.name.unwrap(), "Remote");
+        assert!(options.name.unwrap().is_ident("Remote"));
         assert!(matches!(options.vis, Some(Visibility::Restricted(_))));
         assert_eq!((options.traits.len(), options.fields.len()), (2, 2));
         assert!(options.krate.is_some() && options.implement.is_none());

@@ -105,20 +105,20 @@ impl Owned {
     }
 
     /// The value, made from what came.
-    pub(crate) fn from_wire(&self, rt: &TokenStream, came: TokenStream) -> TokenStream {
+    pub(crate) fn of_wire(&self, rt: &TokenStream, came: TokenStream) -> TokenStream {
         match &self.shape {
             Shape::Plain => came,
             Shape::Bytes => quote!(::std::vec::Vec::<::core::primitive::u8>::from(#came)),
             Shape::Path => quote!(::std::path::PathBuf::from(#came)),
             Shape::Array { .. } => quote!(#rt::wire::Array::into_inner(#came)),
             Shape::Option(inner) => {
-                map(quote!(::core::option::Option::map), came, |came| inner.from_wire(rt, came))
+                map(quote!(::core::option::Option::map), came, |came| inner.of_wire(rt, came))
             }
             Shape::Result(inner) => {
-                map(quote!(::core::result::Result::map), came, |came| inner.from_wire(rt, came))
+                map(quote!(::core::result::Result::map), came, |came| inner.of_wire(rt, came))
             }
-            Shape::Vec(inner) => map(quote!(#rt::wire::map_all), came, |came| inner.from_wire(rt, came)),
-            Shape::Tuple(parts) => in_parts(parts, came, |part, came| part.from_wire(rt, came)),
+            Shape::Vec(inner) => map(quote!(#rt::wire::map_all), came, |came| inner.of_wire(rt, came)),
+            Shape::Tuple(parts) => in_parts(parts, came, |part, came| part.of_wire(rt, came)),
         }
     }
 

@@ -74,15 +74,15 @@ impl Returned {
     }
 
     /// What came, if it isn't the result already.
-    pub(crate) fn from_wire(&self, rt: &TokenStream, came: TokenStream) -> Option<TokenStream> {
+    pub(crate) fn of_wire(&self, rt: &TokenStream, came: TokenStream) -> Option<TokenStream> {
         if self.value.is_plain() {
             return None;
         }
         if !self.remote {
-            return Some(self.value.from_wire(rt, came));
+            return Some(self.value.of_wire(rt, came));
         }
         let name = Ident::new("value", Span::mixed_site());
-        let success = self.value.from_wire(rt, quote!(#name));
+        let success = self.value.of_wire(rt, quote!(#name));
         Some(quote!(::core::result::Result::map(#came, |#name| #success)))
     }
 }

@@ -168,9 +168,9 @@ fn scope(block: &Block, object: &Object) -> Option<TokenStream> {
             self,
             #body: impl ::core::ops::FnOnce(&Self) -> #output,
         ) -> ::core::result::Result<#output, #root::BridgeError> {
-            self.start()?;
+            let _ = self.start()?;
             let #result = #body(&self);
-            self.stop()?;
+            let _ = self.stop()?;
             ::core::result::Result::Ok(#result)
         }
     })

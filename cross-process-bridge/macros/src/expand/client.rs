@@ -101,7 +101,7 @@ fn body(block: &Block, method: &Method, on: On) -> TokenStream {
     let back: Vec<_> = method.arguments.iter().filter(|argument| argument.comes_back()).collect();
     let call = call(block, method, &handle);
     let came = hidden("came");
-    let value = method.returned.from_wire(rt, quote!(#came));
+    let value = method.returned.of_wire(rt, quote!(#came));
     let (starts, stops) = (method.is_around("start"), method.is_around("stop"));
     if back.is_empty() && value.is_none() && !starts && !stops && on != On::Trait {
         return quote!(#prepare #call #wait);

@@ -41,7 +41,7 @@ pub(crate) fn methods(block: &Block, object: &Object, on: On) -> TokenStream {
         let read = match owned.is_plain() {
             true => quote!(self.handle.call::<(), _, #wire>(#get, &())#wait),
             false => {
-                let of_came = owned.from_wire(rt, quote!(#came));
+                let of_came = owned.of_wire(rt, quote!(#came));
                 quote!(let #came = self.handle.call::<(), _, #wire>(#get, &())#wait?; ::core::result::Result::Ok(#of_came))
             }
         };
@@ -64,7 +64,7 @@ pub(crate) fn arms(block: &Block, of: &Object, call: &Ident) -> Vec<TokenStream>
     let (object, came) = (hidden("object"), hidden("came"));
     let both = numbered(of).map(|Numbered { field: Field { name, ty, .. }, get, set }| {
         let owned = Owned::of(ty);
-        let (wire, value) = (owned.wire(rt), owned.from_wire(rt, quote!(#came)));
+        let (wire, value) = (owned.wire(rt), owned.of_wire(rt, quote!(#came)));
         let read = match owned.is_plain() {
             true => quote!(answer_field(|#object| &#object.#name)),
             false => {

@@ -16,6 +16,9 @@ macro_rules! scenarios {
 
 mod bad_input;
 mod beside_threads;
+mod bridge_blocks;
+mod bridge_shapes;
+mod bridge_traits;
 mod callbacks;
 mod children;
 mod collecting;
@@ -82,6 +85,9 @@ type Scenario = (&'static str, fn() -> Outcome);
 const TABLES: &[&[Scenario]] = &[
     bad_input::ALL,
     beside_threads::ALL,
+    bridge_blocks::ALL,
+    bridge_shapes::ALL,
+    bridge_traits::ALL,
     callbacks::ALL,
     collecting::ALL,
     death::ALL,
