@@ -116,52 +116,47 @@ impl Engine {
 
     fn wait(&self, number: u64, bytes: &mut Vec<u8>, deadline: Deadline) -> Result<Came, LinkError> {
         let mut slots = self.slots.lock();
-        let (bell, mut spinner) = loop {
+        let mut looks = None;
+        let result = loop {
             if let Some(came) = slots.take(number, bytes) {
-                self.leave_locked(slots, number);
-                return Ok(came);
+                break Some(Ok(came));
             }
             if !slots.is_read {
-                self.take_the_role(&mut slots);
-                drop(slots);
-                return self.read(number, bytes, deadline);
+                break None;
             }
-            break slots.look(number);
-        };
-        slots.looking += 1;
-        drop(slots);
-        loop {
-            spinner.spin(|| bell.was_rung() || !self.is_read.load(Ordering::Relaxed));
-            let mut slots = self.slots.lock();
-            slots.looking -= 1;
-            if let Some(came) = slots.take(number, bytes) {
-                slots.learnt(number, spinner);
-                self.leave_locked(slots, number);
-                return Ok(came);
-            }
-            if !slots.is_read {
-                slots.learnt(number, spinner);
-                self.take_the_role(&mut slots);
-                drop(slots);
-                return self.read(number, bytes, deadline);
-            }
-            if deadline.has_passed() {
-                slots.learnt(number, spinner);
-                self.leave_locked(slots, number);
-                return Err(LinkError::NoReply);
-            }
-            slots.sleep(number, Sleeper::Thread(std::thread::current()));
-            drop(slots);
-            deadline.park();
-            let mut slots = self.slots.lock();
-            slots.awake(number);
+            let (bell, spinner) = match &mut looks {
+                None => looks.insert(slots.look(number)),
+                Some(_) if deadline.has_passed() => break Some(Err(LinkError::NoReply)),
+                Some(looks) => {
+                    slots.sleep(number, Sleeper::Thread(std::thread::current()));
+                    drop(slots);
+                    deadline.park();
+                    slots = self.slots.lock();
+                    slots.awake(number);
+                    looks
+                }
+            };
             slots.looking += 1;
+            drop(slots);
+            spinner.spin(|| bell.was_rung() || !self.is_read.load(Ordering::Relaxed));
+            slots = self.slots.lock();
+            slots.looking -= 1;
+        };
+        if let Some((_, spinner)) = looks {
+            slots.learnt(number, spinner);
         }
-    }
-
-    fn take_the_role(&self, slots: &mut Slots) {
-        slots.is_read = true;
-        self.is_read.store(true, Ordering::Relaxed);
+        match result {
+            Some(result) => {
+                self.leave_locked(slots, number);
+                result
+            }
+            None => {
+                slots.is_read = true;
+                self.is_read.store(true, Ordering::Relaxed);
+                drop(slots);
+                self.read(number, bytes, deadline)
+            }
+        }
     }
 
     /// Holding the role: receives until the reply with this number is there, hands the others over, and leaves.
