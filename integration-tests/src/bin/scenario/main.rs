@@ -17,8 +17,13 @@ macro_rules! scenarios {
 mod bad_input;
 mod beside_threads;
 mod bridge_blocks;
+mod bridge_faults;
+mod bridge_life;
+mod bridge_moving;
+mod bridge_reentry;
 mod bridge_shapes;
 mod bridge_traits;
+mod bridge_ways;
 mod callbacks;
 mod children;
 mod collecting;
@@ -86,6 +91,9 @@ const TABLES: &[&[Scenario]] = &[
     bad_input::ALL,
     beside_threads::ALL,
     bridge_blocks::ALL,
+    bridge_faults::ALL,
+    bridge_life::ALL,
+    bridge_moving::ALL,
     bridge_shapes::ALL,
     bridge_traits::ALL,
     callbacks::ALL,
