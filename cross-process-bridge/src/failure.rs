@@ -72,7 +72,6 @@ impl ByInto {
 
 impl ByPointer {
     /// With all its sources.
-    #[expect(clippy::needless_pass_by_value, reason = "all choices are called in the same way")]
     pub fn remote<E: Deref>(self, error: E) -> RemoteError
     where
         E::Target: AsError,
@@ -84,7 +83,6 @@ impl ByPointer {
 
 impl ByDisplay {
     /// Its text.
-    #[expect(clippy::needless_pass_by_value, reason = "all choices are called in the same way")]
     pub fn remote<E: fmt::Display>(self, error: E) -> RemoteError {
         of_text::<E>(error.to_string())
     }
@@ -92,7 +90,6 @@ impl ByDisplay {
 
 impl ByDebug {
     /// Its text for programmers.
-    #[expect(clippy::needless_pass_by_value, reason = "all choices are called in the same way")]
     pub fn remote<E: fmt::Debug>(self, error: E) -> RemoteError {
         of_text::<E>(format!("{error:?}"))
     }

@@ -6,6 +6,7 @@ use common_ipc::link::Bytes;
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::{Serialize, Serializer};
 
+use crate::crosses::Crosses;
 use crate::error::{BridgeError, Execution};
 
 /// Bytes that are lent. They are read as [`Bytes`].
@@ -66,6 +67,17 @@ pub trait Fallible {
 
 impl<T, E> Fallible for Result<T, E> {
     type With<U> = Result<U, E>;
+}
+
+/// A type that is asked for by itself, where its user has written it: should it not cross, that is the place that the
+/// compiler shows.
+pub trait Asked {
+    /// The same.
+    type Itself;
+}
+
+impl<T: Crosses> Asked for T {
+    type Itself = T;
 }
 
 /// Something that lends itself: what an argument `impl AsRef<T>` is in the child.

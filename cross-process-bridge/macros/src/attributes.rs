@@ -3,38 +3,30 @@
 use syn::punctuated::Punctuated;
 use syn::{Attribute, Meta, Token};
 
-use crate::problems::Problems;
-
 /// Those attributes that say something about the bridge's method, too: when it is there, and all others.
-pub(crate) fn carried(attributes: &[Attribute], problems: &mut Problems) -> (Vec<Attribute>, Vec<Attribute>) {
+pub(crate) fn carried(attributes: &[Attribute]) -> (Vec<Attribute>, Vec<Attribute>) {
     const CARRIED: [&str; 4] = ["doc", "deprecated", "must_use", "allow"];
     let mut cfgs = Vec::new();
     let mut others = Vec::new();
     for attribute in attributes {
-        if attribute.path().is_ident("cfg") {
+        let all = conditional(attribute);
+        let is = |name: &str| {
+            attribute.path().is_ident(name) || all.iter().any(|conditional| conditional.path().is_ident(name))
+        };
+        if is("cfg") {
             cfgs.push(attribute.clone());
-        } else if CARRIED.iter().any(|name| attribute.path().is_ident(name)) {
+        } else if CARRIED.iter().any(|name| is(name)) {
             others.push(attribute.clone());
-        } else if attribute.path().is_ident("cfg_attr") {
-            let Some(conditional) = problems.check(conditional(attribute)) else { continue };
-            let is = |name: &str| conditional.iter().any(|meta| meta.path().is_ident(name));
-            if conditional
-                .iter()
-                .any(|meta| meta.path().segments.last().is_some_and(|last| last.ident == "bridge"))
-            {
-                problems.at(attribute, "`#[bridge(..)]` on a method can't depend on a `cfg`: write two methods, with a `#[cfg]` each");
-            } else if is("cfg") {
-                cfgs.push(attribute.clone());
-            } else if CARRIED.iter().any(|name| is(name)) {
-                others.push(attribute.clone());
-            }
         }
     }
     (cfgs, others)
 }
 
-/// The attributes that a `cfg_attr` has.
-fn conditional(attribute: &Attribute) -> syn::Result<Vec<Meta>> {
-    let all = attribute.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated)?;
-    Ok(all.into_iter().skip(1).collect())
+/// The attributes that a `cfg_attr` has; none, if it is another one.
+pub(crate) fn conditional(attribute: &Attribute) -> Vec<Meta> {
+    if !attribute.path().is_ident("cfg_attr") {
+        return Vec::new();
+    }
+    let all = attribute.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated);
+    all.map(|all| all.into_iter().skip(1).collect()).unwrap_or_default()
 }

@@ -62,17 +62,22 @@ pub(crate) struct Trait {
     /// The last word of that.
     pub(crate) name: Ident,
     pub(crate) vis: Visibility,
+    /// The bridge has the trait, too.
     pub(crate) implement: bool,
+    /// There is no method that can't be bridged: half a trait is none.
+    pub(crate) whole: bool,
     /// Its constants and types.
     pub(crate) associated: Vec<ImplItem>,
 }
 
 impl Block {
-    /// Takes the options out of the methods' attributes. `None`: there is too little to go on with.
-    pub(crate) fn of(options: BlockOptions, item: &mut ItemImpl, problems: &mut Problems) -> Option<Block> {
-        let of_methods: Vec<_> = functions_mut(item)
-            .map(|function| problems.check(MethodOptions::take(&mut function.attrs)))
-            .collect();
+    /// `of_methods`: the options of each function. `None`: there is too little to go on with.
+    pub(crate) fn of(
+        options: BlockOptions,
+        item: &ItemImpl,
+        of_methods: Vec<Option<MethodOptions>>,
+        problems: &mut Problems,
+    ) -> Option<Block> {
         problems.check(header::options_fit(item, &options))?;
         let runtime = problems.check(Runtime::find(options.krate.as_ref()))?;
         let path = problems.check(header::object(item))?;
@@ -122,13 +127,6 @@ fn width(vis: &Visibility) -> u8 {
 
 fn functions(item: &ItemImpl) -> impl Iterator<Item = &ImplItemFn> {
     item.items.iter().filter_map(|item| match item {
-        ImplItem::Fn(function) => Some(function),
-        _ => None,
-    })
-}
-
-fn functions_mut(item: &mut ItemImpl) -> impl Iterator<Item = &mut ImplItemFn> {
-    item.items.iter_mut().filter_map(|item| match item {
         ImplItem::Fn(function) => Some(function),
         _ => None,
     })
@@ -195,6 +193,7 @@ fn of(item: &ItemImpl, options: BlockOptions, problems: &mut Problems) -> Of {
         path: path.clone(),
         vis,
         implement: options.implement.is_some(),
+        whole: !problems.is_any(),
         associated: associated.cloned().collect(),
     })
 }

@@ -63,8 +63,7 @@ pub(crate) fn implement_fits(signature: &Signature, options: &MethodOptions, pro
             "with `implement` each method has a `self` and returns a `Result<T, E>`, with `E: From<BridgeError>`, since \
              the other process may have died: change the trait, or leave out `implement`",
         );
-    }
-    if let Some(ty) =
+    } else if let Some(ty) =
         typed(signature).map(|argument| &*argument.ty).chain(output).find(|ty| is_self_alone(ty))
     {
         problems.at(

@@ -79,7 +79,7 @@ impl Method {
         let generics = problems.check(lifetimes(&signature.generics));
         let receiver = problems.check(receiver(signature.receiver(), self_is.object));
         let arguments = arguments(signature, self_is, problems);
-        let (cfgs, attributes) = carried(&function.attrs, problems);
+        let (cfgs, attributes) = carried(&function.attrs);
         let output = match &signature.output {
             ReturnType::Default => Returned::unit(),
             ReturnType::Type(_, ty) => problems.check(self_is.replaced(ty))?,

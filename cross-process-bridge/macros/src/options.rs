@@ -4,7 +4,10 @@ use proc_macro2::{Span, TokenStream};
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream, Parser};
 use syn::punctuated::Punctuated;
-use syn::{Attribute, Ident, LitStr, Meta, Path, Token, Type, Visibility};
+use syn::{Attribute, Ident, ImplItem, ItemImpl, LitStr, Meta, Path, Token, Type, Visibility};
+
+use crate::attributes::conditional;
+use crate::problems::Problems;
 
 /// Those of a block.
 #[derive(Default)]
@@ -84,13 +87,27 @@ pub(crate) struct MethodOptions {
 }
 
 impl MethodOptions {
-    /// Takes them out of the method's attributes.
-    pub(crate) fn take(attributes: &mut Vec<Attribute>) -> syn::Result<MethodOptions> {
+    /// Of each function of the block, if they can be read. The block is without them then.
+    pub(crate) fn take_all(block: &mut ItemImpl, problems: &mut Problems) -> Vec<Option<MethodOptions>> {
+        let functions = block.items.iter_mut().filter_map(|item| match item {
+            ImplItem::Fn(function) => Some(function),
+            _ => None,
+        });
+        functions.map(|function| problems.check(MethodOptions::take(&mut function.attrs))).collect()
+    }
+
+    fn take(attributes: &mut Vec<Attribute>) -> syn::Result<MethodOptions> {
         let mut options = MethodOptions::default();
         let mut seen = Vec::new();
         let (own, others) = std::mem::take(attributes).into_iter().partition::<Vec<_>, _>(is_bridge);
         *attributes = others;
         for attribute in own {
+            if !is_named_bridge(attribute.path()) {
+                return Err(syn::Error::new_spanned(
+                    attribute,
+                    "`#[bridge(..)]` on a method can't depend on a `cfg`: write two methods, with a `#[cfg]` each",
+                ));
+            }
             // Without brackets it says nothing.
             let Meta::List(list) = &attribute.meta else { continue };
             each_option(&mut seen, |word, input| {
@@ -117,9 +134,14 @@ impl MethodOptions {
     }
 }
 
-/// `#[bridge]`, by whichever path.
-pub(crate) fn is_bridge(attribute: &Attribute) -> bool {
-    attribute.path().segments.last().is_some_and(|segment| segment.ident == "bridge")
+/// `#[bridge]`, by whichever path and under whichever condition.
+fn is_bridge(attribute: &Attribute) -> bool {
+    is_named_bridge(attribute.path())
+        || conditional(attribute).iter().any(|meta| is_named_bridge(meta.path()))
+}
+
+fn is_named_bridge(path: &Path) -> bool {
+    path.segments.last().is_some_and(|segment| segment.ident == "bridge")
 }
 
 fn unknown(word: &Ident, known: &str) -> syn::Error {

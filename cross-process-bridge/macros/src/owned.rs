@@ -5,7 +5,7 @@
 //! see into it: options, vectors, results and tuples.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::quote;
+use quote::{quote, quote_spanned};
 use syn::{Expr, ExprLit, Lit, Type};
 
 use crate::known;
@@ -18,10 +18,16 @@ pub(crate) struct Owned {
 }
 
 enum Shape {
+    /// As it is.
     Plain,
+    /// The same, of a type of the user's, which the compiler is asked about where it is written.
+    Asked,
     Bytes,
     Path,
-    Array { element: TokenStream, len: TokenStream },
+    Array {
+        element: TokenStream,
+        len: TokenStream,
+    },
     Option(Box<Owned>),
     Vec(Box<Owned>),
     Result(Box<Owned>),
@@ -30,7 +36,8 @@ enum Shape {
 
 impl Owned {
     pub(crate) fn of(ty: &Type) -> Owned {
-        Owned { shape: shape(ty).unwrap_or(Shape::Plain), ty: quote!(#ty) }
+        let plain = || if is_known(ty) { Shape::Plain } else { Shape::Asked };
+        Owned { shape: shape(ty).unwrap_or_else(plain), ty: quote!(#ty) }
     }
 
     pub(crate) fn plain(ty: TokenStream) -> Owned {
@@ -49,13 +56,13 @@ impl Owned {
         }
         match special(element) {
             Some(element) => Owned { ty, shape: Shape::Vec(Box::new(element)) },
-            None => Owned::plain(ty),
+            None => Owned { ty, shape: Shape::Asked },
         }
     }
 
     /// Whether it crosses as it is.
     pub(crate) fn is_plain(&self) -> bool {
-        matches!(self.shape, Shape::Plain)
+        matches!(self.shape, Shape::Plain | Shape::Asked)
     }
 
     /// The type as which it crosses.
@@ -63,6 +70,7 @@ impl Owned {
         let ty = &self.ty;
         match &self.shape {
             Shape::Plain => ty.clone(),
+            Shape::Asked => asked(rt, ty),
             Shape::Bytes => quote!(#rt::Bytes),
             Shape::Path => quote!(::std::ffi::OsString),
             Shape::Array { element, len } => quote!(#rt::wire::Array<#element, { #len }>),
@@ -77,7 +85,7 @@ impl Owned {
             // It may be an alias that doesn't say which error it has.
             Shape::Result(inner) => {
                 let inner = inner.wire(rt);
-                quote!(<#ty as #rt::wire::Fallible>::With<#inner>)
+                asked(rt, &quote!(<#ty as #rt::wire::Fallible>::With<#inner>))
             }
             Shape::Tuple(parts) => {
                 let parts = parts.iter().map(|part| part.wire(rt));
@@ -89,7 +97,7 @@ impl Owned {
     /// What crosses, made from the value.
     pub(crate) fn to_wire(&self, rt: &TokenStream, value: TokenStream) -> TokenStream {
         match &self.shape {
-            Shape::Plain => value,
+            Shape::Plain | Shape::Asked => value,
             Shape::Bytes => quote!(#rt::Bytes::from(#value)),
             Shape::Path => quote!(::std::path::PathBuf::into_os_string(#value)),
             Shape::Array { .. } => quote!(#rt::wire::Array(#value)),
@@ -107,7 +115,7 @@ impl Owned {
     /// The value, made from what came.
     pub(crate) fn of_wire(&self, rt: &TokenStream, came: TokenStream) -> TokenStream {
         match &self.shape {
-            Shape::Plain => came,
+            Shape::Plain | Shape::Asked => came,
             Shape::Bytes => quote!(::std::vec::Vec::<::core::primitive::u8>::from(#came)),
             Shape::Path => quote!(::std::path::PathBuf::from(#came)),
             Shape::Array { .. } => quote!(#rt::wire::Array::into_inner(#came)),
@@ -126,7 +134,7 @@ impl Owned {
     /// dereferences to: a `&[T]` for a `Vec<T>`.
     pub(crate) fn lent(&self, rt: &TokenStream, lent: TokenStream) -> TokenStream {
         match &self.shape {
-            Shape::Plain => lent,
+            Shape::Plain | Shape::Asked => lent,
             Shape::Bytes => quote!(#rt::wire::ByteSlice(#lent)),
             Shape::Path => quote!(::std::path::Path::as_os_str(#lent)),
             Shape::Array { .. } => quote!(#rt::wire::ArrayRef(#lent)),
@@ -140,6 +148,27 @@ impl Owned {
             }
             Shape::Vec(inner) => map(quote!(#rt::wire::map_each), lent, |lent| inner.lent(rt, lent)),
             Shape::Tuple(parts) => in_parts(parts, lent, |part, lent| part.lent(rt, lent)),
+        }
+    }
+}
+
+/// The type itself, by way of the trait that says what is wrong if it can't cross.
+fn asked(rt: &TokenStream, ty: &TokenStream) -> TokenStream {
+    let span = ty.clone().into_iter().next().map_or_else(Span::call_site, |token| token.span());
+    quote_spanned!(span=> <#ty as #rt::wire::Asked>::Itself)
+}
+
+/// Types that can cross, under names that hardly anybody gives to others.
+fn is_known(ty: &Type) -> bool {
+    const NAMES: [&str; 18] = [
+        "bool", "char", "u8", "u16", "u32", "u64", "u128", "usize", "i8", "i16", "i32", "i64", "i128",
+        "isize", "f32", "f64", "String", "Duration",
+    ];
+    match known::peel(ty) {
+        Type::Tuple(tuple) => tuple.elems.iter().all(is_known),
+        ty => {
+            let of = known::of(ty, "Option").or_else(|| known::of(ty, "Vec"));
+            of.is_some_and(is_known) || NAMES.iter().any(|name| known::is(ty, name))
         }
     }
 }
@@ -162,7 +191,7 @@ fn shape(ty: &Type) -> Option<Shape> {
         ty if known::is(ty, "PathBuf") => Some(Shape::Path),
         ty => {
             if let Some(element) = known::of(ty, "Vec") {
-                return Some(Owned::vec_of(element).shape).filter(|shape| !matches!(shape, Shape::Plain));
+                return Some(Owned::vec_of(element).shape).filter(|shape| !matches!(shape, Shape::Asked));
             }
             if let Some(inner) = known::of(ty, "Option") {
                 return Some(Shape::Option(Box::new(special(inner)?)));

@@ -54,9 +54,8 @@ pub(crate) fn constructor(block: &Block, method: &Method) -> TokenStream {
     let (name, (generics, _, clause), arguments) =
         (&method.bridge_name, method.generics.split_for_impl(), arguments(method));
     let prepare = method.arguments.iter().map(|argument| argument.prepare());
-    let wire: Vec<_> = method.arguments.iter().map(|argument| argument.wire(rt)).collect();
     let kept: Vec<_> = method.arguments.iter().map(|argument| argument.kept(rt)).collect();
-    let (wire, kept, number) = (tuple(&wire), tuple(&kept), block.method(method.number, &method.name));
+    let (wire, kept, number) = (method.wire(rt), tuple(&kept), block.method(method.number, &method.name));
     let is_marked = method.attributes.iter().any(|attribute| attribute.path().is_ident("must_use"));
     let must_use = (!is_marked).then(|| quote!(#[must_use = "there is no object before `start`"]));
     quote! {
@@ -139,21 +138,34 @@ fn body(block: &Block, method: &Method, on: On) -> TokenStream {
 /// A `Result`, or a future of one, with what comes back.
 fn call(block: &Block, method: &Method, handle: &TokenStream) -> TokenStream {
     let rt = &block.runtime.rt;
-    let wire: Vec<_> = method.arguments.iter().map(|argument| argument.wire(rt)).collect();
     let sent: Vec<_> = method.arguments.iter().map(|argument| argument.sent(rt)).collect();
-    let (wire, sent, number) = (tuple(&wire), tuple(&sent), block.method(method.number, &method.name));
+    let (wire, sent, number) = (method.wire(rt), tuple(&sent), block.method(method.number, &method.name));
+    let answers = method.answers(rt);
     if method.one_way {
-        return quote!(#handle.send::<#wire, _>(#number, &#sent));
+        quote!(#handle.send::<#wire, _>(#number, &#sent))
+    } else if method.kind == Kind::Consuming {
+        quote!(#handle.finish::<#wire, _, #answers>(#number, &#sent))
+    } else {
+        quote!(#handle.call::<#wire, _, #answers>(#number, &#sent))
     }
-    let back = method.arguments.iter().filter(|argument| argument.comes_back());
-    let back: Vec<_> = back.map(|argument| argument.wire(rt)).collect();
-    let mut comes = method.returned.wire(rt);
-    if !back.is_empty() {
+}
+
+impl Method {
+    /// The arguments, as what the object's side reads them.
+    pub(crate) fn wire(&self, rt: &TokenStream) -> TokenStream {
+        let wire: Vec<_> = self.arguments.iter().map(|argument| argument.wire(rt)).collect();
+        tuple(&wire)
+    }
+
+    /// The answer: the result, and what is written back.
+    pub(crate) fn answers(&self, rt: &TokenStream) -> TokenStream {
+        let back = self.arguments.iter().filter(|argument| argument.comes_back());
+        let back: Vec<_> = back.map(|argument| argument.wire(rt)).collect();
+        let result = self.returned.wire(rt);
+        if back.is_empty() {
+            return result;
+        }
         let back = tuple(&back);
-        comes = quote!((#comes, #back));
-    }
-    match method.kind {
-        Kind::Consuming => quote!(#handle.finish::<#wire, _, #comes>(#number, &#sent)),
-        _ => quote!(#handle.call::<#wire, _, #comes>(#number, &#sent)),
+        quote!((#result, #back))
     }
 }

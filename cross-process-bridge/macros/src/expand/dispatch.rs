@@ -26,8 +26,7 @@ fn arm(block: &Block, method: &Method, call: &Ident) -> TokenStream {
     let (cfgs, number, original) = (attributes(&method.cfgs), method.number, block.original(method));
     let names = numbered("a", method.arguments.len());
     let of_names: Vec<_> = names.iter().map(|name| quote!(#name)).collect();
-    let wire: Vec<_> = method.arguments.iter().map(|argument| argument.wire(rt)).collect();
-    let (pattern, wire) = (tuple(&of_names), tuple(&wire));
+    let (pattern, wire) = (tuple(&of_names), method.wire(rt));
     let with_names = || method.arguments.iter().zip(&names);
     let held = with_names().map(|(argument, name)| argument.held(rt, name));
     let held = quote!(#(#held)*);
@@ -46,22 +45,23 @@ fn arm(block: &Block, method: &Method, call: &Ident) -> TokenStream {
         quote!({ let #result = #called; (#value, #back) })
     };
     let object = hidden("object");
+    let answers = method.answers(rt);
     let served = match method.kind {
         Kind::Constructor(makes) => {
             let made = made(block, method, makes, quote!(#original(#passed)));
-            quote!(construct(|#pattern: #wire| { #held #made }))
+            quote!(construct::<#wire>(|#pattern| { #held #made }))
         }
         Kind::Associated => {
             let answer = answered(quote!(#original(#passed)));
-            quote!(answer_static(|#pattern: #wire| { #held #answer }))
+            quote!(answer_static::<#wire, #answers>(|#pattern| { #held #answer }))
         }
         Kind::Lent => {
             let answer = answered(quote!(#original(#object, #passed)));
-            quote!(answer(|#object, #pattern: #wire| { #held #answer }))
+            quote!(answer::<#wire, #answers>(|#object, #pattern| { #held #answer }))
         }
         Kind::Consuming => {
             let answer = answered(quote!(#original(#object, #passed)));
-            quote!(finish(|#object, #pattern: #wire| { #held #answer }))
+            quote!(finish::<#wire, #answers>(|#object, #pattern| { #held #answer }))
         }
     };
     quote!(#cfgs #number => #call.#served,)

@@ -15,7 +15,7 @@ use quote::quote;
 use syn::{Item, ItemImpl};
 
 use crate::block::{Block, Of};
-use crate::options::{BlockOptions, is_bridge};
+use crate::options::{BlockOptions, MethodOptions};
 use crate::problems::Problems;
 
 /// The user's block, what is generated for it, and what is wrong with it: one mistake isn't to hide another, nor to
@@ -30,11 +30,11 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> TokenStream {
             return quote!(#item #errors);
         }
     };
+    let methods = MethodOptions::take_all(&mut block, &mut problems);
     let options = problems.check(BlockOptions::parse(arguments));
-    let model = options.and_then(|options| Block::of(options, &mut block, &mut problems));
+    let model = options.and_then(|options| Block::of(options, &block, methods, &mut problems));
     let generated = model.map(|model| generated(&model)).unwrap_or_default();
     let errors = problems.into_tokens();
-    without_options(&mut block);
     quote!(#block #generated #errors)
 }
 
@@ -56,13 +56,4 @@ fn read(item: TokenStream) -> syn::Result<ItemImpl> {
         _ => "above an impl block",
     };
     Err(syn::Error::new(proc_macro2::Span::call_site(), format!("`#[bridge]` belongs {place}")))
-}
-
-/// Where nothing was generated the methods may still have theirs.
-fn without_options(block: &mut ItemImpl) {
-    for item in &mut block.items {
-        if let syn::ImplItem::Fn(function) = item {
-            function.attrs.retain(|attribute| !is_bridge(attribute));
-        }
-    }
 }

@@ -15,7 +15,11 @@ pub(crate) fn generated(block: &Block, of: &Trait) -> TokenStream {
     let (cfgs, quiet, rt) = (attributes(&block.cfgs), quiet(), &block.runtime.rt);
     let bridge = block.impl_of(&block.bridge);
     let (generics, clause) = (&bridge.generics, &bridge.clause);
-    let ours = if of.implement { implemented(block, of) } else { inherent(block, On::Bridge) };
+    let ours = match (of.implement, of.whole) {
+        (false, _) => inherent(block, On::Bridge),
+        (true, true) => implemented(block, of),
+        (true, false) => TokenStream::new(),
+    };
     let twin = if cfg!(feature = "tokio") { inherent(block, On::Twin) } else { TokenStream::new() };
     let (object, server, call) = (&block.object, server_of(&of.name), hidden("call"));
     let served = dispatch::by_method(block, &call, &[]);
