@@ -155,7 +155,8 @@ impl BridgeProcess {
         self.life.stop(grace)
     }
 
-    /// Kills the process. Calls that wait for it end with [`BridgeError::PeerDied`].
+    /// Kills the process. Calls that wait for it end with [`BridgeError::PeerDied`]. It doesn't wait for the end: a `start`
+    /// right after it may find the process still there, and do nothing; [`restart`](BridgeProcess::restart) doesn't.
     ///
     /// # Errors
     ///
