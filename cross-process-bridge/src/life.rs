@@ -14,7 +14,8 @@ use common_ipc::link::{
     CallError, CallProgress, DEFAULT_MAX_FRAME, LinkError, OpenCaller, OpenServer, open_calls,
 };
 use common_ipc::process::{
-    Child, ExitStatus, Generation, Launch, LaunchOptions, StartError, StopStep, Stopped, Template, WrongProcess, Zygote,
+    Child, ExitStatus, Generation, Launch, LaunchOptions, StartError, StopStep, Stopped, Template,
+    WrongProcess, Zygote,
 };
 use parking_lot::{Mutex, MutexGuard};
 

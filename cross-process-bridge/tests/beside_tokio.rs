@@ -73,7 +73,12 @@ fn block_on(test: impl Future<Output = ()>) {
 
 /// On several.
 fn spread(test: impl Future<Output = ()>) {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(test);
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(test);
 }
 
 #[test]
@@ -130,7 +135,8 @@ fn futures_are_send_and_find_their_replies() {
         for task in tasks {
             task.await.unwrap();
         }
-        let joined = tokio::task::spawn_blocking(|| threads.into_iter().for_each(|thread| thread.join().unwrap()));
+        let joined =
+            tokio::task::spawn_blocking(|| threads.into_iter().for_each(|thread| thread.join().unwrap()));
         joined.await.unwrap();
         store.stop().await.unwrap();
     });

@@ -9,12 +9,12 @@ use multiprocess::sync::{
     AcquireError, Event, EventFd, EventFlag, LockError, Mutex, MutexGuard, Permit, Semaphore,
 };
 use multiprocess::{
-    AtExit, BridgeError, BridgeProcess, Child, ChildError, Crosses, Current, Execution, ExitStatus, Handle, JoinError, LaunchOptions, LoopStep, Map,
-    MapUnordered, PanicReport, ParentDeath, PoolError, Process, ProcessBuilder, ProcessExit, ProcessGroup,
-    ProcessOpen, ProcessPool, Refusal, RemoteError, Resource, RestartPolicy, Sigint, Signal, Slot, SlotError,
-    SlotPool, StartError, Stdio, StopSignals, StopStep, Stopped, Subprocess, SubprocessLoop, Target, Task,
-    TaskError, TaskInfo, TaskStatus, active_children, current, join_callbacks, progress, ready, spawn,
-    spawn_with,
+    AtExit, BridgeError, BridgeProcess, Child, ChildError, Crosses, Current, Execution, ExitStatus, Handle,
+    JoinError, LaunchOptions, LoopStep, Map, MapUnordered, PanicReport, ParentDeath, PoolError, Process,
+    ProcessBuilder, ProcessExit, ProcessGroup, ProcessOpen, ProcessPool, Refusal, RemoteError, Resource,
+    RestartPolicy, Sigint, Signal, Slot, SlotError, SlotPool, StartError, Stdio, StopSignals, StopStep,
+    Stopped, Subprocess, SubprocessLoop, Target, Task, TaskError, TaskInfo, TaskStatus, active_children,
+    current, join_callbacks, progress, ready, spawn, spawn_with,
 };
 
 struct Once;

@@ -19,6 +19,9 @@ pub(crate) mod sealed;
 pub(crate) mod spin;
 
 pub use bytes::Bytes;
+#[cfg(feature = "tokio")]
+#[doc(inline)]
+pub use calls::AsyncOpenCaller;
 #[doc(inline)]
 pub use calls::{
     CallError, CallProgress, Caller, OpenCaller, OpenReply, OpenRequest, OpenResponder, OpenServer, Received,

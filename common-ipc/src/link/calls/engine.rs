@@ -28,6 +28,7 @@
 //! When the connection is over, whoever holds the role finds that out, and the next one that it wakes finds it out
 //! again: each ends with an error of its own.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
@@ -37,7 +38,7 @@ use crate::link::calls::error::{CallError, CallProgress};
 use crate::link::calls::slots::{Sleeper, Slots};
 use crate::link::calls::{NO_REPLY, REPLY_HEADER, number};
 use crate::link::connection::room::Patience;
-use crate::link::connection::{Came, Connection, End, scratch};
+use crate::link::connection::{Came, Connection, End};
 use crate::link::error::LinkError;
 use crate::link::poll::Deadline;
 use crate::link::ring::Garbled;
@@ -62,12 +63,12 @@ impl Engine {
         self.connection.list(giver);
     }
 
-    fn end(&self) -> &End {
+    pub(super) fn end(&self) -> &Arc<End> {
         self.connection.end()
     }
 
     /// In another process the lock may never come free: nobody there unlocks it.
-    fn lock(&self) -> Result<MutexGuard<'_, Slots>, WrongProcess> {
+    pub(super) fn lock(&self) -> Result<MutexGuard<'_, Slots>, WrongProcess> {
         self.connection.check_home()?;
         Ok(self.slots.lock())
     }
@@ -90,8 +91,7 @@ impl Engine {
         mut outgoing: Option<Box<Outgoing>>,
         deadline: Deadline,
     ) -> Result<Came, CallError> {
-        // Before the request is on its way: whoever receives must know the reply.
-        let number = self.lock().map_err(CallError::not_sent)?.reserve();
+        let number = self.reserve()?;
         bytes[..NO_REPLY].copy_from_slice(&number.to_le_bytes());
         let place = match self.end().send_bytes(bytes, &mut outgoing, Patience::Until(deadline)) {
             Ok(place) => place,
@@ -107,8 +107,13 @@ impl Engine {
         Ok(came)
     }
 
+    /// A number for a request. Before that is on its way: whoever receives must know the reply.
+    pub(super) fn reserve(&self) -> Result<u64, CallError> {
+        Ok(self.lock().map_err(CallError::not_sent)?.reserve())
+    }
+
     /// What became of a request that was sent.
-    fn failed(&self, cause: LinkError, place: u64) -> CallError {
+    pub(super) fn failed(&self, cause: LinkError, place: u64) -> CallError {
         let is_gone = matches!(cause, LinkError::Closed | LinkError::Truncated);
         let taken = !is_gone || self.end().was_taken(place);
         CallError { cause, progress: if taken { CallProgress::Taken } else { CallProgress::NotTaken } }
@@ -116,56 +121,50 @@ impl Engine {
 
     fn wait(&self, number: u64, bytes: &mut Vec<u8>, deadline: Deadline) -> Result<Came, LinkError> {
         let mut slots = self.slots.lock();
-        let (bell, mut spinner) = loop {
+        let mut looks = None;
+        let result = loop {
             if let Some(came) = slots.take(number, bytes) {
-                self.leave_locked(slots, number);
-                return Ok(came);
+                break Some(Ok(came));
             }
             if !slots.is_read {
-                self.take_the_role(&mut slots);
-                drop(slots);
-                return self.read(number, bytes, deadline);
+                break None;
             }
-            break slots.look(number);
-        };
-        slots.looking += 1;
-        drop(slots);
-        loop {
-            spinner.spin(|| bell.was_rung() || !self.is_read.load(Ordering::Relaxed));
-            let mut slots = self.slots.lock();
-            slots.looking -= 1;
-            if let Some(came) = slots.take(number, bytes) {
-                slots.learnt(number, spinner);
-                self.leave_locked(slots, number);
-                return Ok(came);
-            }
-            if !slots.is_read {
-                slots.learnt(number, spinner);
-                self.take_the_role(&mut slots);
-                drop(slots);
-                return self.read(number, bytes, deadline);
-            }
-            if deadline.has_passed() {
-                slots.learnt(number, spinner);
-                self.leave_locked(slots, number);
-                return Err(LinkError::NoReply);
-            }
-            slots.sleep(number, Sleeper::Thread(std::thread::current()));
-            drop(slots);
-            deadline.park();
-            let mut slots = self.slots.lock();
-            slots.awake(number);
+            let (bell, spinner) = match &mut looks {
+                None => looks.insert(slots.look(number)),
+                Some(_) if deadline.has_passed() => break Some(Err(LinkError::NoReply)),
+                Some(looks) => {
+                    slots.sleep(number, Sleeper::Thread(std::thread::current()));
+                    drop(slots);
+                    deadline.park();
+                    slots = self.slots.lock();
+                    drop(slots.wake(number));
+                    looks
+                }
+            };
             slots.looking += 1;
+            drop(slots);
+            spinner.spin(|| bell.was_rung() || !self.is_read.load(Ordering::Relaxed));
+            slots = self.slots.lock();
+            slots.looking -= 1;
+        };
+        if let Some((_, spinner)) = looks {
+            slots.learnt(number, spinner);
+        }
+        match result {
+            Some(result) => {
+                self.leave_locked(slots, number);
+                result
+            }
+            None => {
+                self.take_the_role(&mut slots);
+                drop(slots);
+                self.read(number, bytes, deadline)
+            }
         }
     }
 
-    fn take_the_role(&self, slots: &mut Slots) {
-        slots.is_read = true;
-        self.is_read.store(true, Ordering::Relaxed);
-    }
-
     /// Holding the role: receives until the reply with this number is there, hands the others over, and leaves.
-    fn read(&self, own: u64, bytes: &mut Vec<u8>, deadline: Deadline) -> Result<Came, LinkError> {
+    pub(super) fn read(&self, own: u64, bytes: &mut Vec<u8>, deadline: Deadline) -> Result<Came, LinkError> {
         let result = loop {
             bytes.clear();
             match self.end().recv_bytes(bytes, deadline) {
@@ -187,30 +186,40 @@ impl Engine {
         let mut slots = self.slots.lock();
         let others = slots.in_use() - 1;
         if others > 0 && result.is_ok() {
+            let mut room = slots.lend_room(own);
             drop(slots);
-            self.hand_over_what_is_there(others);
+            self.hand_over_what_is_there(others, &mut room);
             slots = self.slots.lock();
+            slots.return_room(own, room);
         }
-        slots.is_read = false;
-        self.is_read.store(false, Ordering::Relaxed);
+        self.leave_the_role(&mut slots);
         self.leave_locked(slots, own);
         result
     }
 
-    /// Holding the role. Each of the others has one reply at the most.
-    fn hand_over_what_is_there(&self, most: usize) {
-        scratch::with(|bytes| {
-            for _ in 0..most {
-                bytes.clear();
-                // What is wrong is told to the next one who reads.
-                let Ok(Some(came)) = self.end().recv_what_is_there(bytes) else { break };
-                let Ok(number) = self.number_of(bytes) else { break };
-                self.hand_over(number, bytes, came);
-            }
-        });
+    pub(super) fn take_the_role(&self, slots: &mut Slots) {
+        slots.is_read = true;
+        self.is_read.store(true, Ordering::Relaxed);
     }
 
-    fn hand_over(&self, number: u64, bytes: &mut Vec<u8>, came: Came) {
+    /// Whoever does that offers it to somebody else before the lock is free again.
+    pub(super) fn leave_the_role(&self, slots: &mut Slots) {
+        slots.is_read = false;
+        self.is_read.store(false, Ordering::Relaxed);
+    }
+
+    /// Holding the role. Each of the others has one reply at the most.
+    fn hand_over_what_is_there(&self, most: usize, bytes: &mut Vec<u8>) {
+        for _ in 0..most {
+            bytes.clear();
+            // What is wrong is told to the next one who reads.
+            let Ok(Some(came)) = self.end().recv_what_is_there(bytes) else { break };
+            let Ok(number) = self.number_of(bytes) else { break };
+            self.hand_over(number, bytes, came);
+        }
+    }
+
+    pub(super) fn hand_over(&self, number: u64, bytes: &mut Vec<u8>, came: Came) {
         let sleeper = self.slots.lock().put(number, bytes, came);
         if let Some(sleeper) = sleeper {
             sleeper.wake();
@@ -218,19 +227,25 @@ impl Engine {
     }
 
     /// Of the call that a reply is for.
-    fn number_of(&self, bytes: &[u8]) -> Result<u64, LinkError> {
+    pub(super) fn number_of(&self, bytes: &[u8]) -> Result<u64, LinkError> {
         if bytes.len() != NO_REPLY && bytes.len() < REPLY_HEADER {
             return Err(self.end().fail(Garbled("a reply without a header").into()));
         }
         Ok(number(bytes))
     }
 
-    fn leave(&self, number: u64) {
+    pub(super) fn leave(&self, number: u64) {
         self.leave_locked(self.slots.lock(), number);
     }
 
     fn leave_locked(&self, mut slots: MutexGuard<'_, Slots>, number: u64) {
-        let sleeper = slots.leave(number);
+        let done_with = slots.leave(number);
+        self.offer_the_role(slots);
+        drop(done_with);
+    }
+
+    pub(super) fn offer_the_role(&self, mut slots: MutexGuard<'_, Slots>) {
+        let sleeper = slots.offer_the_role();
         drop(slots);
         if let Some(sleeper) = sleeper {
             sleeper.wake();

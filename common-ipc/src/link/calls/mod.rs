@@ -3,6 +3,8 @@
 //! [`calls`] are of one type of request and one of reply; [`open_calls`] of any types, from call to call. Both
 //! stand on the same engine.
 
+#[cfg(feature = "tokio")]
+mod asynchronous;
 mod caller;
 mod engine;
 mod error;
@@ -15,6 +17,8 @@ mod tests;
 
 use std::io;
 
+#[cfg(feature = "tokio")]
+pub use asynchronous::AsyncOpenCaller;
 pub use caller::{OpenCaller, OpenReply};
 pub use error::{CallError, CallProgress, ReplyError};
 pub use server::{OpenRequest, OpenResponder, OpenServer};

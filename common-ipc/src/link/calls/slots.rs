@@ -21,16 +21,28 @@ pub(super) struct Slots {
     free: Vec<u32>,
     /// Somebody holds the reader role.
     pub(super) is_read: bool,
-    /// How many threads are awake and about to look whether the role is free, before they do anything else that takes
-    /// time.
+    /// How many threads are awake and about to look whether the role is free, before they do anything else that
+    /// takes time.
     pub(super) looking: usize,
-    /// How many sleep.
-    asleep: usize,
+    /// How many threads sleep.
+    threads_asleep: usize,
+    /// How many tasks do.
+    #[cfg(feature = "tokio")]
+    tasks_asleep: usize,
+    /// How many tasks take the role whenever there is something, on behalf of those that sleep.
+    #[cfg(feature = "tokio")]
+    pub(super) drivers: usize,
+    /// One of them has found the role taken, and is to be told when it is free.
+    #[cfg(feature = "tokio")]
+    pub(super) missed: bool,
+    /// By this.
+    #[cfg(feature = "tokio")]
+    pub(super) released: Arc<tokio::sync::Notify>,
 }
 
 #[derive(Debug)]
 struct Slot {
-    /// How often it was used; never zero in a number.
+    /// How often it was used; never zero.
     generation: u32,
     phase: Phase,
     /// The reply, or room for one.
@@ -63,9 +75,13 @@ impl Bell {
 
 /// Who is to be woken.
 #[derive(Debug)]
-#[must_use = "somebody sleeps"]
 pub(super) enum Sleeper {
     Thread(Thread),
+    #[cfg(feature = "tokio")]
+    Task(std::task::Waker),
+    /// All who drive.
+    #[cfg(feature = "tokio")]
+    Drivers(Arc<tokio::sync::Notify>),
 }
 
 impl Sleeper {
@@ -73,6 +89,10 @@ impl Sleeper {
     pub(super) fn wake(self) {
         match self {
             Sleeper::Thread(thread) => thread.unpark(),
+            #[cfg(feature = "tokio")]
+            Sleeper::Task(task) => task.wake(),
+            #[cfg(feature = "tokio")]
+            Sleeper::Drivers(drivers) => drivers.notify_waiters(),
         }
     }
 }
@@ -80,27 +100,22 @@ impl Sleeper {
 impl Slots {
     /// A slot for a call. Its number isn't zero.
     pub(super) fn reserve(&mut self) -> u64 {
-        let index = match self.free.pop() {
-            Some(index) => index as usize,
-            None => {
-                self.slots.push(Slot {
-                    generation: 0,
-                    phase: Phase::Free,
-                    reply: Vec::new(),
-                    came: None,
-                    spinner: Spinner::default(),
-                    bell: Bell::default(),
-                });
-                // So that giving it back takes no memory.
-                self.free.reserve(self.slots.len());
-                self.slots.len() - 1
-            }
-        };
-        let slot = &mut self.slots[index];
-        slot.generation = slot.generation.checked_add(1).unwrap_or(1);
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot {
+                generation: 1,
+                phase: Phase::Free,
+                reply: Vec::new(),
+                came: None,
+                spinner: Spinner::default(),
+                bell: Bell::default(),
+            });
+            // So that giving it back takes no memory.
+            self.free.reserve(self.slots.len());
+            (self.slots.len() - 1) as u32
+        });
+        let slot = &mut self.slots[index as usize];
         slot.phase = Phase::Awake;
-        slot.bell.0.store(false, Ordering::Relaxed);
-        u64::from(slot.generation) << 32 | index as u64
+        u64::from(slot.generation) << 32 | u64::from(index)
     }
 
     /// How many calls there are.
@@ -110,7 +125,8 @@ impl Slots {
 
     fn slot(&mut self, number: u64) -> Option<&mut Slot> {
         let slot = self.slots.get_mut(number as u32 as usize)?;
-        (slot.generation == (number >> 32) as u32).then_some(slot)
+        let is_known = slot.generation == (number >> 32) as u32 && !matches!(slot.phase, Phase::Free);
+        is_known.then_some(slot)
     }
 
     /// What a call's thread needs to look for its reply, and what was learnt of such looks.
@@ -133,73 +149,112 @@ impl Slots {
         if !matches!(slot.phase, Phase::Replied) {
             return None;
         }
-        slot.phase = Phase::Awake;
         std::mem::swap(&mut slot.reply, bytes);
         Some(slot.came.take())
+    }
+
+    /// The room in a slot whose call is about to leave.
+    pub(super) fn lend_room(&mut self, number: u64) -> Vec<u8> {
+        self.slot(number).map(|slot| std::mem::take(&mut slot.reply)).unwrap_or_default()
+    }
+
+    /// Gives it back.
+    pub(super) fn return_room(&mut self, number: u64, room: Vec<u8>) {
+        if let Some(slot) = self.slot(number) {
+            slot.reply = room;
+        }
     }
 
     /// Hands a reply over, and leaves other room in `bytes`. What nobody waits for is dropped, and so is the second
     /// reply to a call. Says who is to be woken.
     pub(super) fn put(&mut self, number: u64, bytes: &mut Vec<u8>, came: Came) -> Option<Sleeper> {
         let slot = self.slot(number)?;
-        if matches!(slot.phase, Phase::Free | Phase::Replied) {
+        if matches!(slot.phase, Phase::Replied) {
             return None;
         }
         std::mem::swap(&mut slot.reply, bytes);
         slot.came = came;
         slot.bell.0.store(true, Ordering::Relaxed);
-        match std::mem::replace(&mut slot.phase, Phase::Replied) {
-            Phase::Asleep(sleeper) => {
-                self.asleep -= 1;
-                Some(sleeper)
-            }
-            _ => None,
-        }
+        let sleeper = self.wake(number);
+        self.slot(number)?.phase = Phase::Replied;
+        sleeper
     }
 
     /// Who calls is about to sleep.
     pub(super) fn sleep(&mut self, number: u64, sleeper: Sleeper) {
-        if let Some(slot) = self.slot(number) {
-            slot.phase = Phase::Asleep(sleeper);
-            self.asleep += 1;
-        }
+        let Some(slot) = self.slot(number) else { return };
+        let is_thread = matches!(sleeper, Sleeper::Thread(_));
+        slot.phase = Phase::Asleep(sleeper);
+        *self.asleep(is_thread) += 1;
     }
 
-    /// Who calls is awake, for whatever reason.
-    pub(super) fn awake(&mut self, number: u64) {
-        if let Some(slot) = self.slot(number) {
-            if matches!(slot.phase, Phase::Asleep(_)) {
-                slot.phase = Phase::Awake;
-                self.asleep -= 1;
-            }
+    /// Who calls is awake, or about to be: says who is to be woken, if it slept.
+    pub(super) fn wake(&mut self, number: u64) -> Option<Sleeper> {
+        let slot = self.slot(number)?;
+        if !matches!(slot.phase, Phase::Asleep(_)) {
+            return None;
         }
+        let Phase::Asleep(sleeper) = std::mem::replace(&mut slot.phase, Phase::Awake) else { return None };
+        *self.asleep(matches!(sleeper, Sleeper::Thread(_))) -= 1;
+        Some(sleeper)
     }
 
-    /// The call has its reply, or has given up waiting for it. Says who is to be woken for the role.
-    pub(super) fn leave(&mut self, number: u64) -> Option<Sleeper> {
-        self.awake(number);
+    #[cfg_attr(not(feature = "tokio"), expect(unused_variables, reason = "there are threads only"))]
+    fn asleep(&mut self, threads: bool) -> &mut usize {
+        #[cfg(feature = "tokio")]
+        if !threads {
+            return &mut self.tasks_asleep;
+        }
+        &mut self.threads_asleep
+    }
+
+    /// The call has its reply, or has given up waiting for it: nobody knows its number any more. Whoever says so offers
+    /// the role afterwards. What is returned is done with; its drop may be anybody's code, and wants no lock held.
+    pub(super) fn leave(&mut self, number: u64) -> (Option<Sleeper>, Came) {
+        let sleeper = self.wake(number);
+        let mut came = None;
         if let Some(slot) = self.slot(number) {
+            slot.generation = slot.generation.checked_add(1).unwrap_or(1);
             slot.phase = Phase::Free;
-            slot.came = None;
+            came = slot.came.take();
+            slot.bell.0.store(false, Ordering::Relaxed);
             if slot.reply.capacity() > KEPT {
                 slot.reply = Vec::new();
             }
             self.free.push(number as u32);
         }
-        self.offer_the_role()
+        (sleeper, came)
     }
 
     /// Who is to be woken so that somebody takes the role. It doesn't count as asleep any more, so that the
     /// next one who asks wakes another one.
     pub(super) fn offer_the_role(&mut self) -> Option<Sleeper> {
-        if self.is_read || self.looking > 0 || self.asleep == 0 {
+        if self.is_read || self.looking > 0 {
             return None;
         }
-        let asleep = self.slots.iter_mut().find(|slot| matches!(slot.phase, Phase::Asleep(_)))?;
-        self.asleep -= 1;
-        match std::mem::replace(&mut asleep.phase, Phase::Awake) {
-            Phase::Asleep(sleeper) => Some(sleeper),
-            _ => None,
+        if !self.somebody_may_take_it() {
+            #[cfg(feature = "tokio")]
+            if std::mem::take(&mut self.missed) {
+                return Some(Sleeper::Drivers(Arc::clone(&self.released)));
+            }
+            return None;
         }
+        let takes = |slot: &Slot| match slot.phase {
+            Phase::Asleep(Sleeper::Thread(_)) => true,
+            #[cfg(feature = "tokio")]
+            Phase::Asleep(Sleeper::Task(_)) => self.drivers == 0,
+            _ => false,
+        };
+        let index = self.slots.iter().position(takes)?;
+        let number = u64::from(self.slots[index].generation) << 32 | index as u64;
+        self.wake(number)
+    }
+
+    fn somebody_may_take_it(&self) -> bool {
+        #[cfg(feature = "tokio")]
+        if self.drivers == 0 && self.tasks_asleep > 0 {
+            return true;
+        }
+        self.threads_asleep > 0
     }
 }

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::io::unix::AsyncFd;
+use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 
 use crate::link::attachments::Outgoing;
 use crate::link::codec;
@@ -63,21 +64,54 @@ pub struct AsyncConnection<Out, In> {
 }
 
 struct Shared {
+    readable: Readable,
+    line: Line,
+}
+
+/// Whether there is something to be received, as a runtime watches it.
+pub(crate) struct Readable {
     /// Dropped before the descriptor that it watches.
-    readable: Option<AsyncFd<Number>>,
+    watch: Option<AsyncFd<Number>>,
     /// A copy of the end's epoll: a runtime takes each number only once.
     _watched: PrivateFd,
-    end: Arc<End>,
-    /// One task at a time occupies a thread with waiting for room.
-    in_line: Arc<tokio::sync::Mutex<()>>,
     home: Generation,
 }
 
-impl Drop for Shared {
+impl Readable {
+    /// Has the current runtime watch an end. It is pollable from then on.
+    ///
+    /// # Errors
+    ///
+    /// Outside of a runtime; no descriptors left; an end of another process.
+    ///
+    /// # Panics
+    ///
+    /// In a runtime without I/O.
+    pub(crate) fn new(end: &End) -> io::Result<Readable> {
+        Handle::try_current().map_err(|error| {
+            let text = "outside of a tokio runtime: call this within block_on, or in a task";
+            io::Error::other(format!("{text} ({error})"))
+        })?;
+        let epoll = end.epoll().map_err(io::Error::other)?;
+        let watched = PrivateFd::new(|| sys::descriptors::duplicate_above(epoll, 2))?;
+        let number = watched.get().map_err(io::Error::other)?.as_raw_fd();
+        let watch = sys::readiness::watch(number)?;
+        Ok(Readable { watch: Some(watch), _watched: watched, home: Generation::current() })
+    }
+
+    /// Waits until there may be something. Whoever then finds nothing clears it.
+    pub(crate) async fn wait(&self) -> Result<AsyncFdReadyGuard<'_, Number>, LinkError> {
+        self.home.check()?;
+        let watch = self.watch.as_ref().ok_or(WrongProcess)?;
+        Ok(watch.readable().await?)
+    }
+}
+
+impl Drop for Readable {
     fn drop(&mut self) {
         // A forked child has a copy of the runtime's epoll, the parent's: it mustn't take anything off that.
         if self.home.check().is_err() {
-            std::mem::forget(self.readable.take());
+            std::mem::forget(self.watch.take());
         }
     }
 }
@@ -94,21 +128,8 @@ impl<Out, In> Connection<Out, In> {
     ///
     /// In a runtime that was built without `enable_io`, as everything of tokio's that waits does there.
     pub fn into_async(self) -> io::Result<AsyncConnection<Out, In>> {
-        Handle::try_current().map_err(|error| {
-            let text = "into_async outside of a tokio runtime: call it within block_on, or in a task";
-            io::Error::other(format!("{text} ({error})"))
-        })?;
-        let epoll = self.end.epoll().map_err(io::Error::other)?;
-        let watched = PrivateFd::new(|| sys::descriptors::duplicate_above(epoll, 2))?;
-        let number = watched.get().map_err(io::Error::other)?.as_raw_fd();
-        let readable = sys::readiness::watch(number)?;
-        let shared = Shared {
-            readable: Some(readable),
-            _watched: watched,
-            end: self.end,
-            in_line: Arc::default(),
-            home: Generation::current(),
-        };
+        let readable = Readable::new(&self.end)?;
+        let shared = Shared { readable, line: Line::new(self.end) };
         Ok(AsyncConnection { shared: Arc::new(shared), types: PhantomData })
     }
 }
@@ -130,25 +151,7 @@ where
     pub async fn send(&self, message: &Out) -> Result<(), LinkError> {
         let mut bytes = Vec::new();
         let outgoing = codec::encode_message(message, &mut bytes)?;
-        let mut parcel = Parcel { end: Arc::clone(&self.shared.end), bytes, outgoing };
-        if self.shared.in_line.try_lock().is_ok() {
-            match parcel.send(Patience::None) {
-                // What never has room at once may still be sent bit by bit.
-                Err(LinkError::Full) => {}
-                Err(LinkError::TooLarge(error)) if error.length <= self.shared.end.wires.max_frame => {}
-                sent => return sent,
-            }
-        }
-        let turn = Arc::clone(&self.shared.in_line).lock_owned().await;
-        let flag = Arc::new(AtomicBool::new(false));
-        let is_given_up = Arc::clone(&flag);
-        let sending = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            parcel.send(Patience::Unless(&is_given_up))
-        });
-        let _give_up = GiveUp(flag, sending.abort_handle());
-        // It fails if the runtime shuts down, or if a type's drop panics.
-        sending.await.map_err(io::Error::other)?
+        self.shared.line.send(bytes, outgoing, None).await.map(drop)
     }
 
     /// Receives a message, waiting for it as long as it takes. If the future is dropped, none is lost.
@@ -161,9 +164,7 @@ where
             if let Some(message) = self.try_recv()? {
                 return Ok(message);
             }
-            self.shared.home.check()?;
-            let readable = self.shared.readable.as_ref().ok_or(WrongProcess)?;
-            let mut guard = readable.readable().await?;
+            let mut guard = self.shared.readable.wait().await?;
             match self.try_recv()? {
                 Some(message) => return Ok(message),
                 None => guard.clear_ready(),
@@ -177,7 +178,7 @@ where
     ///
     /// As there.
     pub fn try_recv(&self) -> Result<Option<In>, LinkError> {
-        self.shared.end.recv(Deadline::after(Duration::ZERO))
+        self.shared.line.end.recv(Deadline::after(Duration::ZERO))
     }
 
     /// As [`Connection::try_send`].
@@ -186,7 +187,73 @@ where
     ///
     /// As there.
     pub fn try_send(&self, message: &Out) -> Result<(), LinkError> {
-        self.shared.end.send(message, Patience::None)
+        self.shared.line.end.send(message, Patience::None)
+    }
+}
+
+/// Where encoded messages are sent, by tasks.
+pub(crate) struct Line {
+    end: Arc<End>,
+    /// One task at a time occupies a thread with waiting for room.
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Line {
+    pub(crate) fn new(end: Arc<End>) -> Line {
+        Line { end, turn: Arc::default() }
+    }
+
+    /// Sends an encoded message, at once if there is room for all of it. Else a thread of the runtime's for
+    /// blocking work waits for room, until the deadline. Returns the place of its end (see
+    /// [`End::was_taken`]). If the future is dropped, the message arrives whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Connection::send`], and [`LinkError::TimedOut`].
+    pub(crate) async fn send(
+        &self,
+        bytes: Vec<u8>,
+        outgoing: Option<Box<Outgoing>>,
+        deadline: Option<Instant>,
+    ) -> Result<u64, LinkError> {
+        let mut parcel = Parcel { end: Arc::clone(&self.end), bytes, outgoing };
+        if self.turn.try_lock().is_ok() {
+            match parcel.send(Patience::None) {
+                // What never has room at once may still be sent bit by bit.
+                Err(LinkError::Full) => {}
+                Err(LinkError::TooLarge(error)) if error.length <= self.end.wires.max_frame => {}
+                sent => return sent,
+            }
+        }
+        let turn = until(deadline, Arc::clone(&self.turn).lock_owned()).await.ok_or(LinkError::TimedOut)?;
+        let flag = Arc::new(AtomicBool::new(false));
+        let is_given_up = Arc::clone(&flag);
+        let mut sending = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            parcel.send(Patience::Unless(&is_given_up))
+        });
+        let give_up = GiveUp(flag, sending.abort_handle());
+        let sent = match until(deadline, &mut sending).await {
+            Some(sent) => sent,
+            None => {
+                // Whether it was sent in the last moment is soon known.
+                drop(give_up);
+                sending.await
+            }
+        };
+        match sent {
+            Err(error) if error.is_cancelled() && deadline.is_some() => Err(LinkError::TimedOut),
+            // It fails if the runtime shuts down, or if a type's drop panics.
+            sent => sent.map_err(io::Error::other)?,
+        }
+    }
+}
+
+/// What a future gives, if that is before the deadline.
+pub(crate) async fn until<F: Future>(deadline: Option<Instant>, future: F) -> Option<F::Output> {
+    match deadline {
+        None => Some(future.await),
+        Some(deadline) => tokio::time::timeout_at(deadline, future).await.ok(),
     }
 }
 
@@ -198,8 +265,8 @@ struct Parcel {
 }
 
 impl Parcel {
-    fn send(&mut self, patience: Patience<'_>) -> Result<(), LinkError> {
-        self.end.send_bytes(&self.bytes, &mut self.outgoing, patience).map(drop)
+    fn send(&mut self, patience: Patience<'_>) -> Result<u64, LinkError> {
+        self.end.send_bytes(&self.bytes, &mut self.outgoing, patience)
     }
 }
 
@@ -223,14 +290,14 @@ impl<Out, In> Clone for AsyncConnection<Out, In> {
 impl<Out, In> fmt::Debug for AsyncConnection<Out, In> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AsyncConnection")
-            .field("control", &self.shared.end.wires.control)
+            .field("control", &self.shared.line.end.wires.control)
             .finish_non_exhaustive()
     }
 }
 
 impl<Out, In> AsFd for AsyncConnection<Out, In> {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.shared.end.pollable()
+        self.shared.line.end.pollable()
     }
 }
 
@@ -238,6 +305,6 @@ impl<Out, In> private::Sealed for AsyncConnection<Out, In> {}
 
 impl<Out, In> Give for AsyncConnection<Out, In> {
     fn list(&self, giver: &mut Giver<'_>) {
-        self.shared.end.list(giver);
+        self.shared.line.end.list(giver);
     }
 }

@@ -1,7 +1,7 @@
 //! Typed messages both ways between two processes.
 
 #[cfg(feature = "tokio")]
-mod asynchronous;
+pub(crate) mod asynchronous;
 mod end;
 #[cfg(fuzzing)]
 pub mod fuzzing;

@@ -154,7 +154,11 @@ fn by_threads(setting: Setting, threads: u32) -> f64 {
         let begin = Instant::now();
         std::thread::scope(|scope| {
             for _ in 0..threads {
-                scope.spawn(|| (0..calls / threads).for_each(|_| drop(object.add(1).unwrap())));
+                scope.spawn(|| {
+                    for _ in 0..calls / threads {
+                        object.add(1).unwrap();
+                    }
+                });
             }
         });
         begin.elapsed().as_nanos() as f64 / 1e3 / f64::from(calls)

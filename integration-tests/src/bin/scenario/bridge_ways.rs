@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use common_ipc::memory::SharedArray;
-use cross_process_bridge::{BridgeError, bridge};
+use cross_process_bridge::{BridgeError, ExitStatus, bridge};
 use integration_tests::raw;
 use nix::sys::signal::{Signal, raise};
 use serde::{Deserialize, Serialize};
@@ -253,9 +253,17 @@ pub(crate) fn all_ways(made: Made) -> [(ProbeBridge, Tally); 3] {
 }
 
 /// The status of a process that was found dead.
-pub(crate) fn status_of(error: &BridgeError) -> &cross_process_bridge::ExitStatus {
+pub(crate) fn status_of(error: &BridgeError) -> &ExitStatus {
     match error {
         BridgeError::PeerDied { status, .. } => status,
         other => panic!("{other}"),
     }
+}
+
+/// Whether such an end is what a stack overflow is told as: in a fork of the main thread its runtime tells of it, and
+/// aborts; in a zygote's or a template's child the kernel does.
+pub(crate) fn overflowed(status: &ExitStatus) -> bool {
+    status
+        .signal()
+        .is_some_and(|signal| [Signal::SIGABRT as i32, Signal::SIGSEGV as i32].contains(&signal.as_raw()))
 }

@@ -16,6 +16,11 @@ macro_rules! scenarios {
 
 mod bad_input;
 mod beside_threads;
+mod bridge_faults;
+mod bridge_life;
+mod bridge_moving;
+mod bridge_reentry;
+mod bridge_ways;
 mod callbacks;
 mod children;
 mod collecting;
@@ -82,6 +87,9 @@ type Scenario = (&'static str, fn() -> Outcome);
 const TABLES: &[&[Scenario]] = &[
     bad_input::ALL,
     beside_threads::ALL,
+    bridge_faults::ALL,
+    bridge_life::ALL,
+    bridge_moving::ALL,
     callbacks::ALL,
     collecting::ALL,
     death::ALL,
