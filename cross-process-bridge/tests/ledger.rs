@@ -64,7 +64,10 @@ fn nothing_dies_without_being_told_to() {
     assert!(ran.status.success(), "{ran:?}");
     let output = stdout(&ran);
     assert!(output.contains("crashes: 0, kills: 0\nstarts of its process: 1\n"), "{output}");
-    assert!(output.contains("not run when it died: 0,") && output.contains("the ledger is right"), "{output}");
+    assert!(
+        output.contains("not run when it died: 0,") && output.contains("the ledger is right"),
+        "{output}"
+    );
 }
 
 #[test]
@@ -75,7 +78,7 @@ fn ctrl_c_ends_it_with_a_table() {
     let ran = Example::new(&example("ledger"), &endless).run_while(|group| {
         eventually(|| transfers(&database) > 100);
         // Beside it nobody else can.
-        let second = run("ledger", &endless);
+        let second = run("ledger", &["--transfers", "1", "--database", database.to_str().unwrap()]);
         assert_eq!(second.status.code(), Some(1));
         assert!(stderr(&second).contains("another program"), "{second:?}");
         // As a terminal does.
@@ -90,10 +93,11 @@ fn it_goes_on_after_the_program_itself_was_killed() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("ledger.sqlite");
     let file = database.to_str().unwrap();
-    let killed = Example::new(&example("ledger"), &["--seconds", "86400", "--database", file]).run_while(|group| {
-        eventually(|| transfers(&database) > 100);
-        kill(Pid::from_raw(group), Signal::SIGKILL).unwrap();
-    });
+    let killed =
+        Example::new(&example("ledger"), &["--seconds", "86400", "--database", file]).run_while(|group| {
+            eventually(|| transfers(&database) > 100);
+            kill(Pid::from_raw(group), Signal::SIGKILL).unwrap();
+        });
     assert!(killed.status.code().is_none() && killed.stdout.is_empty(), "{killed:?}");
     let before = transfers(&database);
     assert!(before > 100);

@@ -82,7 +82,8 @@ fn one_bad_file_is_one_bad_file() {
     File::create(path("long")).unwrap().set_len((16 << 20) + 1).unwrap();
     File::create(path("longest")).unwrap().set_len(16 << 20).unwrap();
     let names = ["first", "deep", "numbers", "twice", "missing", "long", "longest", "last"].map(path);
-    let arguments: Vec<&str> = ["--timeout", "600"].into_iter().chain(names.iter().map(String::as_str)).collect();
+    let arguments: Vec<&str> =
+        ["--timeout", "600"].into_iter().chain(names.iter().map(String::as_str)).collect();
     let ran = run("untrusted_parser", &arguments);
     assert_eq!(ran.status.code(), Some(2), "{ran:?}");
     let outcome = |name: &str| outcome(&ran, &path(name));

@@ -15,7 +15,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) fn example(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let path = test.parent().and_then(Path::parent).unwrap().join("examples").join(name);
-    assert!(path.exists(), "it isn't built: `cargo test` of the package builds it, and one test alone doesn't");
+    assert!(
+        path.exists(),
+        "it isn't built: `cargo test` of the package builds it, and one test alone doesn't"
+    );
     path
 }
 
