@@ -30,8 +30,8 @@ that it makes itself, most of them hostile.
   --timeout SECONDS   let it take so long; 5 without this
   --help              print this
 
-Exit code: 0 if all files were parsed, and 2 if not; without a FILE, 0 if those and no others were parsed that should be,
-and 2 if not; 1 for wrong arguments, or if no parser can be started.";
+Exit code: 0 if all files were parsed, 2 if not; 1 for wrong arguments, or if no parser can be started. Without a FILE: 2
+if one was parsed that shouldn't be, or wasn't and should.";
 
 /// No file may be longer, and no answer.
 const MAX_LENGTH: usize = 16 << 20;
@@ -122,8 +122,9 @@ fn run(settings: &Settings) -> Result<bool, Box<dyn Error>> {
     Ok(all_right)
 }
 
-/// What the parser's process may have and do. It is no prison: a file that takes the process over can do whatever its user
-/// can without a new descriptor, and any system call; a filter of those (seccomp) could be put in place by the constructor.
+/// What the parser's process may have and do. It is no prison for code that has taken the process over: that can make any
+/// system call, and close a stream and open something else in its place, as far as its user may. The constructor could put
+/// a filter of system calls (seccomp) in place before any file comes.
 fn locked_up(settings: &Settings) -> LaunchOptions {
     let options = LaunchOptions::new()
         .name("parser")
