@@ -48,7 +48,7 @@ pub enum BridgeError {
         object: &'static str,
     },
     /// No process could be started, or it ended before it had made its object.
-    #[error("the bridge could not be started: {0}{}", way_out(.0))]
+    #[error("the bridge could not be started: {}{}", .0, way_out(.0))]
     Start(#[source] Box<StartError>),
     /// The constructor returned an error (or `None`).
     #[error("the constructor {constructor} failed: {error}")]
