@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common_ipc::RemoteError;
 use common_ipc::link::LinkError;
-use common_ipc::process::{ChildError, ExitStatus, PanicReport, StartError, WrongProcess};
+use common_ipc::process::{ChildError, ExitStatus, PanicReport, Refusal, StartError, WrongProcess};
 
 /// Whether the method of a call that failed was carried out: what decides whether to call again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -48,7 +48,7 @@ pub enum BridgeError {
         object: &'static str,
     },
     /// No process could be started, or it ended before it had made its object.
-    #[error("the bridge could not be started: {0}")]
+    #[error("the bridge could not be started: {}{}", .0, way_out(.0))]
     Start(#[source] Box<StartError>),
     /// The constructor returned an error (or `None`).
     #[error("the constructor {constructor} failed: {error}")]
@@ -182,6 +182,17 @@ impl BridgeError {
             | BridgeError::WrongProcess(_)
             | BridgeError::Child(_) => Execution::NotRun,
         }
+    }
+}
+
+/// What a bridge can do that other things that are started can't.
+fn way_out(error: &StartError) -> &'static str {
+    match error {
+        StartError::Refused(Refusal::OtherThreads { .. }) => {
+            ". For a bridge: process().launch_in(&Zygote::global()), or process().launch_from_template() before there \
+             are threads"
+        }
+        _ => "",
     }
 }
 
