@@ -288,9 +288,21 @@ impl Life {
         }
     }
 
+    /// Kills it, and sees that it is dead.
+    pub(crate) fn kill(&self) -> Result<(), BridgeError> {
+        self.check()?;
+        let run = match &self.state.lock().now {
+            Now::Up(run) => Arc::clone(run),
+            Now::Lost { .. } => return Ok(()),
+            Now::Idle => return Err(self.not_started()),
+        };
+        run.child.kill()?;
+        self.see_the_end(&run).map(drop)
+    }
+
     /// Ends it, if it runs, and starts the next one.
-    pub(crate) fn restart(&self) -> Result<(), BridgeError> {
-        match self.stop(STOP_GRACE) {
+    pub(crate) fn restart(&self, grace: Duration) -> Result<(), BridgeError> {
+        match self.stop(grace) {
             Ok(_) | Err(BridgeError::NotStarted { .. }) => self.start(),
             Err(error) => Err(error),
         }
