@@ -4,12 +4,12 @@
 
 use cross_process_bridge::{BridgeError, bridge};
 
-struct A;
+struct Adder;
 
 #[bridge]
-impl A {
-    fn new() -> A {
-        A
+impl Adder {
+    fn new() -> Adder {
+        Adder
     }
 
     fn add_to_list(&self, list: &mut Vec<String>) {
@@ -18,7 +18,7 @@ impl A {
 }
 
 fn main() -> Result<(), BridgeError> {
-    let bridge = ABridge::new();
+    let bridge = AdderBridge::new();
     bridge.start()?;
     let mut list = vec![format!("made by process {}", std::process::id())];
     bridge.add_to_list(&mut list)?;

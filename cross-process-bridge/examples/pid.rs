@@ -4,34 +4,34 @@
 
 use cross_process_bridge::{BridgeError, bridge};
 
-struct A;
+struct Teller;
 
 #[bridge]
-impl A {
-    fn new() -> A {
-        A
+impl Teller {
+    fn new() -> Teller {
+        Teller
     }
 
-    fn a(&self) {
-        println!("a {}", std::process::id());
+    fn tell(&self) {
+        println!("object {}", std::process::id());
     }
 
     /// Without `self`: it runs there all the same.
-    fn b() {
-        println!("b {}", std::process::id());
+    fn tell_without_self() {
+        println!("function {}", std::process::id());
     }
 }
 
 fn main() -> Result<(), BridgeError> {
     println!("main {}", std::process::id());
-    let bridge = ABridge::new(); // create the bridge
+    let bridge = TellerBridge::new(); // create the bridge
     bridge.start()?; // start the process and make an object in it
-    bridge.a()?; // prints another number
+    bridge.tell()?; // prints another number
     bridge.stop()?; // stop the process
 
-    // The same in a block of its own.
-    ABridge::new().scope(|bridge| {
-        bridge.a()?;
-        bridge.b()
+    // The same in a block of its own: started anew, so it is another process.
+    TellerBridge::new().scope(|bridge| {
+        bridge.tell()?;
+        bridge.tell_without_self()
     })?
 }

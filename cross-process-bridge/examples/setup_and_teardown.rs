@@ -43,7 +43,7 @@ impl Lister {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let here = std::env::current_dir()?;
     let lister = ListerBridge::new();
-    lister.start()??;
+    lister.start()??; // the bridge's own error, then the class's
     for directory in ["/", "/proc/self", "/nowhere"] {
         match lister.count(Path::new(directory))? {
             Ok(count) => println!("{directory}: {count} entries"),

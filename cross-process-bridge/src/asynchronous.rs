@@ -108,6 +108,8 @@ impl AsyncHandle {
 
     /// As [`Handle::stop`].
     pub async fn stop(&self) -> Result<(), BridgeError> {
+        // It would keep the connection open.
+        *self.callers.lock() = None;
         let handle = self.handle.clone();
         beside(Method::new(0, 0, "stop"), move || handle.stop()).await
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use common_ipc::process::{Child, LaunchOptions, Stopped, Zygote};
 
 use crate::error::BridgeError;
-use crate::life::{Life, Way};
+use crate::life::{Life, STOP_GRACE, Way};
 
 /// The process of a bridge: what `process()` of each bridge gives. Clones, and clones of the bridge, share it.
 ///
@@ -155,15 +155,14 @@ impl BridgeProcess {
         self.life.stop(grace)
     }
 
-    /// Kills the process. Calls that wait for it end with [`BridgeError::PeerDied`].
+    /// Kills the process, by SIGKILL, and returns when it is dead. Calls that wait for it end with
+    /// [`BridgeError::PeerDied`]; `start` starts a new one. One that is dead already is no error.
     ///
     /// # Errors
     ///
     /// As for [`stop_timeout`](BridgeProcess::stop_timeout).
     pub fn kill(&self) -> Result<(), BridgeError> {
-        self.life.check()?;
-        let child = self.life.child().ok_or_else(|| self.life.not_started())?;
-        Ok(child.kill()?)
+        self.life.kill()
     }
 
     /// Stops the process, if it runs, and starts a new one, with a new object made by the same constructor of the same
@@ -173,7 +172,17 @@ impl BridgeProcess {
     ///
     /// As for `start`.
     pub fn restart(&self) -> Result<(), BridgeError> {
-        self.life.restart()
+        self.life.restart(STOP_GRACE)
+    }
+
+    /// As [`restart`](BridgeProcess::restart), with another grace than 5 s for the old process: see
+    /// [`stop_timeout`](BridgeProcess::stop_timeout).
+    ///
+    /// # Errors
+    ///
+    /// As for `start`.
+    pub fn restart_timeout(&self, grace: Duration) -> Result<(), BridgeError> {
+        self.life.restart(grace)
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common_ipc::RemoteError;
 use common_ipc::link::LinkError;
-use common_ipc::process::{ChildError, ExitStatus, PanicReport, StartError, WrongProcess};
+use common_ipc::process::{ChildError, ExitStatus, PanicReport, Refusal, StartError, WrongProcess};
 
 /// Whether the method of a call that failed was carried out: what decides whether to call again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -34,9 +34,9 @@ impl fmt::Display for Execution {
 ///
 /// | error | the bridge afterwards |
 /// |---|---|
-/// | `Start`, `Constructor`, `NotStarted`, and `Panicked` out of `start` | isn't started: `start` may be tried again |
-/// | `PeerDied`, `Broken`, `Timeout` with a kill | isn't started: each call is `PeerDied` until `start` makes a new object |
-/// | `Panicked`, `Timeout`, `Encode`, `Decode`, `TooLarge` | is as usable as before |
+/// | any error of `start` | isn't started: `start` may be tried again |
+/// | `PeerDied`, `Timeout` with a kill, `Broken` unless the call wasn't run | has no process: each call is `PeerDied` until `start` makes a new object |
+/// | `Panicked`, `Timeout`, `Encode`, `Decode`, `TooLarge`, `Broken` of a call that wasn't run | is as usable as before |
 /// | `Reentrant`, `WrongProcess` | isn't this process's |
 #[derive(thiserror::Error)]
 #[non_exhaustive]
@@ -48,7 +48,7 @@ pub enum BridgeError {
         object: &'static str,
     },
     /// No process could be started, or it ended before it had made its object.
-    #[error("the bridge could not be started: {0}")]
+    #[error("the bridge could not be started: {}{}", .0, way_out(.0))]
     Start(#[source] Box<StartError>),
     /// The constructor returned an error (or `None`).
     #[error("the constructor {constructor} failed: {error}")]
@@ -76,7 +76,7 @@ pub enum BridgeError {
         /// Whether the call was carried out.
         execution: Execution,
     },
-    /// No reply came in the time that [`with_timeout`](crate::BridgeProcess) gave. A late one is dropped.
+    /// No reply came in the time that `with_timeout` gave (see [`Timeout`](crate::Timeout)). A late one is dropped.
     #[error(
         "{method} had not answered after {after:?}; {execution}{}",
         if *.killed { ", and its process was killed" } else { "" }
@@ -165,6 +165,61 @@ impl fmt::Debug for BridgeError {
 }
 
 impl BridgeError {
+    /// Whether the bridge has no process any more (or had none), so that the next thing to do with it is `start`.
+    ///
+    /// What can be done about an error, in a program that goes on:
+    ///
+    /// ```
+    /// use cross_process_bridge::{BridgeError, Execution, bridge};
+    ///
+    /// struct Counter(i64);
+    ///
+    /// #[bridge]
+    /// impl Counter {
+    ///     fn new() -> Counter {
+    ///         Counter(0)
+    ///     }
+    ///     fn add(&mut self, number: i64) -> i64 {
+    ///         self.0 += number;
+    ///         self.0
+    ///     }
+    /// }
+    ///
+    /// fn add(counter: &CounterBridge, number: i64) -> Result<i64, BridgeError> {
+    ///     for _ in 0..3 {
+    ///         let error = match counter.add(number) {
+    ///             Ok(sum) => return Ok(sum),
+    ///             Err(error) => error,
+    ///         };
+    ///         if error.needs_start() {
+    ///             counter.start()?; // a new object: what the old one knew is gone
+    ///         }
+    ///         if error.execution() != Execution::NotRun {
+    ///             return Err(error); // only the program knows whether it may be done twice
+    ///         }
+    ///     }
+    ///     counter.add(number)
+    /// }
+    ///
+    /// let counter = CounterBridge::new();
+    /// assert_eq!(add(&counter, 3)?, 3); // wasn't started
+    /// counter.process().kill()?;
+    /// assert_eq!(add(&counter, 4)?, 4); // had been killed
+    /// # Ok::<(), BridgeError>(())
+    /// ```
+    #[must_use]
+    pub fn needs_start(&self) -> bool {
+        match self {
+            BridgeError::NotStarted { .. }
+            | BridgeError::Start(_)
+            | BridgeError::Constructor { .. }
+            | BridgeError::PeerDied { .. } => true,
+            BridgeError::Timeout { killed, .. } => *killed,
+            BridgeError::Broken { execution, .. } => *execution != Execution::NotRun,
+            _ => false,
+        }
+    }
+
     /// Whether the call was carried out.
     #[must_use]
     pub fn execution(&self) -> Execution {
@@ -182,6 +237,17 @@ impl BridgeError {
             | BridgeError::WrongProcess(_)
             | BridgeError::Child(_) => Execution::NotRun,
         }
+    }
+}
+
+/// What a bridge can do that other things that are started can't.
+fn way_out(error: &StartError) -> &'static str {
+    match error {
+        StartError::Refused(Refusal::OtherThreads { .. }) => {
+            ". For a bridge: process().launch_in(&Zygote::global()), or process().launch_from_template() before there \
+             are threads"
+        }
+        _ => "",
     }
 }
 

@@ -269,7 +269,9 @@ impl Life {
 
     /// Waits for the end of a process that can't be called any more, and has it ended if that takes long.
     pub(crate) fn see_the_end(&self, run: &Arc<Run>) -> Result<ExitStatus, BridgeError> {
-        let status = run.child.wait_or_stop(LAST_WORDS, Duration::ZERO)?.status;
+        // If it isn't the current one any more, somebody is about to stop it, with all the time that this takes.
+        let patience = if self.is_current(run) { LAST_WORDS } else { STOP_GRACE };
+        let status = run.child.wait_or_stop(patience, Duration::ZERO)?.status;
         self.leave(run, Now::Lost { child: run.child.clone(), status: status.clone() });
         Ok(status)
     }
@@ -286,9 +288,21 @@ impl Life {
         }
     }
 
+    /// Kills it, and sees that it is dead.
+    pub(crate) fn kill(&self) -> Result<(), BridgeError> {
+        self.check()?;
+        let run = match &self.state.lock().now {
+            Now::Up(run) => Arc::clone(run),
+            Now::Lost { .. } => return Ok(()),
+            Now::Idle => return Err(self.not_started()),
+        };
+        run.child.kill()?;
+        self.see_the_end(&run).map(drop)
+    }
+
     /// Ends it, if it runs, and starts the next one.
-    pub(crate) fn restart(&self) -> Result<(), BridgeError> {
-        match self.stop(STOP_GRACE) {
+    pub(crate) fn restart(&self, grace: Duration) -> Result<(), BridgeError> {
+        match self.stop(grace) {
             Ok(_) | Err(BridgeError::NotStarted { .. }) => self.start(),
             Err(error) => Err(error),
         }
@@ -300,6 +314,10 @@ impl Life {
         self.leave(run, Now::Idle);
         run.child.wait_or_stop(STOP_GRACE, TERM_GRACE)?;
         Ok(())
+    }
+
+    fn is_current(&self, run: &Arc<Run>) -> bool {
+        matches!(&self.state.lock().now, Now::Up(current) if Arc::ptr_eq(current, run))
     }
 
     /// What comes after this run, unless there is another one by now.

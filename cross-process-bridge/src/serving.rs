@@ -172,10 +172,8 @@ pub(crate) fn serve<T: Bridged>(
             Ok(request) => request,
             // The other side was dropped, or has died.
             Err(LinkError::Closed) => break,
-            Err(error) => {
-                log::warn!("the bridge to an object of type {} fails: {error}", T::NAME);
-                break;
-            }
+            // By this the other side learns why: it is how the process ended.
+            Err(error) => panic!("the bridge to an object of type {} has failed: {error}", T::NAME),
         };
         let what = request.what();
         if what == method::STOP {

@@ -132,6 +132,10 @@ impl LaunchOptions {
     }
 
     /// Starts from an empty environment; what was set before this call is dropped as well.
+    ///
+    /// It hides no secrets from the child's code: every child is a fork, of the program, of a template or of a zygote, and
+    /// in the memory that it has from there are the strings that the program was started with, as `/proc/self/environ`
+    /// shows.
     pub fn env_clear(mut self) -> Self {
         self.own.env.clear();
         self.own.env_clear = true;

@@ -36,6 +36,8 @@ scenarios![
     an_object_in_a_directory_and_environment_of_its_own,
     fault_55_an_object_at_uid_nobody,
     an_object_with_a_limit_of_memory,
+    a_kill_is_over_when_it_returns,
+    a_process_that_cannot_serve_says_why,
     the_exit_of_the_program_ends_bridges,
     constructor_arguments_that_move_serve_one_start,
 ];
@@ -365,6 +367,38 @@ fn an_object_with_a_limit_of_memory() -> Outcome {
     assert_eq!(error.execution(), Execution::Unknown);
     probe.start().unwrap();
     assert_eq!(probe.many(3).unwrap(), "xxx");
+    Passed
+}
+
+fn a_kill_is_over_when_it_returns() -> Outcome {
+    for (probe, _) in all_ways(Made::Well) {
+        for round in 1..=30 {
+            probe.start().unwrap();
+            assert_eq!(probe.add(1).unwrap(), 1, "a new object, in round {round}");
+            let pid = probe.pid().unwrap() as i32;
+            probe.process().kill().unwrap();
+            assert!(!proc::runs(pid));
+            probe.process().kill().unwrap();
+            let error = probe.echo(1).unwrap_err();
+            assert_eq!((status_of(&error).signal(), error.needs_start()), (Some(Signal::KILL), true));
+        }
+    }
+    Passed
+}
+
+fn a_process_that_cannot_serve_says_why() -> Outcome {
+    for files in 0..8 {
+        for (probe, _) in all_ways(Made::Well) {
+            probe.process().launch_with(LaunchOptions::new().limit(Resource::OpenFiles, files, files));
+            if let Err(error) = probe.start() {
+                assert!(matches!(error, BridgeError::Start(_)), "{error:?}");
+                assert!(!error.to_string().contains("code 0"), "{error}");
+            } else {
+                assert_eq!(probe.echo(files).unwrap(), files);
+            }
+            assert!(probe.process().stop_timeout(Duration::from_secs(5)).is_ok() || !probe.process().is_alive());
+        }
+    }
     Passed
 }
 
