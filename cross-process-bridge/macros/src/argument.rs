@@ -216,3 +216,53 @@ fn behind(ty: &Type) -> (Owned, bool) {
         ty => (Owned::of(ty), false),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use syn::{FnArg, parse_quote};
+
+    fn argument(written: FnArg) -> Argument {
+        let FnArg::Typed(written) = written else { panic!("it has a type") };
+        Argument::of(&written, (*written.ty).clone(), 0).unwrap()
+    }
+
+    /// An argument `x`: what is read, what is sent, what is passed for what is held as `h`.
+    fn forms(written: FnArg) -> [String; 3] {
+        let (argument, rt, held) = (argument(written), quote!(rt), Ident::new("h", Span::call_site()));
+        let forms = [argument.wire(&rt), argument.sent(&rt), argument.passed(&rt, &held)];
+        forms.map(|tokens| tokens.to_string().replace(' ', ""))
+    }
+
+    #[test]
+    fn each_form_has_its_way() {
+        let text = "::std::string::String";
+        assert_eq!(forms(parse_quote!(x: u8)), ["u8", "&x", "h"]);
+        assert_eq!(forms(parse_quote!(x: Job)), ["<Jobasrt::wire::Asked>::Itself", "&x", "h"]);
+        assert_eq!(forms(parse_quote!(x: &u8)), ["u8", "x", "&h"]);
+        assert_eq!(forms(parse_quote!(x: &str)), [text, "x", "&*h"]);
+        assert_eq!(forms(parse_quote!(x: &mut u8)), ["u8", "&*x", "&muth"]);
+        assert_eq!(forms(parse_quote!(x: &mut [u8])), ["rt::Bytes", "rt::wire::ByteSlice(&*x)", "&mut*h"]);
+        assert_eq!(forms(parse_quote!(x: Vec<u8>)), ["rt::Bytes", "rt::Bytes::from(x)", "h"]);
+        assert_eq!(forms(parse_quote!(x: &Vec<u8>)), ["rt::Bytes", "rt::wire::ByteSlice(x)", "&h"]);
+        let path = "::std::ffi::OsString";
+        assert_eq!(forms(parse_quote!(x: &Path)), [path, "::std::path::Path::as_os_str(x)", "&*h"]);
+        let path = "<graph::Pathasrt::wire::Asked>::Itself";
+        assert_eq!(forms(parse_quote!(x: &graph::Path)), [path, "x", "&h"]);
+        let (maybe, lent) = ("::core::option::Option<u8>", "::core::option::Option::as_ref(&h)");
+        assert_eq!(forms(parse_quote!(x: Option<&u8>)), [maybe, "x", lent]);
+        assert_eq!(forms(parse_quote!(x: Cow<'_, str>)), [text, "&*x", "::std::borrow::Cow::Owned(h)"]);
+        assert_eq!(forms(parse_quote!(x: impl Into<String>)), ["String", "&x", "h"]);
+        assert_eq!(forms(parse_quote!(x: impl AsRef<str>)), [text, "x", "h"]);
+        assert_eq!(forms(parse_quote!(x: impl AsRef<u8>)), ["u8", "x", "rt::wire::Lends(h)"]);
+        assert_eq!(forms(parse_quote!(x: [u8; 32])), ["<[u8;32]asrt::wire::Asked>::Itself", "&x", "h"]);
+        assert_eq!(forms(parse_quote!(x: [u8; 33])), ["rt::wire::Array<u8,{33}>", "rt::wire::Array(x)", "h"]);
+    }
+
+    #[test]
+    fn a_pattern_has_a_name() {
+        assert_eq!(argument(parse_quote!(mut x: u8)).name, "x");
+        assert_eq!(argument(parse_quote!(_: u8)).name, "argument1");
+        assert_eq!(argument(parse_quote!((x, y): (u8, u8))).name, "argument1");
+    }
+}

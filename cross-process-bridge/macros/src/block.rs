@@ -56,6 +56,17 @@ pub(crate) enum Listed {
     Block(Ident),
 }
 
+impl Listed {
+    /// The bridge's method that has what the trait writes.
+    pub(crate) fn text(&self) -> Option<&'static str> {
+        match self {
+            Listed::Display => Some("to_string"),
+            Listed::Debug => Some("to_debug_string"),
+            Listed::Block(_) => None,
+        }
+    }
+}
+
 /// A block that implements a trait.
 pub(crate) struct Trait {
     pub(crate) path: Path,

@@ -1,9 +1,8 @@
-//! The attribute macro of `cross-process-bridge`, which is documented where that crate re-exports it: `bridge`.
-//!
-//! A block is read into a model ([`block`]) of its methods ([`method`]), their arguments ([`argument`]) and results
-//! ([`result`]); what is wrong with it is collected on the way ([`problems`]). Then each part of the generated code is
-//! made of the model ([`expand`]).
+//! The attribute macro of `cross-process-bridge`, which re-exports it, and has its reference.
 
+// A block is read into a model (`block`) of its methods (`method`), with their arguments (`argument`) and results
+// (`result`); what is wrong with it is collected on the way (`problems`). Then each part of the generated code is made of
+// the model (`expand`).
 mod argument;
 mod attributes;
 mod block;
@@ -23,7 +22,11 @@ mod result;
 mod signature;
 mod substitute;
 
-/// Has the methods of an impl block carried out in another process.
+/// # Where it is
+///
+/// The crate `cross-process-bridge` has this attribute, and so has the umbrella `multiprocess`. Which of the two a program
+/// has, and by which name, Cargo.toml is asked; one that has it from yet another crate says so:
+/// `#[bridge(crate = that_crate::cross_process_bridge)]`.
 #[proc_macro_attribute]
 pub fn bridge(arguments: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     expand::expand(arguments.into(), item.into()).into()

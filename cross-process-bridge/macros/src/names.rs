@@ -12,15 +12,15 @@ const RESERVED: [&str; 4] = ["process", "with_timeout", "to_async", "scope"];
 pub(crate) fn clash(block: &mut Block, problems: &mut Problems) {
     // The name, and whether it is there under conditions only.
     let mut seen: Vec<(String, bool)> = Vec::new();
-    let of_trait = match &block.of {
+    let (of_trait, texts) = match &block.of {
         Of::Trait(of) if of.implement => return,
-        Of::Trait(_) => true,
-        Of::Object(_) => false,
+        Of::Trait(_) => (true, Vec::new()),
+        Of::Object(object) => (false, object.traits.iter().filter_map(Listed::text).collect()),
     };
     block.methods.retain(|method| {
         let name = &method.bridge_name;
         let around = (name == "start" || name == "stop") && (of_trait || !method.is_around(&name.to_string()));
-        if around || RESERVED.iter().any(|reserved| name == reserved) {
+        if around || RESERVED.iter().chain(&texts).any(|reserved| name == reserved) {
             problems.at(
                 name,
                 format!(
@@ -47,11 +47,15 @@ pub(crate) fn clash(block: &mut Block, problems: &mut Problems) {
     let Of::Object(object) = &mut block.of else { return };
     object.fields.retain(|field| {
         let names = [field.name.to_string(), setter(&field.name).to_string()];
-        let clashes = names.iter().find(|name| {
-            let own = ["start", "stop"].iter().chain(&RESERVED).any(|reserved| reserved == name);
-            own || seen.iter().any(|(known, _)| known == *name)
-        });
-        if let Some(name) = clashes {
+        let own = |name: &&String| ["start", "stop"].iter().chain(&RESERVED).chain(&texts).any(|own| own == *name);
+        if let Some(name) = names.iter().find(own) {
+            problems.at(
+                &field.name,
+                format!("`{name}` is what a bridge has of its own: give access to this field by methods of other names"),
+            );
+            return false;
+        }
+        if let Some(name) = names.iter().find(|name| seen.iter().any(|(known, _)| known == *name)) {
             problems.at(
                 &field.name,
                 format!(

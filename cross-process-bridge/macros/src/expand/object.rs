@@ -55,13 +55,12 @@ fn texts(block: &Block, object: &Object, on: On) -> TokenStream {
     };
     let vis = &object.vis;
     let each = (1u16..).zip(&object.traits).filter_map(|(interface, of)| {
-        let (name, trait_name) = match of {
-            Listed::Display => ("to_string", "Display"),
-            Listed::Debug => ("to_debug_string", "Debug"),
-            Listed::Block(_) => return None,
-        };
+        let name = of.text()?;
         let (called, name) = (format!("{}::{name}", block.name), format_ident!("{name}"));
-        let doc = format!("What the object's `{trait_name}` writes.");
+        let doc = match of {
+            Listed::Debug => "What the object's `Debug` writes.",
+            _ => "What the object's `Display` writes.",
+        };
         Some(quote! {
             #[doc = #doc]
             #vis #asyncness fn #name(&self) -> ::core::result::Result<::std::string::String, #root::BridgeError> {

@@ -1,4 +1,5 @@
 //! What an object is made by, and what its methods are marked with.
+#![allow(clippy::too_many_arguments, reason = "all forms at once")]
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +15,6 @@ scenarios![
     a_method_that_takes_the_object_returns_what_it_has,
     methods_are_renamed_skipped_and_conditional,
     a_one_way_method_is_carried_out_before_the_next_call,
-    a_block_may_be_written_by_a_macro,
 ];
 
 /// What it was made of.
@@ -213,12 +213,16 @@ fn an_objects_own_stop_may_take_it() -> Outcome {
     Passed
 }
 
+mod way {
+    pub(super) use cross_process_bridge as other;
+}
+
 /// With options.
 struct Mixed {
     notes: Vec<u8>,
 }
 
-#[bridge(name = RemoteMixed, vis = pub(crate))]
+#[way::other::bridge(name = RemoteMixed, vis = pub(crate), crate = way::other)]
 impl Mixed {
     pub(crate) fn new() -> Mixed {
         Mixed { notes: Vec::new() }
@@ -323,35 +327,10 @@ fn a_one_way_method_is_carried_out_before_the_next_call() -> Outcome {
     Passed
 }
 
-/// A block in a macro, whose types come in invisible brackets.
-macro_rules! doubling {
-    ($type:ident, $number:ty, $path:ty) => {
-        struct $type($number);
-
-        #[bridge]
-        impl $type {
-            fn new(number: $number) -> Self {
-                $type(number)
-            }
-
-            fn doubled(&self) -> $number {
-                self.0.clone() + &self.0
-            }
-
-            fn path(&self, path: $path) -> $path {
-                path
-            }
-        }
-    };
-}
-
-doubling!(Text, String, PathBuf);
-
-fn a_block_may_be_written_by_a_macro() -> Outcome {
-    let text = TextBridge::new("a".to_owned());
-    text.start().unwrap();
-    assert_eq!(text.doubled().unwrap(), "aa");
-    let odd = PathBuf::from(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"\xff"));
-    assert_eq!(text.path(odd.clone()).unwrap(), odd);
-    Passed
+#[bridge]
+#[cfg(any())]
+impl OfAnotherPlatform {
+    fn new() -> OfAnotherPlatform {
+        OfAnotherPlatform
+    }
 }

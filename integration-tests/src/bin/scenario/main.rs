@@ -20,7 +20,9 @@ mod bridge_blocks;
 mod bridge_faults;
 mod bridge_life;
 mod bridge_moving;
+mod bridge_names;
 mod bridge_reentry;
+mod bridge_results;
 mod bridge_shapes;
 mod bridge_traits;
 mod bridge_ways;
@@ -94,6 +96,8 @@ const TABLES: &[&[Scenario]] = &[
     bridge_faults::ALL,
     bridge_life::ALL,
     bridge_moving::ALL,
+    bridge_names::ALL,
+    bridge_results::ALL,
     bridge_shapes::ALL,
     bridge_traits::ALL,
     callbacks::ALL,
