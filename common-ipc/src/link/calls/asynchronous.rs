@@ -67,10 +67,10 @@ use crate::ownership::generation::Generation;
 ///     runtime.block_on(async {
 ///         let (caller, server) = open_calls(DEFAULT_MAX_FRAME)?;
 ///         let child = Launch::new(&LaunchOptions::new()).start_in(&Zygote::global(), serve, &server)?;
-///         let caller = caller.to_async()?;
-///         let call = caller.call::<u32, _, _>(1, &21, None, |reply| reply.decode::<u32>());
+///         let tasks = caller.to_async()?;
+///         let call = tasks.call::<u32, _, _>(1, &21, None, |reply| reply.decode::<u32>());
 ///         assert_eq!(call.await??, 42);
-///         drop(caller); // ends the child's loop
+///         drop((caller, tasks)); // ends the child's loop
 ///         child.output_async::<()>().await?;
 ///         Ok(())
 ///     })

@@ -24,7 +24,7 @@ use crate::ownership::give::{Give, Giver, private};
 /// a start, or as (a part of) a message. Dropping the last clone, or the death of its process, ends all calls with
 /// [`LinkError::Closed`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct OpenServer(Connection<(), ()>);
+pub struct OpenServer(pub(super) Connection<(), ()>);
 
 impl OpenServer {
     pub(super) fn new(connection: Connection<(), ()>) -> OpenServer {
