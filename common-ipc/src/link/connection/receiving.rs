@@ -177,21 +177,23 @@ impl End {
         T: Serialize + DeserializeOwned,
     {
         scratch::with(|head| {
-            let Some(incoming) = self.recv_bytes(head, deadline)? else { return Ok(None) };
+            let Some(incoming) = self.recv_bytes(head, deadline, 0)? else { return Ok(None) };
             codec::decode_message(head, incoming).map(Some).map_err(|error| self.fail(error.into()))
         })
     }
 
-    /// Receives a message's bytes, appended to `head`, which is empty, and returns what came along.
+    /// Receives a message's bytes, appended to `head`, which is empty, and returns what came along. So many others
+    /// wait for what this thread brings.
     #[inline]
     pub(crate) fn recv_bytes(
         &self,
         head: &mut Vec<u8>,
         deadline: Deadline,
+        others: usize,
     ) -> Result<Option<Came>, LinkError> {
         let view = self.view()?;
         let Some(mut receiving) = self.lock_receiving(deadline) else { return Ok(None) };
-        let received = self.recv_locked(view, &mut receiving, head, deadline);
+        let received = self.recv_locked(view, &mut receiving, head, deadline, others);
         // What follows is code of the message's type: it may take a while, or call anything.
         drop(receiving);
         self.remind_who_missed();
@@ -208,7 +210,7 @@ impl End {
     ) -> Result<Option<Came>, LinkError> {
         let view = self.view()?;
         let Some(mut receiving) = self.lock_receiving(deadline) else { return Ok(None) };
-        let received = self.recv_locked(view, &mut receiving, head, deadline);
+        let received = self.recv_locked(view, &mut receiving, head, deadline, 0);
         receiving.publish(view);
         drop(receiving);
         self.remind_who_missed();
@@ -255,6 +257,7 @@ impl End {
         receiving: &mut Receiving,
         head: &mut Vec<u8>,
         deadline: Deadline,
+        others: usize,
     ) -> Result<Option<Came>, LinkError> {
         // It may have been given away while this waited for the lock.
         self.wires.control.get()?;
@@ -279,7 +282,7 @@ impl End {
                 }
                 Next::Nothing => {}
             }
-            if !self.wait_for_more(view, receiving, deadline)? {
+            if !self.wait_for_more(view, receiving, deadline, others)? {
                 return Ok(None);
             }
         }
