@@ -9,6 +9,7 @@ use crate::link::attachments::Incoming;
 use crate::link::codec;
 use crate::link::connection::end::End;
 use crate::link::connection::scratch;
+use crate::link::control::Descriptors;
 use crate::link::error::LinkError;
 use crate::link::frame::{Assembly, Beside, Frame};
 use crate::link::poll::Deadline;
@@ -297,10 +298,12 @@ impl End {
         beside: Beside,
     ) -> Result<Incoming, LinkError> {
         let mut fds = Vec::new();
+        let mut lost = false;
         if beside.descriptors > 0 {
             let control = self.wires.control.get()?;
             match self.peer.lock().descriptors(control, beside.number, beside.descriptors) {
-                Ok(Some(came)) => fds = came,
+                Ok(Some(Descriptors::Here(came))) => fds = came,
+                Ok(Some(Descriptors::Lost)) => lost = true,
                 Ok(None) => return Err(Garbled("a frame's descriptors didn't come").into()),
                 Err(LinkError::Io(error)) => {
                     // No room for them: the message can be received when there is.
@@ -316,7 +319,7 @@ impl End {
         }
         let buffers = beside.buffers.into_iter().map(Some).collect();
         let fds = fds.into_iter().map(Some).collect();
-        Ok(Incoming { fds, buffers, max_frame: self.wires.max_frame, provisional: false })
+        Ok(Incoming { fds, buffers, max_frame: self.wires.max_frame, provisional: false, lost })
     }
 
     /// By somebody who waits for room to send: takes in what the other side sends, as far as nobody is

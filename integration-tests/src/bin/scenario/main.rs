@@ -17,6 +17,7 @@ macro_rules! scenarios {
 mod bad_input;
 mod beside_threads;
 mod callbacks;
+mod calls;
 mod children;
 mod collecting;
 mod death;
@@ -83,6 +84,7 @@ const TABLES: &[&[Scenario]] = &[
     bad_input::ALL,
     beside_threads::ALL,
     callbacks::ALL,
+    calls::ALL,
     collecting::ALL,
     death::ALL,
     failed_starts::ALL,
