@@ -219,14 +219,18 @@ impl Engine {
         self.received.store(self.received.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         // This one counts as such.
         let others = slots.unanswered - 1;
+        let mut trouble = !matches!(result, Ok(_) | Err(LinkError::NoReply));
         if others > 0 && result.is_ok() {
             let mut room = slots.lend_room(own);
             drop(slots);
-            self.hand_over_what_is_there(others, &mut room);
+            trouble = self.hand_over_what_is_there(others, &mut room).is_err();
             slots = self.slots.lock();
             slots.return_room(own, room);
         }
         self.leave_the_role(&mut slots);
+        if trouble {
+            slots.all_must_look();
+        }
         self.leave_locked(slots, own);
         result
     }
@@ -242,15 +246,16 @@ impl Engine {
         self.is_read.store(false, Ordering::Relaxed);
     }
 
-    /// Holding the role. Each of the others has one reply at the most.
-    fn hand_over_what_is_there(&self, most: usize, bytes: &mut Vec<u8>) {
+    /// Holding the role. Each of the others has one reply at the most. What is wrong is found again by the next one
+    /// who reads.
+    fn hand_over_what_is_there(&self, most: usize, bytes: &mut Vec<u8>) -> Result<(), LinkError> {
         for _ in 0..most {
             bytes.clear();
-            // What is wrong is told to the next one who reads.
-            let Ok(Some(came)) = self.end().recv_what_is_there(bytes) else { break };
-            let Ok(number) = self.number_of(bytes) else { break };
+            let Some(came) = self.end().recv_what_is_there(bytes)? else { break };
+            let number = self.number_of(bytes)?;
             self.hand_over(number, bytes, came);
         }
+        Ok(())
     }
 
     pub(super) fn hand_over(&self, number: u64, bytes: &mut Vec<u8>, came: Came) {

@@ -232,6 +232,15 @@ impl Slots {
         (sleeper, came)
     }
 
+    /// Something is wrong with the connection. Of the threads one after the other finds that out; tasks wait for
+    /// something to come, which may never be.
+    pub(super) fn all_must_look(&mut self) {
+        #[cfg(feature = "tokio")]
+        {
+            self.missed = true;
+        }
+    }
+
     /// Who is to be woken so that somebody takes the role. It doesn't count as asleep any more, so that the
     /// next one who asks wakes another one.
     pub(super) fn offer_the_role(&mut self) -> Option<Sleeper> {

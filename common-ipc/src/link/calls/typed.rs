@@ -117,7 +117,7 @@ where
     ///
     /// # Errors
     ///
-    /// As for [`Connection::recv`].
+    /// As for [`Connection::recv`]. A request that can't be read ([`LinkError::Decode`]) is dropped; there may be others.
     pub fn recv(&self) -> Result<Received<Request, Reply>, LinkError> {
         scratch::with(|buffer| read(self.open.recv(buffer)?))
     }

@@ -104,3 +104,29 @@ fn a_request_without_a_header_breaks_the_connection() {
     assert!(matches!(server.recv(&mut buffer), Err(LinkError::Garbled(_))));
     assert!(matches!(server.try_recv(&mut buffer), Err(LinkError::Broken(_))));
 }
+
+#[cfg(feature = "tokio")]
+#[tokio::test]
+async fn what_a_thread_finds_broken_ends_the_calls_of_tasks() {
+    for _ in 0..20 {
+        let (caller, server) = open_calls(DEFAULT_MAX_FRAME).unwrap();
+        let tasks = caller.to_async().unwrap();
+        let thread = thread::spawn(move || caller.call::<u64, _, _>(ECHO, &1u64, None, |_| ()).unwrap_err());
+        let task =
+            tokio::spawn(
+                async move { tasks.call::<u64, _, _>(ECHO, &1u64, None, |_| ()).await.unwrap_err() },
+            );
+        let server = tokio::task::spawn_blocking(move || {
+            let number = (0..2).map(|_| next(&server)).max().unwrap();
+            let patience = Patience::Until(Deadline::NEVER);
+            server.0.end().send_bytes(&number.to_le_bytes()[..3], &mut None, patience).unwrap();
+            server
+        });
+        let server = server.await.unwrap();
+        let error = task.await.unwrap();
+        assert!(matches!(error.cause, LinkError::Garbled(_) | LinkError::Broken(_)), "{error}");
+        let error = tokio::task::spawn_blocking(|| thread.join().unwrap()).await.unwrap();
+        assert!(matches!(error.cause, LinkError::Garbled(_) | LinkError::Broken(_)), "{error}");
+        drop(server);
+    }
+}
