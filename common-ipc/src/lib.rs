@@ -8,7 +8,7 @@
 //! - [`link`]: pipes, typed connections, calls and queues between processes.
 //! - [`memory`]: memory that processes share, as bytes, arrays and frozen arrays.
 //! - [`sync`]: events, semaphores and mutexes that processes share.
-//! - Feature `tokio`: `link::AsyncConnection`, for programs that use that runtime.
+//! - Feature `tokio`: `link::AsyncConnection` and `link::AsyncOpenCaller`, for programs that use that runtime.
 //! - [`RemoteError`]: any error, carried from one process to another.
 //!
 //! ```

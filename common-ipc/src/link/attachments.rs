@@ -58,6 +58,8 @@ pub(crate) struct Incoming {
     /// Should it not be readable, all of it stays its sender's, who has kept copies: what is read of it until
     /// then tells nobody that it is here, nor, when it is dropped, that it is gone.
     pub(crate) provisional: bool,
+    /// Its descriptors were closed: this process had no room for them.
+    pub(crate) lost: bool,
 }
 
 /// Cheap to ask: most messages take nothing along.
@@ -71,7 +73,7 @@ enum Collecting {
 thread_local! {
     static COLLECTING: Cell<Collecting> = const { Cell::new(Collecting::No) };
     static OUTGOING: RefCell<Outgoing> = const { RefCell::new(Outgoing { fds: Vec::new(), buffers: Vec::new() }) };
-    static INCOMING: RefCell<Incoming> = const { RefCell::new(Incoming { fds: Vec::new(), buffers: Vec::new(), max_frame: 0, provisional: false }) };
+    static INCOMING: RefCell<Incoming> = const { RefCell::new(Incoming { fds: Vec::new(), buffers: Vec::new(), max_frame: 0, provisional: false, lost: false }) };
 }
 
 /// Runs `encode`, which doesn't panic, and returns what its values want to take along. A value's `Serialize`
@@ -144,6 +146,9 @@ pub(crate) fn attach(fd: &Arc<PrivateFd>, how: How) -> Result<u32, &'static str>
 /// What to tell the user: there is none.
 pub(crate) fn take(place: u32) -> Result<PrivateFd, &'static str> {
     INCOMING.with_borrow_mut(|incoming| {
+        if incoming.lost {
+            return Err("this process had no room for the descriptors that came with the message");
+        }
         let fd = incoming.fds.get_mut(place as usize).and_then(Option::take);
         fd.ok_or("the message names a descriptor that didn't come with it")
     })

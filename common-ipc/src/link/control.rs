@@ -106,7 +106,26 @@ pub(crate) struct Peer {
     pub(crate) owner: Option<Arc<PrivateFd>>,
     /// The other end is gone for good. Everything that it sent is in the ring by then.
     pub(crate) gone: bool,
-    waiting: VecDeque<(u32, Vec<PrivateFd>)>,
+    /// Descriptors for which there is no room are closed, rather than in the way of all that comes after them.
+    pub(crate) loses: bool,
+    waiting: VecDeque<(u32, Descriptors)>,
+}
+
+/// Descriptors that belong to a frame.
+#[derive(Debug)]
+pub(crate) enum Descriptors {
+    Here(Vec<PrivateFd>),
+    /// There was no room for them.
+    Lost,
+}
+
+impl Descriptors {
+    fn len(&self) -> usize {
+        match self {
+            Descriptors::Here(fds) => fds.len(),
+            Descriptors::Lost => 0,
+        }
+    }
 }
 
 impl Peer {
@@ -182,11 +201,12 @@ impl Peer {
         socket: BorrowedFd<'_>,
         number: u32,
         count: usize,
-    ) -> Result<Option<Vec<PrivateFd>>, LinkError> {
+    ) -> Result<Option<Descriptors>, LinkError> {
         loop {
             while let Some((known, fds)) = self.waiting.pop_front() {
                 if known == number {
-                    return Ok((fds.len() == count).then_some(fds));
+                    let is_whole = fds.len() == count || matches!(fds, Descriptors::Lost);
+                    return Ok(is_whole.then_some(fds));
                 }
                 // Of a frame whose sender gave it up.
             }
@@ -225,6 +245,12 @@ impl Peer {
                     // What it says is heard, without what came with it: no message waits for that.
                     return Ok(sys::retry(|| Ok(recv(socket.as_raw_fd(), &mut packet, quickly)?)).is_ok());
                 }
+                Err(error) if is_out_of_descriptors(&error) && self.loses => {
+                    sys::retry(|| Ok(recv(socket.as_raw_fd(), &mut packet, quickly)?))?;
+                    let number = u32::from_le_bytes([packet[1], packet[2], packet[3], packet[4]]);
+                    drop(registry);
+                    return self.keep(number, Descriptors::Lost).map(|()| true);
+                }
                 received => received?,
             };
             // All of them before the first is listed: a listed one that is dropped asks for the registry.
@@ -239,15 +265,21 @@ impl Peer {
             (1, MOVING, _) => self.owner = None,
             (5, DESCRIPTORS, fds) => {
                 let number = u32::from_le_bytes([packet[1], packet[2], packet[3], packet[4]]);
-                self.waiting.push_back((number, fds));
-                let waiting: usize = self.waiting.iter().map(|(_, fds)| fds.len().max(1)).sum();
-                if waiting > WAITING_MAX {
-                    return Err(LinkError::Garbled("descriptors that belong to no message"));
-                }
+                self.keep(number, Descriptors::Here(fds))?;
             }
             _ => {}
         }
         Ok(true)
+    }
+
+    /// For the frame with this number.
+    fn keep(&mut self, number: u32, fds: Descriptors) -> Result<(), LinkError> {
+        self.waiting.push_back((number, fds));
+        let waiting: usize = self.waiting.iter().map(|(_, fds)| fds.len().max(1)).sum();
+        if waiting > WAITING_MAX {
+            return Err(LinkError::Garbled("descriptors that belong to no message"));
+        }
+        Ok(())
     }
 }
 
@@ -311,7 +343,8 @@ mod tests {
             send_descriptors(fd(&other), number, &vec![null.as_fd(); number as usize]).unwrap();
             ring(fd(&other));
         }
-        assert_eq!(peer.descriptors(fd(&one), 2, 2).unwrap().unwrap().len(), 2);
+        let found = peer.descriptors(fd(&one), 2, 2).unwrap().unwrap();
+        assert_eq!(found.len(), 2);
         // Not as many as the frame says, and none at all.
         assert!(peer.descriptors(fd(&one), 3, 1).unwrap().is_none());
         assert!(peer.descriptors(fd(&one), 4, 1).unwrap().is_none());

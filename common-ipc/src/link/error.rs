@@ -40,7 +40,8 @@ pub enum LinkError {
     /// The message couldn't be written. Nothing was sent, and the connection goes on.
     #[error(transparent)]
     Encode(#[from] EncodeError),
-    /// A message came that isn't of the expected type. It is gone, and the connection is broken.
+    /// A message came that isn't of the expected type. It is gone, and the connection is broken; where it belongs to a
+    /// call, the connection goes on.
     #[error(transparent)]
     Decode(#[from] DecodeError),
     /// The other end wrote what no honest one does. The connection is broken.

@@ -22,7 +22,7 @@ pub(crate) fn in_transit<A: Serialize, B: DeserializeOwned>(value: &A) -> Result
     let (length, fds) = socket::receive_with(other.as_fd(), &mut buffer).unwrap();
     let fds = fds.into_iter().map(|fd| Some(PrivateFd::new(|| Ok(fd)).unwrap())).collect();
     attachments::offer(
-        Incoming { fds, buffers: Vec::new(), max_frame: usize::MAX, provisional: false },
+        Incoming { fds, buffers: Vec::new(), max_frame: usize::MAX, provisional: false, lost: false },
         || codec::decode(&buffer[..length]),
     )
 }

@@ -22,6 +22,13 @@ const SKIP_AFTER_SLOW: u32 = 1 << 13;
 /// ... and so many after it was in vain.
 const SKIP_AFTER_MISS: u32 = 64;
 
+/// Longer than an answer takes from another core that is at work on it at once.
+const LONG_LOOK: Duration = Duration::from_micros(2);
+/// After a long look in vain so many waits look briefly, after the next one twice as many, ...
+const FIRST_BRIEF: u32 = 8;
+/// ... up to this.
+const MOST_BRIEF: u32 = 256;
+
 /// What was learnt from earlier waits for the same thing.
 #[derive(Debug, Default)]
 pub(crate) struct Spinner {
@@ -29,23 +36,47 @@ pub(crate) struct Spinner {
     skip: u32,
     /// How many the last failure skipped.
     skipped: u32,
+    /// So many waits among others don't look for long before the first yield.
+    brief: u32,
+    /// How many the last failure of that made so.
+    briefed: u32,
 }
 
 impl Spinner {
     /// Looks for a while whether it is there, if earlier experience makes that worth its time.
     #[inline]
-    pub(crate) fn spin(&mut self, mut is_there: impl FnMut() -> bool) -> bool {
+    pub(crate) fn spin(&mut self, is_there: impl FnMut() -> bool) -> bool {
+        self.spin_among(0, is_there, |_| false)
+    }
+
+    /// As [`spin`](Spinner::spin), where so many other threads of this process wait in the same way, for what the same side brings. On
+    /// a core that they share, each yield lasts for the turns of all of them; and it is better not to yield at all
+    /// if the answer comes from another core.
+    ///
+    /// `is_used` is asked about long yields: whether others have used that time for what is waited for here, too.
+    #[inline]
+    pub(crate) fn spin_among(
+        &mut self,
+        others: usize,
+        mut is_there: impl FnMut() -> bool,
+        mut is_used: impl FnMut(Duration) -> bool,
+    ) -> bool {
         if self.skip > 0 {
             self.skip -= 1;
             return false;
         }
+        let patience = 1 + others.min(64) as u32 / 4;
         let begin = Instant::now();
-        let mut last = begin;
+        if others > 0 && self.looks_for_long(begin, &mut is_there) {
+            return true;
+        }
+        let (mut last, mut is_first) = (Instant::now(), true);
+        let mut spent = Duration::ZERO;
         loop {
             for _ in 0..LOOKS {
                 if is_there() {
                     // What was there before the first yield says nothing about yields.
-                    if last > begin {
+                    if !is_first {
                         self.skipped -= self.skipped.div_ceil(8);
                     }
                     return true;
@@ -53,19 +84,45 @@ impl Spinner {
                 std::hint::spin_loop();
             }
             std::thread::yield_now();
+            is_first = false;
             let now = Instant::now();
-            if now - last > SLOW {
+            let took = now - last;
+            last = now;
+            if took <= SLOW * patience {
+                spent += took;
+            } else if !is_used(took) {
                 self.fail(SKIP_AFTER_SLOW);
                 return is_there();
             }
-            if now - begin > BUDGET {
+            if spent > BUDGET * patience {
                 let there = is_there();
                 if !there {
                     self.fail(SKIP_AFTER_MISS);
                 }
                 return there;
             }
-            last = now;
+        }
+    }
+
+    /// Before the first yield, unless it was in vain lately.
+    fn looks_for_long(&mut self, begin: Instant, is_there: &mut impl FnMut() -> bool) -> bool {
+        if self.brief > 0 {
+            self.brief -= 1;
+            return false;
+        }
+        loop {
+            for _ in 0..LOOKS {
+                if is_there() {
+                    self.briefed = 0;
+                    return true;
+                }
+                std::hint::spin_loop();
+            }
+            if begin.elapsed() > LONG_LOOK {
+                self.briefed = (self.briefed * 2).clamp(FIRST_BRIEF, MOST_BRIEF);
+                self.brief = self.briefed;
+                return false;
+            }
         }
     }
 

@@ -67,10 +67,10 @@ use crate::ownership::generation::Generation;
 ///     runtime.block_on(async {
 ///         let (caller, server) = open_calls(DEFAULT_MAX_FRAME)?;
 ///         let child = Launch::new(&LaunchOptions::new()).start_in(&Zygote::global(), serve, &server)?;
-///         let caller = caller.to_async()?;
-///         let call = caller.call::<u32, _, _>(1, &21, None, |reply| reply.decode::<u32>());
+///         let tasks = caller.to_async()?;
+///         let call = tasks.call::<u32, _, _>(1, &21, None, |reply| reply.decode::<u32>());
 ///         assert_eq!(call.await??, 42);
-///         drop(caller); // ends the child's loop
+///         drop((caller, tasks)); // ends the child's loop
 ///         child.output_async::<()>().await?;
 ///         Ok(())
 ///     })
@@ -234,7 +234,7 @@ impl Call<'_> {
         }
         self.engine.take_the_role(&mut slots);
         drop(slots);
-        Poll::Ready(match self.engine.read(self.number, bytes, Deadline::after(Duration::ZERO)) {
+        Poll::Ready(match self.engine.read(self.number, bytes, Deadline::after(Duration::ZERO), 0) {
             Err(LinkError::NoReply) => Err(io::Error::other(
                 "the tokio runtime in which to_async was called has ended, and nobody waits for replies",
             )
@@ -328,7 +328,7 @@ impl Engine {
         let found = scratch::with(|bytes| {
             for _ in 0..AT_ONCE {
                 bytes.clear();
-                let came = match self.end().recv_bytes(bytes, now) {
+                let came = match self.end().recv_bytes(bytes, now, 0) {
                     Ok(Some(came)) => came,
                     Ok(None) => return Found::Nothing,
                     Err(_) => return Found::End,

@@ -26,6 +26,7 @@ pub struct OpenCaller {
 
 impl OpenCaller {
     pub(super) fn new(connection: Connection<(), ()>) -> OpenCaller {
+        connection.end().goes_on_without_descriptors();
         OpenCaller { engine: Arc::new(Engine::new(connection)) }
     }
 
@@ -131,7 +132,8 @@ impl<'a> OpenReply<'a> {
     ///
     /// # Errors
     ///
-    /// It isn't a value of this type. The connection goes on.
+    /// It isn't a value of this type, or this process had no room for the descriptors that came with it. The connection goes
+    /// on.
     pub fn decode<T: DeserializeOwned>(self) -> Result<T, DecodeError> {
         codec::decode_message(self.bytes.get(REPLY_HEADER..).unwrap_or_default(), self.came)
     }

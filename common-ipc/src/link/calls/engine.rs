@@ -29,19 +29,21 @@
 //! again: each ends with an error of its own.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::link::attachments::Outgoing;
 use crate::link::calls::error::{CallError, CallProgress};
-use crate::link::calls::slots::{Sleeper, Slots};
+use crate::link::calls::slots::{Bell, Sleeper, Slots};
 use crate::link::calls::{NO_REPLY, REPLY_HEADER, number};
 use crate::link::connection::room::Patience;
 use crate::link::connection::{Came, Connection, End};
 use crate::link::error::LinkError;
 use crate::link::poll::Deadline;
 use crate::link::ring::Garbled;
+use crate::link::spin::Spinner;
 use crate::ownership::generation::WrongProcess;
 use crate::ownership::give::{Give, Giver};
 
@@ -52,11 +54,21 @@ pub(super) struct Engine {
     pub(super) slots: Mutex<Slots>,
     /// What `slots` says of it: for those who look without the lock.
     is_read: AtomicBool,
+    /// How often the role was left.
+    received: AtomicU64,
 }
+
+/// Who takes no more time for each than this is at work on calls.
+const PER_REPLY: Duration = Duration::from_micros(10);
 
 impl Engine {
     pub(super) fn new(connection: Connection<(), ()>) -> Engine {
-        Engine { connection, slots: Mutex::default(), is_read: AtomicBool::new(false) }
+        Engine {
+            connection,
+            slots: Mutex::default(),
+            is_read: AtomicBool::new(false),
+            received: AtomicU64::new(0),
+        }
     }
 
     pub(super) fn list(&self, giver: &mut Giver<'_>) {
@@ -142,8 +154,9 @@ impl Engine {
                 }
             };
             slots.looking += 1;
+            let others = slots.in_use() - 1;
             drop(slots);
-            spinner.spin(|| bell.was_rung() || !self.is_read.load(Ordering::Relaxed));
+            self.look(others, bell, spinner);
             slots = self.slots.lock();
             slots.looking -= 1;
         };
@@ -157,17 +170,36 @@ impl Engine {
             }
             None => {
                 self.take_the_role(&mut slots);
+                let others = slots.in_use() - 1;
                 drop(slots);
-                self.read(number, bytes, deadline)
+                self.read(number, bytes, deadline, others)
             }
         }
     }
 
+    /// Looks for a while whether there is a reply or the role is free.
+    fn look(&self, others: usize, bell: &Bell, spinner: &mut Spinner) {
+        let mut before = self.received.load(Ordering::Relaxed);
+        let is_used = |time: Duration| {
+            let now = self.received.load(Ordering::Relaxed);
+            let count = now.wrapping_sub(std::mem::replace(&mut before, now));
+            PER_REPLY * count.min(1 << 20) as u32 >= time
+        };
+        let is_there = || bell.was_rung() || !self.is_read.load(Ordering::Relaxed);
+        spinner.spin_among(others, is_there, is_used);
+    }
+
     /// Holding the role: receives until the reply with this number is there, hands the others over, and leaves.
-    pub(super) fn read(&self, own: u64, bytes: &mut Vec<u8>, deadline: Deadline) -> Result<Came, LinkError> {
+    pub(super) fn read(
+        &self,
+        own: u64,
+        bytes: &mut Vec<u8>,
+        deadline: Deadline,
+        others: usize,
+    ) -> Result<Came, LinkError> {
         let result = loop {
             bytes.clear();
-            match self.end().recv_bytes(bytes, deadline) {
+            match self.end().recv_bytes(bytes, deadline, others) {
                 Ok(Some(came)) => match self.number_of(bytes) {
                     Ok(number) if number == own => break Ok(came),
                     Ok(number) => {
@@ -184,15 +216,21 @@ impl Engine {
             }
         };
         let mut slots = self.slots.lock();
-        let others = slots.in_use() - 1;
+        self.received.store(self.received.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        // This one counts as such.
+        let others = slots.unanswered - 1;
+        let mut trouble = !matches!(result, Ok(_) | Err(LinkError::NoReply));
         if others > 0 && result.is_ok() {
             let mut room = slots.lend_room(own);
             drop(slots);
-            self.hand_over_what_is_there(others, &mut room);
+            trouble = self.hand_over_what_is_there(others, &mut room).is_err();
             slots = self.slots.lock();
             slots.return_room(own, room);
         }
         self.leave_the_role(&mut slots);
+        if trouble {
+            slots.all_must_look();
+        }
         self.leave_locked(slots, own);
         result
     }
@@ -208,15 +246,16 @@ impl Engine {
         self.is_read.store(false, Ordering::Relaxed);
     }
 
-    /// Holding the role. Each of the others has one reply at the most.
-    fn hand_over_what_is_there(&self, most: usize, bytes: &mut Vec<u8>) {
+    /// Holding the role. Each of the others has one reply at the most. What is wrong is found again by the next one
+    /// who reads.
+    fn hand_over_what_is_there(&self, most: usize, bytes: &mut Vec<u8>) -> Result<(), LinkError> {
         for _ in 0..most {
             bytes.clear();
-            // What is wrong is told to the next one who reads.
-            let Ok(Some(came)) = self.end().recv_what_is_there(bytes) else { break };
-            let Ok(number) = self.number_of(bytes) else { break };
+            let Some(came) = self.end().recv_what_is_there(bytes)? else { break };
+            let number = self.number_of(bytes)?;
             self.hand_over(number, bytes, came);
         }
+        Ok(())
     }
 
     pub(super) fn hand_over(&self, number: u64, bytes: &mut Vec<u8>, came: Came) {

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::link::attachments::Outgoing;
 use crate::link::calls::error::ReplyError;
@@ -23,11 +23,12 @@ use crate::ownership::give::{Give, Giver, private};
 /// It belongs to one process, as an end of a [`Connection`] does, and moves to another one in the same ways: given at
 /// a start, or as (a part of) a message. Dropping the last clone, or the death of its process, ends all calls with
 /// [`LinkError::Closed`].
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct OpenServer(Connection<(), ()>);
+#[derive(Debug, Clone)]
+pub struct OpenServer(pub(super) Connection<(), ()>);
 
 impl OpenServer {
     pub(super) fn new(connection: Connection<(), ()>) -> OpenServer {
+        connection.end().goes_on_without_descriptors();
         OpenServer(connection)
     }
 
@@ -111,7 +112,8 @@ impl OpenRequest<'_> {
     }
 
     /// Reads the argument, with what came along: descriptors and [`Bytes`](crate::link::Bytes). Whether it can be
-    /// read or not, the request is to be answered. If it can't, the connection goes on.
+    /// read or not, the request is to be answered. If it can't, which may also be since this process had no room for the
+    /// descriptors that came with it, the connection goes on.
     pub fn decode<T: DeserializeOwned>(self) -> (Result<T, DecodeError>, OpenResponder) {
         let bytes = self.bytes.get(REQUEST_HEADER..).unwrap_or_default();
         (codec::decode_message(bytes, self.came), self.responder)
@@ -191,6 +193,20 @@ impl Drop for OpenResponder {
 impl fmt::Debug for OpenResponder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OpenResponder").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
+/// Moves it: after the message was sent it is of no more use here. Else as for [`Connection`].
+impl Serialize for OpenServer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+/// Takes it over: it belongs to this process.
+impl<'de> Deserialize<'de> for OpenServer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Connection::deserialize(deserializer).map(OpenServer::new)
     }
 }
 

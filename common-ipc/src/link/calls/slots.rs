@@ -19,6 +19,8 @@ pub(super) struct Slots {
     slots: Vec<Slot>,
     /// Those that nobody uses. The last one is used next: its room is warm.
     free: Vec<u32>,
+    /// How many calls have no reply yet.
+    pub(super) unanswered: usize,
     /// Somebody holds the reader role.
     pub(super) is_read: bool,
     /// How many threads are awake and about to look whether the role is free, before they do anything else that
@@ -113,6 +115,7 @@ impl Slots {
             self.free.reserve(self.slots.len());
             (self.slots.len() - 1) as u32
         });
+        self.unanswered += 1;
         let slot = &mut self.slots[index as usize];
         slot.phase = Phase::Awake;
         u64::from(slot.generation) << 32 | u64::from(index)
@@ -177,6 +180,7 @@ impl Slots {
         slot.bell.0.store(true, Ordering::Relaxed);
         let sleeper = self.wake(number);
         self.slot(number)?.phase = Phase::Replied;
+        self.unanswered -= 1;
         sleeper
     }
 
@@ -214,6 +218,7 @@ impl Slots {
         let sleeper = self.wake(number);
         let mut came = None;
         if let Some(slot) = self.slot(number) {
+            let is_answered = matches!(slot.phase, Phase::Replied);
             slot.generation = slot.generation.checked_add(1).unwrap_or(1);
             slot.phase = Phase::Free;
             came = slot.came.take();
@@ -221,9 +226,19 @@ impl Slots {
             if slot.reply.capacity() > KEPT {
                 slot.reply = Vec::new();
             }
+            self.unanswered -= usize::from(!is_answered);
             self.free.push(number as u32);
         }
         (sleeper, came)
+    }
+
+    /// Something is wrong with the connection. Of the threads one after the other finds that out; tasks wait for
+    /// something to come, which may never be.
+    pub(super) fn all_must_look(&mut self) {
+        #[cfg(feature = "tokio")]
+        {
+            self.missed = true;
+        }
     }
 
     /// Who is to be woken so that somebody takes the role. It doesn't count as asleep any more, so that the

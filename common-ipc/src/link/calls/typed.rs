@@ -37,7 +37,7 @@ const ONLY: u32 = 0;
 ///
 /// # Errors
 ///
-/// As for [`Connection::pair`].
+/// As for [`open_calls`].
 pub fn calls<Request, Reply>() -> io::Result<(Caller<Request, Reply>, Server<Request, Reply>)>
 where
     Request: Serialize + DeserializeOwned,
@@ -49,7 +49,7 @@ where
 
 /// The side that calls. Clones share it; any number of threads may call at once, and each gets its own reply.
 ///
-/// It belongs to one process, as an end of a [`Connection`] does. Dropping the last clone ends the other side's
+/// It belongs to one process, as an end of a [`Connection`](crate::link::Connection) does. Dropping the last clone ends the other side's
 /// [`serve`](Server::serve).
 pub struct Caller<Request, Reply> {
     pub(super) open: OpenCaller,
@@ -65,7 +65,7 @@ where
     ///
     /// # Errors
     ///
-    /// [`LinkError::Unanswered`]; else as for [`Connection::send`] and [`Connection::recv`]. If sending failed, the other side hasn't seen the
+    /// [`LinkError::Unanswered`]; else as for [`Connection::send`](crate::link::Connection::send) and [`Connection::recv`](crate::link::Connection::recv). If sending failed, the other side hasn't seen the
     /// request; if receiving did, it may have.
     pub fn call(&self, request: Request) -> Result<Reply, LinkError> {
         self.call_until(request, Deadline::NEVER)
@@ -90,7 +90,7 @@ where
 
 /// The side that is called. Clones share it: each request goes to one of them.
 ///
-/// It belongs to one process, as an end of a [`Connection`] does. Dropping the last clone, or the death of its
+/// It belongs to one process, as an end of a [`Connection`](crate::link::Connection) does. Dropping the last clone, or the death of its
 /// process, ends all calls with [`LinkError::Closed`].
 pub struct Server<Request, Reply> {
     open: OpenServer,
@@ -117,7 +117,7 @@ where
     ///
     /// # Errors
     ///
-    /// As for [`Connection::recv`].
+    /// As for [`Connection::recv`](crate::link::Connection::recv). A request that can't be read ([`LinkError::Decode`]) is dropped; there may be others.
     pub fn recv(&self) -> Result<Received<Request, Reply>, LinkError> {
         scratch::with(|buffer| read(self.open.recv(buffer)?))
     }
@@ -144,7 +144,7 @@ where
     ///
     /// # Errors
     ///
-    /// As for [`Connection::send`] and [`Connection::recv`], but for [`LinkError::Closed`], which is its end.
+    /// As for [`Connection::send`](crate::link::Connection::send) and [`Connection::recv`](crate::link::Connection::recv), but for [`LinkError::Closed`], which is its end.
     pub fn serve(&self, mut answer: impl FnMut(Request) -> Reply) -> Result<(), LinkError> {
         let mut serve_one = || {
             let (request, responder) = self.recv()?;
@@ -178,7 +178,7 @@ where
     ///
     /// # Errors
     ///
-    /// As for [`Connection::send`].
+    /// As for [`Connection::send`](crate::link::Connection::send).
     pub fn reply(self, reply: Reply) -> Result<(), LinkError> {
         self.open.reply::<Reply, _>(ONLY, &reply).map_err(|error| error.cause)
     }
@@ -196,7 +196,7 @@ impl<Request, Reply> Clone for Server<Request, Reply> {
     }
 }
 
-/// As that of the [`Connection`] below it: readable when there are requests, or none will come any more.
+/// As that of the [`Connection`](crate::link::Connection) below it: readable when there are requests, or none will come any more.
 impl<Request, Reply> AsFd for Server<Request, Reply> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.open.as_fd()

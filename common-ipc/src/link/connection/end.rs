@@ -248,6 +248,11 @@ impl End {
         self.unannounced.store(later, Ordering::Relaxed);
     }
 
+    /// Messages whose descriptors this process has no room for come without them, instead of not at all.
+    pub(crate) fn goes_on_without_descriptors(&self) {
+        self.peer.lock().loses = true;
+    }
+
     /// Takes over who the other end is of.
     pub(super) fn other_end_is_of(&self, owner: Option<Arc<PrivateFd>>) {
         let owner = owner.filter(|owner| control::is_pidfd(owner));

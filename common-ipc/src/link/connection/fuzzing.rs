@@ -52,6 +52,7 @@ pub fn frames(data: &[u8]) {
         buffers: vec![Some(Bytes::new()), None],
         max_frame: MAX_FRAME,
         provisional: false,
+        lost: false,
     };
     let _ = codec::decode_message::<Value>(data, Some(incoming));
     let Some((one, other)) = pair() else { return };

@@ -9,6 +9,7 @@ use crate::link::attachments::Incoming;
 use crate::link::codec;
 use crate::link::connection::end::End;
 use crate::link::connection::scratch;
+use crate::link::control::Descriptors;
 use crate::link::error::LinkError;
 use crate::link::frame::{Assembly, Beside, Frame};
 use crate::link::poll::Deadline;
@@ -177,21 +178,23 @@ impl End {
         T: Serialize + DeserializeOwned,
     {
         scratch::with(|head| {
-            let Some(incoming) = self.recv_bytes(head, deadline)? else { return Ok(None) };
+            let Some(incoming) = self.recv_bytes(head, deadline, 0)? else { return Ok(None) };
             codec::decode_message(head, incoming).map(Some).map_err(|error| self.fail(error.into()))
         })
     }
 
-    /// Receives a message's bytes, appended to `head`, which is empty, and returns what came along.
+    /// Receives a message's bytes, appended to `head`, which is empty, and returns what came along. So many others
+    /// wait for what this thread brings.
     #[inline]
     pub(crate) fn recv_bytes(
         &self,
         head: &mut Vec<u8>,
         deadline: Deadline,
+        others: usize,
     ) -> Result<Option<Came>, LinkError> {
         let view = self.view()?;
         let Some(mut receiving) = self.lock_receiving(deadline) else { return Ok(None) };
-        let received = self.recv_locked(view, &mut receiving, head, deadline);
+        let received = self.recv_locked(view, &mut receiving, head, deadline, others);
         // What follows is code of the message's type: it may take a while, or call anything.
         drop(receiving);
         self.remind_who_missed();
@@ -208,7 +211,7 @@ impl End {
     ) -> Result<Option<Came>, LinkError> {
         let view = self.view()?;
         let Some(mut receiving) = self.lock_receiving(deadline) else { return Ok(None) };
-        let received = self.recv_locked(view, &mut receiving, head, deadline);
+        let received = self.recv_locked(view, &mut receiving, head, deadline, 0);
         receiving.publish(view);
         drop(receiving);
         self.remind_who_missed();
@@ -255,6 +258,7 @@ impl End {
         receiving: &mut Receiving,
         head: &mut Vec<u8>,
         deadline: Deadline,
+        others: usize,
     ) -> Result<Option<Came>, LinkError> {
         // It may have been given away while this waited for the lock.
         self.wires.control.get()?;
@@ -279,7 +283,7 @@ impl End {
                 }
                 Next::Nothing => {}
             }
-            if !self.wait_for_more(view, receiving, deadline)? {
+            if !self.wait_for_more(view, receiving, deadline, others)? {
                 return Ok(None);
             }
         }
@@ -294,10 +298,12 @@ impl End {
         beside: Beside,
     ) -> Result<Incoming, LinkError> {
         let mut fds = Vec::new();
+        let mut lost = false;
         if beside.descriptors > 0 {
             let control = self.wires.control.get()?;
             match self.peer.lock().descriptors(control, beside.number, beside.descriptors) {
-                Ok(Some(came)) => fds = came,
+                Ok(Some(Descriptors::Here(came))) => fds = came,
+                Ok(Some(Descriptors::Lost)) => lost = true,
                 Ok(None) => return Err(Garbled("a frame's descriptors didn't come").into()),
                 Err(LinkError::Io(error)) => {
                     // No room for them: the message can be received when there is.
@@ -313,7 +319,7 @@ impl End {
         }
         let buffers = beside.buffers.into_iter().map(Some).collect();
         let fds = fds.into_iter().map(Some).collect();
-        Ok(Incoming { fds, buffers, max_frame: self.wires.max_frame, provisional: false })
+        Ok(Incoming { fds, buffers, max_frame: self.wires.max_frame, provisional: false, lost })
     }
 
     /// By somebody who waits for room to send: takes in what the other side sends, as far as nobody is

@@ -40,9 +40,10 @@ impl End {
         view: View<'_>,
         receiving: &mut Receiving,
         deadline: Deadline,
+        others: usize,
     ) -> Result<bool, LinkError> {
         let Receiving { consumer, spinner, .. } = receiving;
-        if !deadline.has_passed() && spinner.spin(|| !consumer.is_empty(view)) {
+        if !deadline.has_passed() && spinner.spin_among(others, || !consumer.is_empty(view), |_| false) {
             return Ok(true);
         }
         let control = self.wires.control.get()?;

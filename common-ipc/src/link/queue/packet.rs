@@ -242,6 +242,7 @@ fn decode<T: DeserializeOwned>(
         buffers,
         max_frame: usize::MAX,
         provisional: false,
+        lost: false,
     });
     codec::decode_message(encoding, incoming).map_err(Unreadable::Undecodable)
 }

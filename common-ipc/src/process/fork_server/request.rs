@@ -241,7 +241,7 @@ impl<'a> Rest<'a> {
         }
         let mut registry = registry();
         let fds: Vec<Option<PrivateFd>> = fds.map(|fd| Some(registry.list(fd))).collect();
-        Ok(Incoming { fds, buffers, max_frame: usize::MAX, provisional: true })
+        Ok(Incoming { fds, buffers, max_frame: usize::MAX, provisional: true, lost: false })
     }
 }
 

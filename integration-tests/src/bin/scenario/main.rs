@@ -27,6 +27,7 @@ mod bridge_shapes;
 mod bridge_traits;
 mod bridge_ways;
 mod callbacks;
+mod calls;
 mod children;
 mod collecting;
 mod death;
@@ -101,6 +102,7 @@ const TABLES: &[&[Scenario]] = &[
     bridge_shapes::ALL,
     bridge_traits::ALL,
     callbacks::ALL,
+    calls::ALL,
     collecting::ALL,
     death::ALL,
     failed_starts::ALL,
