@@ -14,6 +14,7 @@
 //! |---|---|---|
 //! | `offspring` (default) | [`offspring`] | task objects that run in a subprocess, once or in a loop |
 //! | `pkit` (default) | [`pkit`] | reusable, restartable, supervised processes; pools and slots |
+//! | `cross-process-bridge` (default) | [`cross_process_bridge`] | an object in another process, its methods called as if it were here |
 //! | always | [`process`], [`link`], [`memory`], [`sync`] | the base: children; connections, calls and queues; shared memory; events and locks |
 //! | `tokio` | `link::AsyncConnection`, and methods named `.._async` | sending, receiving and waiting in tasks of that runtime |
 //!
@@ -40,6 +41,12 @@ pub use offspring;
 pub use offspring::{
     Handle, LoopStep, Subprocess, SubprocessLoop, spawn, spawn_in, spawn_restartable, spawn_with,
 };
+
+#[cfg(feature = "cross-process-bridge")]
+pub use cross_process_bridge;
+#[cfg(feature = "cross-process-bridge")]
+#[doc(no_inline)]
+pub use cross_process_bridge::{BridgeError, BridgeProcess, Crosses, Execution, bridge};
 
 #[cfg(feature = "pkit")]
 pub use pkit;

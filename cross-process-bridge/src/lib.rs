@@ -1,9 +1,167 @@
-//! An object that lives in another process, its methods called from this one.
+//! An object that lives in another process, its methods called as if it were here.
 //!
-//! Of its own nothing is here yet: this crate holds the place in the workspace until its turn comes.
-//! It stands on `common-ipc`, like its siblings, and depends on none of them; its attribute
-//! macro will live in the nested crate `cross-process-bridge-macros`. For a task in a process
-//! of its own today, use the crate `offspring`.
+//! ```
+//! use cross_process_bridge::{BridgeError, bridge};
+//!
+//! struct Counter {
+//!     value: i64,
+//! }
+//!
+//! #[bridge]
+//! impl Counter {
+//!     pub fn new(value: i64) -> Counter {
+//!         Counter { value }
+//!     }
+//!
+//!     pub fn add(&mut self, number: i64) -> i64 {
+//!         self.value += number;
+//!         self.value
+//!     }
+//!
+//!     pub fn pid(&self) -> u32 {
+//!         std::process::id()
+//!     }
+//! }
+//!
+//! fn main() -> Result<(), BridgeError> {
+//!     let counter = CounterBridge::new(5); // no process yet
+//!     counter.start()?; // forks; the constructor runs there
+//!     assert_eq!(counter.add(3)?, 8);
+//!     assert_ne!(counter.pid()?, std::process::id());
+//!     counter.stop() // the object is dropped, its process ends
+//! }
+//! ```
+//!
+//! [`#[bridge]`](macro@bridge) leaves the type as it is, and makes another one, named after it, that has the same
+//! constructors and the same methods. What those return is wrapped into a `Result`, since a process may die: the
+//! methods of `CounterBridge` return `Result<i64, BridgeError>`; if a method itself returns a `Result`, there are two,
+//! and `??` takes off both.
+//!
+//! What is it good for? An object that changes what belongs to a whole process - the working directory, the user, the
+//! environment, a library's global state - and shouldn't change yours; one that may crash, leak or hang, such as a parser
+//! of untrusted input; one that needs fewer rights than the program has, or a limit of memory.
+//!
+//! # The life of a bridge
+//!
+//! A bridge is a handle. Clones share one process and one object; any number of threads call at once, and the object
+//! carries out one call after another. (For tasks of a tokio runtime there is `to_async()`, with the feature `tokio`.)
+//!
+//! - **`start()`** starts the process, has the constructor make the object there, and returns when it has. A constructor
+//!   that fails or panics is the error of `start`. On a bridge that runs it does nothing. After the process has ended, by
+//!   whatever cause, it starts a new one with a new object.
+//! - **`stop()`** has the calls that came before carried out, the object dropped and the process ended. One that takes
+//!   longer than 5 s over that is ended by SIGTERM, and half a second later by SIGKILL. A process that had ended by itself
+//!   before is an error, so that a crash isn't overlooked. [`stop_timeout`](BridgeProcess::stop_timeout) takes another time.
+//! - **`scope(|bridge| ..)`** starts, calls the closure, and stops, whatever happens: Python's `with` block.
+//! - **`process()`** is the way to the process: its id, its [options](BridgeProcess::launch_with), a
+//!   [restart](BridgeProcess::restart), its end.
+//! - **Dropping** the last clone stops the process as `stop` does, but in a second at most, and then half a second.
+//!   The exit of the program stops it as it does all processes ([`AtExit`]): by SIGTERM, so that the object isn't dropped.
+//!
+//! If the class has a `start` or a `stop` of its own, it is called through: `start(..)` calls it once the object is made,
+//! and again on a bridge that runs; `stop(..)` calls it before the process ends.
+//!
+//! # Where the process comes from
+//!
+//! | | from | the process has the memory of | beside threads |
+//! |---|---|---|---|
+//! | `start()` | a fork of the program | the program, at that moment | refused, see [the fork rule](Refusal) |
+//! | after [`launch_from_template`](BridgeProcess::launch_from_template) | a template | the program, when the template was made | yes |
+//! | after [`launch_in`](BridgeProcess::launch_in) | a zygote | none of the program's | yes |
+//!
+//! In all three the arguments of the constructor are sent to the process, serialised, as those of every call are. For an
+//! object that can't be made of such there is [`from_fn`].
+//!
+//! # Arguments and results
+//!
+//! They cross the bridge by serde ([`Crosses`]). `&str`, `&[T]`, `&Path` and `&T` are sent without a copy of their own;
+//! `&mut` arguments are sent, and written back when the method has returned. `Vec<u8>` and `&[u8]` cross at memory speed;
+//! [`link::Bytes`] saves one more copy. Connections, queues, events and shared memory of this family of crates can be
+//! arguments and results. The [table of the macro](macro@bridge) has all forms.
+//!
+//! # Errors
+//!
+//! [`BridgeError`] says why; [`execution`](BridgeError::execution) says whether the method ran, which decides whether to
+//! call again. No call hangs because the process died: all that wait for it end at once, with the cause. A method that
+//! never returns is ended by a [time-out](Timeout): `counter.with_timeout(Duration::from_secs(1)).add(3)`, with the
+//! process killed if so asked.
+//!
+//! A panic in a method is an error of that call alone. The object stays as the panic left it, as after one that was
+//! caught; if that is no state to go on from, [restart](BridgeProcess::restart).
+//!
+//! A handle belongs to the process that made it. A copy of it in a forked child is [`BridgeError::WrongProcess`]; in the
+//! object's own process, where a call would wait for itself, it is [`BridgeError::Reentrant`].
+//!
+//! # Trust
+//!
+//! A process that was taken over by hostile input may answer whatever it wants. A result of a wrong type or no sense is
+//! an error of its call; what breaks the connection ends the process, and every call says so. A result of the right type
+//! is a result: check it as you would check any input.
+//!
+//! # From the Python package cross_process_bridge
+//!
+//! | Python | here |
+//! |---|---|
+//! | `class B(A, CrossProcessBridge)` | `#[bridge] impl A`: makes `ABridge` |
+//! | `b = B(1, 2)` | a constructor of the same name: `ABridge::new(1, 2)` |
+//! | `b.start()`, `b.stop()` | the same; the class's own are called through |
+//! | `with B() as b:` | `ABridge::new().scope(\|b\| ..)` |
+//! | `b.method(x)` | `b.method(x)?`, from any number of threads at once |
+//! | static methods and class methods | functions without `self` are methods of the bridge, and run there |
+//! | `b.attribute`, `b.attribute = x` | `fields(attribute: T)`: `b.attribute()?`, `b.set_attribute(x)?` |
+//! | `str(b)` | `traits(Display)`: `b.to_string()?` |
+//! | methods of base classes | `traits(..)` |
+//! | an exception | what the method returns; a panic is [`BridgeError::Panicked`] |
+//! | a list as an argument stays as it was | a `&mut Vec` is written back |
 
-pub use common_ipc::init_before_main;
-pub use common_ipc::process::{Zygote, init};
+#[cfg(feature = "tokio")]
+mod asynchronous;
+mod bridge_process;
+mod crosses;
+mod error;
+mod failure;
+mod handle;
+mod life;
+mod method;
+mod origin;
+mod reentry;
+mod reply;
+mod serving;
+mod timeout;
+mod wire;
+
+pub use bridge_process::BridgeProcess;
+pub use common_ipc::process::{
+    AtExit, Child, ChildError, ExitStatus, LaunchOptions, PanicReport, ParentDeath, ProcessGroup, Refusal,
+    Resource, Sigint, Signal, StartError, Stdio, StopStep, Stopped, WrongProcess, Zygote, init,
+};
+pub use common_ipc::{RemoteError, init_before_main};
+#[doc(no_inline)]
+pub use common_ipc::{link, memory, process, sync};
+#[doc = include_str!("bridge.md")]
+#[doc(inline)]
+pub use cross_process_bridge_macros::bridge;
+pub use crosses::Crosses;
+pub use error::{BridgeError, Execution};
+pub use handle::from_fn;
+pub use serving::Bridged;
+pub use timeout::Timeout;
+
+/// What `#[bridge]` expands to.
+#[doc(hidden)]
+pub mod __private {
+    #[cfg(feature = "tokio")]
+    pub use crate::asynchronous::AsyncHandle;
+    pub use crate::crosses::Crosses;
+    pub use crate::handle::Handle;
+    pub use crate::method::Method;
+    pub use crate::serving::{Bridged, Call, Served};
+    pub use common_ipc::RemoteError;
+    pub use common_ipc::link::Bytes;
+    pub mod failure {
+        pub use crate::failure::*;
+    }
+    pub mod wire {
+        pub use crate::wire::*;
+    }
+}

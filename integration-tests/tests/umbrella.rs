@@ -9,12 +9,12 @@ use multiprocess::sync::{
     AcquireError, Event, EventFd, EventFlag, LockError, Mutex, MutexGuard, Permit, Semaphore,
 };
 use multiprocess::{
-    AtExit, Child, ChildError, Current, ExitStatus, Handle, JoinError, LaunchOptions, LoopStep, Map,
-    MapUnordered, PanicReport, ParentDeath, PoolError, Process, ProcessBuilder, ProcessExit, ProcessGroup,
-    ProcessOpen, ProcessPool, Refusal, RemoteError, Resource, RestartPolicy, Sigint, Signal, Slot, SlotError,
-    SlotPool, StartError, Stdio, StopSignals, StopStep, Stopped, Subprocess, SubprocessLoop, Target, Task,
-    TaskError, TaskInfo, TaskStatus, active_children, current, join_callbacks, progress, ready, spawn,
-    spawn_with,
+    AtExit, BridgeError, BridgeProcess, Child, ChildError, Crosses, Current, Execution, ExitStatus, Handle,
+    JoinError, LaunchOptions, LoopStep, Map, MapUnordered, PanicReport, ParentDeath, PoolError, Process,
+    ProcessBuilder, ProcessExit, ProcessGroup, ProcessOpen, ProcessPool, Refusal, RemoteError, Resource,
+    RestartPolicy, Sigint, Signal, Slot, SlotError, SlotPool, StartError, Stdio, StopSignals, StopStep,
+    Stopped, Subprocess, SubprocessLoop, Target, Task, TaskError, TaskInfo, TaskStatus, active_children,
+    current, join_callbacks, progress, ready, spawn, spawn_with,
 };
 
 struct Once;
@@ -43,6 +43,31 @@ impl SubprocessLoop for Loop {
     fn step(&mut self) -> LoopStep {
         LoopStep::Stop
     }
+}
+
+struct Eight;
+
+#[multiprocess::bridge]
+impl Eight {
+    fn new() -> Eight {
+        Eight
+    }
+
+    fn get(&self) -> u32 {
+        8
+    }
+}
+
+#[test]
+fn a_bridge_is_there() {
+    fn crosses<T: Crosses>() {}
+    crosses::<u32>();
+    let eight = EightBridge::new();
+    let refused = |error: &BridgeError| matches!(error, BridgeError::Start(why) if matches!(**why, StartError::Refused(_)));
+    assert!(refused(&eight.start().unwrap_err()));
+    assert_eq!(eight.get().unwrap_err().execution(), Execution::NotRun);
+    let process: &BridgeProcess = eight.process();
+    assert_eq!(process.pid(), None);
 }
 
 #[test]

@@ -231,6 +231,22 @@ impl Child {
         Ok(Stopped { status: self.wait()?, by: StopStep::Killed })
     }
 
+    /// As [`stop`](Child::stop), of a child that has been asked to end in another way: first it has up to `patience` for
+    /// that.
+    ///
+    /// # Errors
+    ///
+    /// As for [`signal`](Child::signal).
+    pub fn wait_or_stop(&self, patience: Duration, grace: Duration) -> Result<Stopped, ChildError> {
+        if let Some(status) = self.try_wait()? {
+            return Ok(Stopped { status, by: StopStep::HadEnded });
+        }
+        match self.wait_timeout(patience)? {
+            Some(status) => Ok(Stopped { status, by: StopStep::EndedByItself }),
+            None => self.stop(grace),
+        }
+    }
+
     /// The first step of [`stop`](Child::stop) alone, without waiting: SIGTERM, and SIGCONT. If it leads a group, what is
     /// left of the group when the child has ended is killed. It is for those who stop many children, and mind their
     /// graces themselves; the last step is [`kill`](Child::kill).

@@ -3,7 +3,6 @@
 use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
@@ -118,7 +117,7 @@ pub(crate) fn run(start: ChildStart<'_>, body: &mut Body<'_>) -> ! {
     LINK.store(start.reports.into_raw_fd(), Ordering::Relaxed);
     signals::unblock_all_but(start.held, own.sigint);
 
-    let outcome = catch_unwind(AssertUnwindSafe(|| {
+    let outcome = PanicReport::catch(|| {
         // A server runs nothing of the user's: its children do.
         if start.held != Held::All {
             after_fork::run();
@@ -135,7 +134,7 @@ pub(crate) fn run(start: ChildStart<'_>, body: &mut Body<'_>) -> ! {
                 sys::fork::exit_now(SETUP_EXIT_CODE);
             }
         })
-    }));
+    });
     let max = own.max_output.unwrap_or(DEFAULT_MAX_OUTPUT);
     let (report, code) = match outcome {
         Ok(Ok(bytes)) if bytes.len() <= max => leave(0, || report::send_output(link()?, &bytes)),
@@ -147,12 +146,7 @@ pub(crate) fn run(start: ChildStart<'_>, body: &mut Body<'_>) -> ! {
             let code = if failure.is_of_the_start() { SETUP_EXIT_CODE } else { 0 };
             (Report::NoOutput(failure), code)
         }
-        Err(payload) => {
-            let report = panic_report::report_of(payload.as_ref());
-            // Its drop could panic again.
-            std::mem::forget(payload);
-            (Report::Panicked(report), PANIC_EXIT_CODE)
-        }
+        Err(report) => (Report::Panicked(report), PANIC_EXIT_CODE),
     };
     leave(code, || send(&report))
 }

@@ -184,8 +184,47 @@ impl<'a> Launch<'a> {
         F: FnOnce() -> O,
         O: Serialize + DeserializeOwned,
     {
+        self.template_with(|()| body())
+    }
+
+    /// As [`template`](Launch::template), of a closure that takes an argument: each start has its own, which is
+    /// serialised.
+    ///
+    /// ```
+    /// use common_ipc::link::Connection;
+    /// use common_ipc::process::{Launch, LaunchOptions};
+    ///
+    /// let factor = std::rc::Rc::new(3);
+    /// let template = Launch::new(&LaunchOptions::new()).template_with(move |there: Connection<u32, u32>| {
+    ///     there.iter().flatten().for_each(|number| there.send(&(number * *factor)).unwrap());
+    /// })?;
+    /// for _ in 0..2 {
+    ///     // Each child has an end of its own.
+    ///     let (here, there) = Connection::<u32, u32>::pair()?;
+    ///     let child = template.start_with(&there)?;
+    ///     here.send(&14)?;
+    ///     assert_eq!(here.recv()?, 42);
+    ///     drop(here);
+    ///     child.wait()?;
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`template`](Launch::template).
+    pub fn template_with<A, O, F>(&self, body: F) -> Result<Template<A>, StartError>
+    where
+        A: Portable,
+        F: FnOnce(A) -> O,
+        O: Serialize + DeserializeOwned,
+    {
         let mut body = Some(body);
-        Template::new(self.options, self.kind.clone().into_owned(), &mut |ready| run(&mut body, ready))
+        Template::new(self.options, self.kind.clone().into_owned(), &mut |argument, incoming, ready| {
+            let argument = read_argument::<A>(argument, incoming)?;
+            // A child runs it once, and never comes back.
+            run(&mut body.take().map(|body| || body(argument)), ready)
+        })
     }
 }
 
@@ -227,11 +266,15 @@ fn call<A: Portable, O: Serialize + DeserializeOwned>(
     incoming: Option<Incoming>,
     ready: &mut dyn FnMut(),
 ) -> Outcome {
-    let argument = codec::decode_message::<A>(argument, incoming)
-        .map_err(|error| OutputFailure::Argument { message: error.to_string() })?;
+    let argument = read_argument::<A>(argument, incoming)?;
     ready();
     // `start_in` made it a number, and named these types.
     encode_output(&function::at::<fn(A) -> O>(run)(argument))
+}
+
+fn read_argument<A: Portable>(argument: &[u8], incoming: Option<Incoming>) -> Result<A, OutputFailure> {
+    codec::decode_message(argument, incoming)
+        .map_err(|error| OutputFailure::Argument { message: error.to_string() })
 }
 
 /// In the child: the output, whole, before anything of it is sent.

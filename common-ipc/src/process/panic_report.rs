@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt;
-use std::panic::PanicHookInfo;
+use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
@@ -138,6 +138,31 @@ pub(crate) fn while_panicking() -> Option<PanicReport> {
 }
 
 impl PanicReport {
+    /// Runs `body`, and returns a report of its panic if it panics. In a child the report has what the panic hook saw,
+    /// elsewhere the message alone. What `body` shares with others may be left as the panic left it.
+    ///
+    /// ```
+    /// use common_ipc::process::{Launch, LaunchOptions, PanicReport};
+    ///
+    /// let child = Launch::new(&LaunchOptions::new()).start(|| {
+    ///     PanicReport::catch(|| panic!("caught")).unwrap_err().location
+    /// })?;
+    /// assert!(child.output::<String>()?.contains(".rs:"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The report.
+    pub fn catch<R>(body: impl FnOnce() -> R) -> Result<R, PanicReport> {
+        panic::catch_unwind(AssertUnwindSafe(body)).map_err(|payload| {
+            let report = report_of(payload.as_ref());
+            // Its drop could panic again.
+            std::mem::forget(payload);
+            report
+        })
+    }
+
     /// The same in so few bytes that it needs no memory beyond the link's own.
     pub(crate) fn shortened(&self) -> PanicReport {
         PanicReport {

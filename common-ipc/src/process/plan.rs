@@ -22,8 +22,6 @@ use crate::process::signals::Held;
 use crate::process::state::State;
 use crate::process::status::ExitStatus;
 
-/// How long a start waits for a child's word unless the options say otherwise.
-pub(crate) const DEFAULT_READY_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a child that wasn't ready may take over its death before it is left to the reaper.
 const DEATH_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -142,7 +140,7 @@ impl<'a> Plan<'a> {
 
     /// How long the start may take.
     pub(crate) fn timeout(&self) -> Duration {
-        self.options.ready_timeout.unwrap_or(DEFAULT_READY_TIMEOUT)
+        self.options.ready_within()
     }
 
     /// Waits until the child says that it is set up, or why not.

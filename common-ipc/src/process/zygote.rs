@@ -23,8 +23,8 @@ use crate::process::fork_server::{
     self, Births, ForServer, ForkServer, NoChild, Outcome, Server, Start, Surroundings, Thunk, Work,
 };
 use crate::process::keeper;
-use crate::process::options::{LaunchOptions, Sigint, Stdio};
-use crate::process::plan::{DEFAULT_READY_TIMEOUT, Plan};
+use crate::process::options::{DEFAULT_READY_TIMEOUT, LaunchOptions, Sigint, Stdio};
+use crate::process::plan::Plan;
 use crate::process::portable::Portable;
 use crate::process::report::OutputFailure;
 use crate::process::signals::ToReset;

@@ -44,6 +44,11 @@ impl Bound {
     pub(crate) const fn ratio(of: &'static str, to: &'static str, most: f64) -> Bound {
         Bound { of, to: Some(to), is: Promise::AtMost(most) }
     }
+
+    /// A figure is at least so many times another one.
+    pub(crate) const fn at_least(of: &'static str, to: &'static str, least: f64) -> Bound {
+        Bound { of, to: Some(to), is: Promise::AtLeast(least) }
+    }
 }
 
 impl Promise {

@@ -53,7 +53,7 @@ pub(crate) struct Start {
     /// The addresses of a [`Thunk`] and of the function that it calls; zero if the server knows what to run.
     pub(super) thunk: usize,
     pub(super) function: usize,
-    /// What the function takes.
+    /// What that takes.
     pub(crate) argument: Vec<u8>,
     pub(crate) outgoing: Outgoing,
 }
@@ -61,6 +61,11 @@ pub(crate) struct Start {
 impl Start {
     /// Of a function that the child calls by way of `thunk`, which knows its types.
     pub(crate) fn new<A: Portable>(thunk: Thunk, function: usize, argument: &A) -> Result<Start, StartError> {
+        Ok(Start { thunk: function::address(thunk), function, ..Start::with(argument)? })
+    }
+
+    /// Of what the server knows to run.
+    pub(crate) fn with<A: Portable>(argument: &A) -> Result<Start, StartError> {
         let mut bytes = Vec::new();
         let outgoing = codec::encode_message(argument, &mut bytes)?;
         let outgoing = outgoing.map_or_else(Outgoing::default, |outgoing| *outgoing);
@@ -69,7 +74,7 @@ impl Start {
             let message = format!("a request carries {most} descriptors at the most");
             return Err(EncodeError { type_name, message }.into());
         }
-        Ok(Start { thunk: function::address(thunk), function, argument: bytes, outgoing })
+        Ok(Start { thunk: 0, function: 0, argument: bytes, outgoing })
     }
 
     /// The functions that the server must have.

@@ -45,7 +45,7 @@ use crate::process::errors::StartError;
 pub(crate) use ask::{ForServer, NoChild, Server, Start, both_sides};
 pub(crate) use births::Births;
 pub(crate) use request::{Outcome, Thunk};
-pub(crate) use serve::{Work, serve};
+pub(crate) use serve::{TemplateBody, Work, serve};
 pub use surroundings::ProgramState;
 pub(crate) use surroundings::{Surroundings, open_cwd};
 

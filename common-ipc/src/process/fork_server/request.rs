@@ -206,15 +206,25 @@ impl<'a> Rest<'a> {
         fds: &mut dyn Iterator<Item = OwnedFd>,
         ready: &mut dyn FnMut(),
     ) -> Outcome {
+        let (argument, incoming) = self.argument(fds)?;
+        // Both were made numbers by the program, of which this process is a copy, and are in what was loaded
+        // before the copy was made (`Start::new`).
+        let thunk = function::at::<Thunk>(header.thunk as usize);
+        thunk(header.function as usize, argument, incoming, ready)
+    }
+
+    /// What the task takes, and what came along with that.
+    #[inline]
+    pub(super) fn argument(
+        &self,
+        fds: &mut dyn Iterator<Item = OwnedFd>,
+    ) -> Result<(&'a [u8], Option<Incoming>), OutputFailure> {
         let mut fds = fds.peekable();
         let incoming = match fds.peek().is_some() || !self.lengths.is_empty() {
             true => Some(self.incoming(&mut fds)?),
             false => None,
         };
-        // Both were made numbers by the program, of which this process is a copy, and are in what was loaded
-        // before the copy was made (`Task::new`).
-        let thunk = function::at::<Thunk>(header.thunk as usize);
-        thunk(header.function as usize, self.argument, incoming, ready)
+        Ok((self.argument, incoming))
     }
 
     #[cold]

@@ -8,6 +8,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use crate::link::attachments::Incoming;
 use crate::ownership::descriptors::{self, Division, Keep, PrivateFd};
 use crate::ownership::harmless;
 use crate::process::child_side::{self, ChildStart, LeaveOnUnwind};
@@ -28,9 +29,12 @@ use crate::sys::socket::Fds;
 pub(crate) enum Work<'a> {
     /// What each request names.
     Tasks,
-    /// Always this, on a copy of its own.
-    Closure { body: &'a mut dyn FnMut(&mut dyn FnMut()) -> Outcome, ends: Ends },
+    /// Always this, on a copy of its own, with the argument of each request.
+    Closure { body: &'a mut TemplateBody<'a>, ends: Ends },
 }
+
+/// As a [`Thunk`](crate::process::fork_server::Thunk) that knows its function.
+pub(crate) type TemplateBody<'a> = dyn FnMut(&[u8], Option<Incoming>, &mut dyn FnMut()) -> Outcome + 'a;
 
 /// What the server has ready for each child.
 struct Server<'a> {
@@ -197,7 +201,8 @@ fn live(header: &Header, rest: &[u8], fds: &mut Fds, null: BorrowedFd<'_>, work:
         Work::Closure { body, ends } => child_side::run(start, &mut |ready| {
             // Now that nothing can keep it from its work.
             ends.announce();
-            body(ready)
+            let (argument, incoming) = rest.argument(fds)?;
+            body(argument, incoming, ready)
         }),
     }
 }

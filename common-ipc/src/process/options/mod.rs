@@ -19,6 +19,9 @@ pub use values::{ParentDeath, ProcessGroup, Resource, Sigint, Stdio};
 use crate::ownership::give::{Give, Given, Giver, How};
 use crate::process::fork_rule::ForkRule;
 
+/// How long a start waits for a child's word unless the options say otherwise.
+pub(crate) const DEFAULT_READY_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// How a child is set up before its body runs. The same for every kind of child in this family of
 /// crates; how the child is started is a matter of the call that takes the options.
 ///
@@ -129,6 +132,10 @@ impl LaunchOptions {
     }
 
     /// Starts from an empty environment; what was set before this call is dropped as well.
+    ///
+    /// It hides no secrets from the child's code: every child is a fork, of the program, of a template or of a zygote, and
+    /// in the memory that it has from there are the strings that the program was started with, as `/proc/self/environ`
+    /// shows.
     pub fn env_clear(mut self) -> Self {
         self.own.env.clear();
         self.own.env_clear = true;
@@ -260,6 +267,12 @@ impl LaunchOptions {
     /// others, and can't wait for so long.
     pub fn or_ready_timeout(self, timeout: Duration) -> Self {
         if self.ready_timeout.is_some() { self } else { self.ready_timeout(timeout) }
+    }
+
+    /// How long a start with these options waits at the most: what [`ready_timeout`](Self::ready_timeout) set, or 60 s.
+    #[must_use]
+    pub fn ready_within(&self) -> Duration {
+        self.ready_timeout.unwrap_or(DEFAULT_READY_TIMEOUT)
     }
 
     /// How many bytes the child's encoded output may have; [`DEFAULT_MAX_OUTPUT`] unless set.

@@ -145,7 +145,9 @@ pub enum Resource {
     FileSize,
     /// Bytes of locked memory.
     LockedMemory,
-    /// One more than the largest descriptor number.
+    /// One more than the largest descriptor number. What is open before stays open, the child's streams and connections
+    /// among it: with 3 nothing else can be opened for as long as the three streams are. With 0 or 1 a child can't wait
+    /// for its connections, since poll(2) takes no more descriptors at once than this.
     OpenFiles,
     /// Processes and threads of the child's user.
     Processes,

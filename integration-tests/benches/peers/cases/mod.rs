@@ -1,6 +1,7 @@
 //! The cases, one file each.
 
 mod alive;
+mod bridge;
 mod callback;
 mod event;
 mod idle;
@@ -17,11 +18,14 @@ mod zygote;
 use crate::case::Case;
 
 /// All of them, in the order in which they are measured.
-pub(crate) const ALL: [&Case; 14] = [
+pub(crate) const ALL: [&Case; 17] = [
     &round_trip::CASE,
     &round_trip::BESIDE_HOG,
     &one_way::CASE,
     &payload::CASE,
+    &bridge::CASE,
+    &bridge::PAYLOAD,
+    &bridge::THREADS,
     &event::CASE,
     &idle::CASE,
     &start::CASE,

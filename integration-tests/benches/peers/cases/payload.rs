@@ -73,7 +73,7 @@ fn echo<T: Serialize + DeserializeOwned>(setting: Setting, payload: T, length: f
 }
 
 /// In pieces, one process can copy out while the other one still copies in.
-fn ring<const PIECE: usize, const SLOTS: usize>(setting: Setting) -> f64 {
+pub(crate) fn ring<const PIECE: usize, const SLOTS: usize>(setting: Setting) -> f64 {
     let there = Shared::<Ring<PIECE, SLOTS>>::new();
     let back = Shared::<Ring<PIECE, SLOTS>>::new();
     let own = || vec![[7; PIECE]; SIZE / PIECE];

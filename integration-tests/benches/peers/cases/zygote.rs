@@ -5,7 +5,7 @@ use std::hint::black_box;
 use common_ipc::process::{Launch, LaunchOptions, Zygote};
 use integration_tests::raw::zygote::{BareZygote, Body};
 
-use crate::case::{Better, Bound, Case, Contender, Promise};
+use crate::case::{Better, Bound, Case, Contender};
 use crate::measure::Setting;
 use crate::needs::Needs;
 use crate::place::Place;
@@ -38,7 +38,7 @@ pub(crate) const CASE: Case = Case {
         Bound::ratio(TEMPLATE, BARE, 1.5),
         Bound::ratio(OURS_4, OURS, 1.3),
         Bound::ratio(TEMPLATE_4, TEMPLATE, 1.3),
-        Bound { of: FORK_4, to: Some(OURS_4), is: Promise::AtLeast(900.0) },
+        Bound::at_least(FORK_4, OURS_4, 900.0),
     ],
 };
 

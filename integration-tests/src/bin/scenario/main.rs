@@ -16,6 +16,16 @@ macro_rules! scenarios {
 
 mod bad_input;
 mod beside_threads;
+mod bridge_blocks;
+mod bridge_faults;
+mod bridge_life;
+mod bridge_moving;
+mod bridge_names;
+mod bridge_reentry;
+mod bridge_results;
+mod bridge_shapes;
+mod bridge_traits;
+mod bridge_ways;
 mod callbacks;
 mod calls;
 mod children;
@@ -83,6 +93,14 @@ type Scenario = (&'static str, fn() -> Outcome);
 const TABLES: &[&[Scenario]] = &[
     bad_input::ALL,
     beside_threads::ALL,
+    bridge_blocks::ALL,
+    bridge_faults::ALL,
+    bridge_life::ALL,
+    bridge_moving::ALL,
+    bridge_names::ALL,
+    bridge_results::ALL,
+    bridge_shapes::ALL,
+    bridge_traits::ALL,
     callbacks::ALL,
     calls::ALL,
     collecting::ALL,

@@ -1,0 +1,171 @@
+//! Methods of the bridge: they send their arguments, and wait for what comes back.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::{Receiver, ReceiverKind, Visibility, parse_quote};
+
+use crate::block::{Block, Of};
+use crate::expand::docs;
+use crate::expand::parts::{attributes, hidden, numbered, tuple};
+use crate::method::{Kind, Method};
+
+/// Whose method it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum On {
+    /// The bridge's.
+    Bridge,
+    /// Its asynchronous twin's.
+    Twin,
+    /// A trait's, as the bridge implements that.
+    Trait,
+}
+
+/// A method that calls the object's.
+pub(crate) fn method(block: &Block, method: &Method, on: On) -> TokenStream {
+    let (cfgs, (generics, _, clause)) = (attributes(&method.cfgs), method.generics.split_for_impl());
+    let (arguments, body) = (arguments(method), body(block, method, on));
+    let returned = method.returned.ty(&block.runtime.rt);
+    if on == On::Trait {
+        let (name, receiver) = (&method.name, method.signature.receiver().map(receiver_of));
+        return quote! {
+            #cfgs
+            fn #name #generics (#receiver, #arguments) -> #returned #clause { #body }
+        };
+    }
+    let (docs, vis, name, root) =
+        (docs::method(block, method), vis(block, method), &method.bridge_name, &block.runtime.root);
+    let asyncness = (on == On::Twin).then(|| quote!(async));
+    let receiver = match method.kind {
+        Kind::Consuming if !method.is_around("stop") => quote!(self),
+        _ => quote!(&self),
+    };
+    quote! {
+        #cfgs #docs
+        #vis #asyncness fn #name #generics (#receiver, #arguments)
+            -> ::core::result::Result<#returned, #root::BridgeError> #clause
+        { #body }
+    }
+}
+
+/// A function that makes a bridge.
+pub(crate) fn constructor(block: &Block, method: &Method) -> TokenStream {
+    let (rt, object) = (&block.runtime.rt, &block.object);
+    let (cfgs, docs, vis) = (attributes(&method.cfgs), docs::method(block, method), vis(block, method));
+    let (name, (generics, _, clause), arguments) =
+        (&method.bridge_name, method.generics.split_for_impl(), arguments(method));
+    let prepare = method.arguments.iter().map(|argument| argument.prepare());
+    let kept: Vec<_> = method.arguments.iter().map(|argument| argument.kept(rt)).collect();
+    let (wire, kept, number) = (method.wire(rt), tuple(&kept), block.method(method.number, &method.name));
+    let is_marked = method.attributes.iter().any(|attribute| attribute.path().is_ident("must_use"));
+    let must_use = (!is_marked).then(|| quote!(#[must_use = "there is no object before `start`"]));
+    quote! {
+        #cfgs #docs #must_use
+        #vis fn #name #generics (#arguments) -> Self #clause {
+            #(#prepare)*
+            <Self as ::core::convert::From<#rt::Handle>>::from(#rt::Handle::new::<#object, #wire>(#number, #kept))
+        }
+    }
+}
+
+/// As visible as the object's; of a trait, as visible as its block says.
+fn vis(block: &Block, method: &Method) -> Visibility {
+    match &block.of {
+        Of::Object(_) => method.vis.clone(),
+        Of::Trait(of) if matches!(of.vis, Visibility::Inherited) => parse_quote!(pub),
+        Of::Trait(of) => of.vis.clone(),
+    }
+}
+
+fn arguments(method: &Method) -> TokenStream {
+    let names = method.arguments.iter().map(|argument| &argument.name);
+    let types = method.arguments.iter().map(|argument| &argument.ty);
+    quote!(#(#names: #types),*)
+}
+
+/// Without `mut`, which is the body's own matter.
+fn receiver_of(receiver: &Receiver) -> TokenStream {
+    match &receiver.kind {
+        ReceiverKind::Reference(and, lifetime, mutability) => quote!(#and #lifetime #mutability self),
+        ReceiverKind::Typed(colon, ty) => quote!(self #colon #ty),
+        _ => quote!(self),
+    }
+}
+
+fn body(block: &Block, method: &Method, on: On) -> TokenStream {
+    let rt = &block.runtime.rt;
+    let handle = block.handle();
+    let wait = (on == On::Twin).then(|| quote!(.await));
+    let prepare = method.arguments.iter().map(|argument| argument.prepare());
+    let prepare = quote!(#(#prepare)*);
+    let back: Vec<_> = method.arguments.iter().filter(|argument| argument.comes_back()).collect();
+    let call = call(block, method, &handle);
+    let came = hidden("came");
+    let value = method.returned.of_wire(rt, quote!(#came));
+    let (starts, stops) = (method.is_around("start"), method.is_around("stop"));
+    if back.is_empty() && value.is_none() && !starts && !stops && on != On::Trait {
+        return quote!(#prepare #call #wait);
+    }
+    let start = starts.then(|| quote!(#handle.start()#wait?;));
+    let stopped = hidden("stopped");
+    // The process is stopped even if the call has failed, whose error comes first.
+    let stop = stops.then(|| quote!(let #stopped = #handle.stop()#wait;));
+    let stopped = stops.then(|| quote!(#stopped?;));
+    let write = (!back.is_empty()).then(|| {
+        let names = numbered("back", back.len());
+        let fits = back
+            .iter()
+            .zip(&names)
+            .map(|(argument, name)| argument.fits(rt, name, &block.called(&method.name)));
+        let writes = back.iter().zip(&names).map(|(argument, name)| argument.write(rt, name));
+        let pattern: Vec<_> = names.iter().map(|name| quote!(#name)).collect();
+        let pattern = tuple(&pattern);
+        quote!(let (#came, #pattern) = #came; #(#fits)* #(#writes)*)
+    });
+    let value = value.unwrap_or_else(|| quote!(#came));
+    let value = if on == On::Trait { value } else { quote!(::core::result::Result::Ok(#value)) };
+    quote! {
+        #prepare
+        #start
+        let #came = #call #wait;
+        #stop
+        let #came = #came?;
+        #stopped
+        #write
+        #value
+    }
+}
+
+/// A `Result`, or a future of one, with what comes back.
+fn call(block: &Block, method: &Method, handle: &TokenStream) -> TokenStream {
+    let rt = &block.runtime.rt;
+    let sent: Vec<_> = method.arguments.iter().map(|argument| argument.sent(rt)).collect();
+    let (wire, sent, number) = (method.wire(rt), tuple(&sent), block.method(method.number, &method.name));
+    let answers = method.answers(rt);
+    if method.one_way {
+        quote!(#handle.send::<#wire, _>(#number, &#sent))
+    } else if method.kind == Kind::Consuming {
+        quote!(#handle.finish::<#wire, _, #answers>(#number, &#sent))
+    } else {
+        quote!(#handle.call::<#wire, _, #answers>(#number, &#sent))
+    }
+}
+
+impl Method {
+    /// The arguments, as what the object's side reads them.
+    pub(crate) fn wire(&self, rt: &TokenStream) -> TokenStream {
+        let wire: Vec<_> = self.arguments.iter().map(|argument| argument.wire(rt)).collect();
+        tuple(&wire)
+    }
+
+    /// The answer: the result, and what is written back.
+    pub(crate) fn answers(&self, rt: &TokenStream) -> TokenStream {
+        let back = self.arguments.iter().filter(|argument| argument.comes_back());
+        let back: Vec<_> = back.map(|argument| argument.wire(rt)).collect();
+        let result = self.returned.wire(rt);
+        if back.is_empty() {
+            return result;
+        }
+        let back = tuple(&back);
+        quote!((#result, #back))
+    }
+}

@@ -1,0 +1,169 @@
+//! Calls that don't block the thread: for tasks of a tokio runtime.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use common_ipc::link::{AsyncOpenCaller, CallError, OpenReply};
+use parking_lot::Mutex;
+use serde::Serialize;
+
+use crate::bridge_process::BridgeProcess;
+use crate::crosses::Crosses;
+use crate::error::{BridgeError, Execution};
+use crate::handle::Handle;
+use crate::life::Run;
+use crate::method::Method;
+use crate::reply;
+use crate::timeout::Timeout;
+
+/// The inside of an asynchronous bridge. Clones share its process, and belong to the runtime in which one of them was
+/// first used.
+#[derive(Clone)]
+pub struct AsyncHandle {
+    handle: Handle,
+    /// Made anew for each run.
+    callers: Arc<Mutex<Option<RunsCaller>>>,
+}
+
+/// The caller of one run.
+struct RunsCaller {
+    run: Arc<Run>,
+    caller: AsyncOpenCaller,
+}
+
+impl Handle {
+    /// The same bridge, for tasks.
+    #[must_use]
+    pub fn to_async(&self) -> AsyncHandle {
+        AsyncHandle { handle: self.clone(), callers: Arc::default() }
+    }
+}
+
+impl AsyncHandle {
+    /// As [`Handle::call`]. If the future is dropped, a late reply is, too.
+    pub async fn call<W, A, R>(&self, method: Method, arguments: &A) -> Result<R, BridgeError>
+    where
+        W: Crosses,
+        A: Serialize + ?Sized,
+        R: Crosses,
+    {
+        let run = self.handle.life().run(method)?;
+        self.call_on::<W, A, R>(&run, method, arguments).await
+    }
+
+    async fn call_on<W, A, R>(&self, run: &Arc<Run>, method: Method, arguments: &A) -> Result<R, BridgeError>
+    where
+        W: Crosses,
+        A: Serialize + ?Sized,
+        R: Crosses,
+    {
+        let caller = self.caller(run, method)?;
+        let read = |came: OpenReply<'_>| reply::read(method.name, came);
+        match caller.call::<W, A, _>(method.id, arguments, self.handle.time(), read).await {
+            Ok(result) => result,
+            Err(error) => Err(self.explain(run, method, error).await),
+        }
+    }
+
+    /// As [`Handle::finish`].
+    pub async fn finish<W, A, R>(&self, method: Method, arguments: &A) -> Result<R, BridgeError>
+    where
+        W: Crosses,
+        A: Serialize + ?Sized,
+        R: Crosses,
+    {
+        let run = self.handle.life().run(method)?;
+        let result = self.call_on::<W, A, R>(&run, method, arguments).await;
+        if result.as_ref().map_or_else(BridgeError::execution, |_| Execution::Ran) == Execution::Ran {
+            let life = Arc::clone(self.handle.life());
+            beside(method, move || life.finished(&run)).await?;
+        }
+        result
+    }
+
+    /// As [`Handle::send`].
+    pub async fn send<W, A>(&self, method: Method, arguments: &A) -> Result<(), BridgeError>
+    where
+        W: Crosses,
+        A: Serialize + ?Sized,
+    {
+        let run = self.handle.life().run(method)?;
+        let caller = self.caller(&run, method)?;
+        match caller.send::<W, A>(method.id, arguments, self.handle.time()).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.explain(&run, method, error).await),
+        }
+    }
+
+    /// As [`Handle::start`]. A fork happens on this very thread, and blocks it until the constructor has returned; from a
+    /// zygote or a template nothing is blocked.
+    pub async fn start(&self) -> Result<(), BridgeError> {
+        let handle = self.handle.clone();
+        if handle.life().forks() {
+            return handle.start();
+        }
+        beside(Method::new(0, 0, "start"), move || handle.start()).await
+    }
+
+    /// As [`Handle::stop`].
+    pub async fn stop(&self) -> Result<(), BridgeError> {
+        // It would keep the connection open.
+        *self.callers.lock() = None;
+        let handle = self.handle.clone();
+        beside(Method::new(0, 0, "stop"), move || handle.stop()).await
+    }
+
+    /// Its process, and how that is started.
+    #[must_use]
+    pub fn process(&self) -> &BridgeProcess {
+        self.handle.process()
+    }
+
+    /// The same bridge, each of whose calls may take so long.
+    #[must_use]
+    pub fn with_timeout(&self, timeout: Timeout) -> AsyncHandle {
+        AsyncHandle { handle: self.handle.with_timeout(timeout), callers: Arc::clone(&self.callers) }
+    }
+
+    fn caller(&self, run: &Arc<Run>, method: Method) -> Result<AsyncOpenCaller, BridgeError> {
+        let mut callers = self.callers.lock();
+        if let Some(known) = callers.as_ref().filter(|known| Arc::ptr_eq(&known.run, run)) {
+            return Ok(known.caller.clone());
+        }
+        let caller = run.caller.to_async().map_err(|source| BridgeError::Broken {
+            method: method.name,
+            source: source.into(),
+            execution: Execution::NotRun,
+        })?;
+        *callers = Some(RunsCaller { run: Arc::clone(run), caller: caller.clone() });
+        Ok(caller)
+    }
+
+    /// It may have to wait for the end of a process.
+    async fn explain(&self, run: &Arc<Run>, method: Method, error: CallError) -> BridgeError {
+        let (handle, run) = (self.handle.clone(), Arc::clone(run));
+        let explained = beside(method, move || Ok(handle.explain(&run, method, error))).await;
+        explained.unwrap_or_else(|error| error)
+    }
+}
+
+/// Does what blocks on a thread of the runtime's for that.
+async fn beside<R: Send + 'static>(
+    method: Method,
+    work: impl FnOnce() -> Result<R, BridgeError> + Send + 'static,
+) -> Result<R, BridgeError> {
+    // It fails when the runtime shuts down.
+    let failed = |error: tokio::task::JoinError| BridgeError::Broken {
+        method: method.name,
+        source: io::Error::from(error).into(),
+        execution: Execution::Unknown,
+    };
+    tokio::task::spawn_blocking(work).await.map_err(failed)?
+}
+
+impl fmt::Debug for AsyncHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AsyncHandle").field(&self.handle).finish()
+    }
+}

@@ -1,0 +1,261 @@
+//! Why a call has no result, and whether it ran.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common_ipc::RemoteError;
+use common_ipc::link::LinkError;
+use common_ipc::process::{ChildError, ExitStatus, PanicReport, Refusal, StartError, WrongProcess};
+
+/// Whether the method of a call that failed was carried out: what decides whether to call again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Execution {
+    /// It wasn't, and won't be. Calling again repeats nothing.
+    NotRun,
+    /// Nobody can tell: it may have been carried out, in part or whole, or may yet be.
+    Unknown,
+    /// It was begun, and has returned or panicked. What is missing is its result.
+    Ran,
+}
+
+impl fmt::Display for Execution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Execution::NotRun => "it wasn't carried out",
+            Execution::Unknown => "it may have been carried out, in part or whole",
+            Execution::Ran => "it was carried out",
+        })
+    }
+}
+
+/// Why a call through a bridge, a start or a stop has failed. What a method itself returns, an `Err` included, is no
+/// matter of this type.
+///
+/// | error | the bridge afterwards |
+/// |---|---|
+/// | any error of `start` | isn't started: `start` may be tried again |
+/// | `PeerDied`, `Timeout` with a kill, `Broken` unless the call wasn't run | has no process: each call is `PeerDied` until `start` makes a new object |
+/// | `Panicked`, `Timeout`, `Encode`, `Decode`, `TooLarge`, `Broken` of a call that wasn't run | is as usable as before |
+/// | `Reentrant`, `WrongProcess` | isn't this process's |
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum BridgeError {
+    /// There is no process: the bridge wasn't started, or was stopped, or its start has failed.
+    #[error("the bridge to {object} isn't started: call start() first")]
+    NotStarted {
+        /// The type of the object.
+        object: &'static str,
+    },
+    /// No process could be started, or it ended before it had made its object.
+    #[error("the bridge could not be started: {}{}", .0, way_out(.0))]
+    Start(#[source] Box<StartError>),
+    /// The constructor returned an error (or `None`).
+    #[error("the constructor {constructor} failed: {error}")]
+    Constructor {
+        /// Which one.
+        constructor: &'static str,
+        /// What it said.
+        error: RemoteError,
+    },
+    /// The method, or the constructor, panicked. The object is as the panic left it, and further calls reach it.
+    #[error("{method} {report}")]
+    Panicked {
+        /// Which method.
+        method: &'static str,
+        /// Message, place and, with `RUST_BACKTRACE`, the stack.
+        report: Arc<PanicReport>,
+    },
+    /// The process had ended, or ended before the reply was there. The object is gone with it.
+    #[error("the process of the object {status}; as for the call of {method}, {execution}")]
+    PeerDied {
+        /// What was called.
+        method: &'static str,
+        /// How it ended.
+        status: ExitStatus,
+        /// Whether the call was carried out.
+        execution: Execution,
+    },
+    /// No reply came in the time that `with_timeout` gave (see [`Timeout`](crate::Timeout)). A late one is dropped.
+    #[error(
+        "{method} had not answered after {after:?}; {execution}{}",
+        if *.killed { ", and its process was killed" } else { "" }
+    )]
+    Timeout {
+        /// What was called.
+        method: &'static str,
+        /// The time that it had.
+        after: Duration,
+        /// `NotRun` if there was no room even to send the call.
+        execution: Execution,
+        /// Whether the process was killed for it: see [`Timeout::and_kill`](crate::Timeout::and_kill).
+        killed: bool,
+    },
+    /// The arguments, or the result, can't be written as bytes.
+    #[error("{method}: a value of type {type_name} can't be serialised: {message}; {execution}")]
+    Encode {
+        /// What was called.
+        method: &'static str,
+        /// The value's type.
+        type_name: String,
+        /// What its `Serialize` said.
+        message: String,
+        /// `NotRun`: an argument; `Ran`: the result.
+        execution: Execution,
+    },
+    /// The bytes of the arguments, or of the result, can't be read as what they should be.
+    #[error("{method}: the bytes received are no value of type {type_name}: {message}; {execution}")]
+    Decode {
+        /// What was called.
+        method: &'static str,
+        /// The type that was expected.
+        type_name: String,
+        /// What the decoder stumbled on.
+        message: String,
+        /// `NotRun`: an argument; `Ran`: the result.
+        execution: Execution,
+    },
+    /// The arguments, or the result, are longer than the bridge allows.
+    #[error(
+        "{method}: a message of {length} bytes, where {max} are allowed (BridgeProcess::max_message); {execution}"
+    )]
+    TooLarge {
+        /// What was called.
+        method: &'static str,
+        /// The length of its encoding in bytes.
+        length: u64,
+        /// What is allowed.
+        max: u64,
+        /// `NotRun`: the arguments; `Ran`: the result.
+        execution: Execution,
+    },
+    /// The connection failed, or the process wrote what makes no sense, for which it was killed.
+    #[error("the connection to the object's process failed in {method}: {source}; {execution}")]
+    Broken {
+        /// What was called.
+        method: &'static str,
+        /// What was wrong.
+        source: LinkError,
+        /// Whether the call was carried out.
+        execution: Execution,
+    },
+    /// A method of the object, or something that it has started, called the object through its own bridge: that call
+    /// could begin only when the method has returned.
+    #[error(
+        "a call through the bridge to {object} from within its own process: call the object itself, or pass what is \
+         needed as an argument"
+    )]
+    Reentrant {
+        /// The type of the object.
+        object: &'static str,
+    },
+    /// The bridge belongs to another process.
+    #[error(transparent)]
+    WrongProcess(#[from] WrongProcess),
+    /// The process couldn't be waited for or signalled.
+    #[error(transparent)]
+    Child(#[from] ChildError),
+}
+
+/// Its text: this is what `main` and `unwrap` print.
+impl fmt::Debug for BridgeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl BridgeError {
+    /// Whether the bridge has no process any more (or had none), so that the next thing to do with it is `start`.
+    ///
+    /// What can be done about an error, in a program that goes on:
+    ///
+    /// ```
+    /// use cross_process_bridge::{BridgeError, Execution, bridge};
+    ///
+    /// struct Counter(i64);
+    ///
+    /// #[bridge]
+    /// impl Counter {
+    ///     fn new() -> Counter {
+    ///         Counter(0)
+    ///     }
+    ///     fn add(&mut self, number: i64) -> i64 {
+    ///         self.0 += number;
+    ///         self.0
+    ///     }
+    /// }
+    ///
+    /// fn add(counter: &CounterBridge, number: i64) -> Result<i64, BridgeError> {
+    ///     for _ in 0..3 {
+    ///         let error = match counter.add(number) {
+    ///             Ok(sum) => return Ok(sum),
+    ///             Err(error) => error,
+    ///         };
+    ///         if error.needs_start() {
+    ///             counter.start()?; // a new object: what the old one knew is gone
+    ///         }
+    ///         if error.execution() != Execution::NotRun {
+    ///             return Err(error); // only the program knows whether it may be done twice
+    ///         }
+    ///     }
+    ///     counter.add(number)
+    /// }
+    ///
+    /// let counter = CounterBridge::new();
+    /// assert_eq!(add(&counter, 3)?, 3); // wasn't started
+    /// counter.process().kill()?;
+    /// assert_eq!(add(&counter, 4)?, 4); // had been killed
+    /// # Ok::<(), BridgeError>(())
+    /// ```
+    #[must_use]
+    pub fn needs_start(&self) -> bool {
+        match self {
+            BridgeError::NotStarted { .. }
+            | BridgeError::Start(_)
+            | BridgeError::Constructor { .. }
+            | BridgeError::PeerDied { .. } => true,
+            BridgeError::Timeout { killed, .. } => *killed,
+            BridgeError::Broken { execution, .. } => *execution != Execution::NotRun,
+            _ => false,
+        }
+    }
+
+    /// Whether the call was carried out.
+    #[must_use]
+    pub fn execution(&self) -> Execution {
+        match self {
+            BridgeError::PeerDied { execution, .. }
+            | BridgeError::Timeout { execution, .. }
+            | BridgeError::Encode { execution, .. }
+            | BridgeError::Decode { execution, .. }
+            | BridgeError::TooLarge { execution, .. }
+            | BridgeError::Broken { execution, .. } => *execution,
+            BridgeError::Panicked { .. } | BridgeError::Constructor { .. } => Execution::Ran,
+            BridgeError::NotStarted { .. }
+            | BridgeError::Start(_)
+            | BridgeError::Reentrant { .. }
+            | BridgeError::WrongProcess(_)
+            | BridgeError::Child(_) => Execution::NotRun,
+        }
+    }
+}
+
+/// What a bridge can do that other things that are started can't.
+fn way_out(error: &StartError) -> &'static str {
+    match error {
+        StartError::Refused(Refusal::OtherThreads { .. }) => {
+            ". For a bridge: process().launch_in(&Zygote::global()), or process().launch_from_template() before there \
+             are threads"
+        }
+        _ => "",
+    }
+}
+
+impl From<StartError> for BridgeError {
+    fn from(error: StartError) -> BridgeError {
+        match error {
+            StartError::WrongProcess(error) => error.into(),
+            error => BridgeError::Start(Box::new(error)),
+        }
+    }
+}

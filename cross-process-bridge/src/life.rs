@@ -1,0 +1,387 @@
+//! The life of a bridge's process: started, called, stopped, lost, and started again.
+//!
+//! ```text
+//!            start                        the process ends
+//! Idle ---------------> Up ---------------------------------> Lost
+//!   ^                   |                                       |
+//!   +------ stop -------+------------------- stop --------------+        start: from Lost to Up as well
+//! ```
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use common_ipc::link::{
+    CallError, CallProgress, DEFAULT_MAX_FRAME, LinkError, OpenCaller, OpenServer, open_calls,
+};
+use common_ipc::process::{
+    Child, ExitStatus, Generation, Launch, LaunchOptions, StartError, StopStep, Stopped, Template,
+    WrongProcess, Zygote,
+};
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::error::{BridgeError, Execution};
+use crate::method::{self, Method};
+use crate::origin::Origin;
+use crate::reentry;
+use crate::reply;
+
+/// What the clones of a bridge share.
+#[derive(Debug)]
+pub(crate) struct Life {
+    /// The type of the object.
+    pub(crate) object: &'static str,
+    home: Generation,
+    number: u64,
+    origin: Box<dyn Origin>,
+    manner: Mutex<Manner>,
+    /// Held by whoever starts or stops it: one at a time.
+    changing: Mutex<()>,
+    /// Locked for moments.
+    state: Mutex<State>,
+}
+
+/// How the next process is started.
+#[derive(Debug)]
+pub(crate) struct Manner {
+    pub(crate) options: LaunchOptions,
+    pub(crate) way: Way,
+    pub(crate) max_message: usize,
+}
+
+/// From what it is started.
+#[derive(Debug, Clone)]
+pub(crate) enum Way {
+    Fork,
+    Zygote(Zygote),
+    Template(Arc<Template<OpenServer>>),
+}
+
+#[derive(Debug)]
+struct State {
+    now: Now,
+    /// How often it was started.
+    generation: u64,
+}
+
+#[derive(Debug)]
+enum Now {
+    Idle,
+    Up(Arc<Run>),
+    /// It has ended by itself, or was killed, and nobody has stopped or started the bridge since.
+    Lost {
+        child: Child,
+        status: ExitStatus,
+    },
+}
+
+/// A process that runs, or has just ended.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) caller: OpenCaller,
+    pub(crate) child: Child,
+}
+
+/// How long a process that has closed its end may take over its own end, before it is killed.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long `stop` waits for the calls that came before it, and for the drop of the object.
+pub(crate) const STOP_GRACE: Duration = Duration::from_secs(5);
+/// The same for a bridge that is dropped.
+const DROP_GRACE: Duration = Duration::from_secs(1);
+/// How long SIGTERM may take where it is sent because waiting was in vain.
+const TERM_GRACE: Duration = Duration::from_millis(500);
+
+impl Life {
+    pub(crate) fn new(object: &'static str, origin: Box<dyn Origin>) -> Life {
+        Life {
+            object,
+            home: Generation::current(),
+            number: reentry::number(),
+            origin,
+            manner: Mutex::new(Manner {
+                options: LaunchOptions::new(),
+                way: Way::Fork,
+                max_message: DEFAULT_MAX_FRAME,
+            }),
+            changing: Mutex::new(()),
+            state: Mutex::new(State { now: Now::Idle, generation: 0 }),
+        }
+    }
+
+    /// Checks that the bridge is this process's. Nothing of it is locked before: in a copy of the process the lock may
+    /// never come free.
+    pub(crate) fn check(&self) -> Result<(), BridgeError> {
+        match self.home.check() {
+            Ok(()) => Ok(()),
+            Err(WrongProcess) if reentry::is_served_here(self.number) => {
+                Err(BridgeError::Reentrant { object: self.object })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(crate) fn manner(&self) -> MutexGuard<'_, Manner> {
+        self.manner.lock()
+    }
+
+    /// What a call goes to.
+    #[inline]
+    pub(crate) fn run(&self, method: Method) -> Result<Arc<Run>, BridgeError> {
+        self.check()?;
+        match &self.state.lock().now {
+            Now::Up(run) => Ok(Arc::clone(run)),
+            Now::Idle => Err(self.not_started()),
+            Now::Lost { status, .. } => Err(BridgeError::PeerDied {
+                method: method.name,
+                status: status.clone(),
+                execution: Execution::NotRun,
+            }),
+        }
+    }
+
+    /// The process, if it was started and not stopped.
+    pub(crate) fn child(&self) -> Option<Child> {
+        self.check().ok()?;
+        match &self.state.lock().now {
+            Now::Up(run) => Some(run.child.clone()),
+            Now::Lost { child, .. } => Some(child.clone()),
+            Now::Idle => None,
+        }
+    }
+
+    pub(crate) fn not_started(&self) -> BridgeError {
+        BridgeError::NotStarted { object: self.object }
+    }
+
+    /// Whether the next start is a fork, which goes by the thread that asks for it.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn forks(&self) -> bool {
+        self.check().is_err() || matches!(self.manner.lock().way, Way::Fork)
+    }
+
+    /// How often it was started.
+    pub(crate) fn generation(&self) -> u64 {
+        if self.check().is_ok() { self.state.lock().generation } else { 0 }
+    }
+
+    /// Starts it, unless it runs.
+    pub(crate) fn start(&self) -> Result<(), BridgeError> {
+        self.check()?;
+        let _changing = self.changing.lock();
+        if let Some(child) = self.child() {
+            if child.is_alive()? {
+                return Ok(());
+            }
+        }
+        let run = Arc::new(self.begin()?);
+        let mut state = self.state.lock();
+        state.generation += 1;
+        let before = std::mem::replace(&mut state.now, Now::Up(run));
+        drop(state);
+        drop(before);
+        Ok(())
+    }
+
+    /// A process with an object in it.
+    fn begin(&self) -> Result<Run, BridgeError> {
+        let (options, way, max_message) = {
+            let manner = self.manner.lock();
+            (manner.options.clone(), manner.way.clone(), manner.max_message)
+        };
+        let io = |source| StartError::Os { step: "make a connection", source };
+        let (caller, server) = open_calls(max_message).map_err(io)?;
+        let (begin, timeout) = (Instant::now(), options.ready_within());
+        let child = match &way {
+            Way::Fork => {
+                let options = options.give(&server);
+                self.origin.fork(&Launch::new(&options).kind(self.object), server, self.number)?
+            }
+            Way::Zygote(zygote) => {
+                let launch = Launch::new(&options).kind(self.object);
+                self.origin.start_in(&launch, zygote, server, self.number)?
+            }
+            Way::Template(template) => template.start_as(&options, &server)?,
+        };
+        let run = Run { caller, child };
+        match self.construct(&run, begin, timeout) {
+            Ok(()) => Ok(run),
+            Err(error) => {
+                // As a rule it ends by itself.
+                run.child.wait_or_stop(LAST_WORDS, Duration::ZERO)?;
+                Err(error)
+            }
+        }
+    }
+
+    fn construct(&self, run: &Run, begin: Instant, timeout: Duration) -> Result<(), BridgeError> {
+        let constructor = self.origin.name();
+        let mut made = Ok(());
+        let left = timeout.saturating_sub(begin.elapsed());
+        let called = self.origin.construct(&run.caller, left, &mut |reply| {
+            made = reply::read::<()>(constructor, reply);
+        });
+        let Err(error) = called else { return made };
+        Err(match error.cause {
+            LinkError::NoReply | LinkError::TimedOut => {
+                run.child.kill()?;
+                StartError::NotReady { timeout }.into()
+            }
+            LinkError::Closed | LinkError::Truncated => {
+                let ended = run.child.wait_or_stop(LAST_WORDS, Duration::ZERO)?;
+                StartError::EndedEarly { status: ended.status }.into()
+            }
+            _ => {
+                run.child.kill()?;
+                unsent(constructor, error)
+            }
+        })
+    }
+
+    /// Makes a template of its processes.
+    pub(crate) fn make_template(&self) -> Result<(), BridgeError> {
+        self.check()?;
+        let options = self.manner.lock().options.clone();
+        let template = self.origin.template(&Launch::new(&options).kind(self.object), self.number)?;
+        self.manner.lock().way = Way::Template(Arc::new(template));
+        Ok(())
+    }
+
+    /// Why a call has failed that the connection didn't carry through. If the process is gone, or of no more use, the
+    /// bridge knows that from now on.
+    #[cold]
+    pub(crate) fn failed(&self, run: &Arc<Run>, method: Method, error: CallError) -> BridgeError {
+        let method = method.name;
+        let execution = execution_of(&error);
+        let ended = match error.cause {
+            LinkError::Closed | LinkError::Truncated => self.see_the_end(run),
+            _ if execution == Execution::NotRun => return unsent(method, error),
+            _ => {
+                // It has written nonsense: whatever it does now, nobody can talk to it any more.
+                let killed = run.child.kill().map_err(BridgeError::from);
+                let ended = killed.and_then(|()| self.see_the_end(run));
+                return ended.err().unwrap_or_else(|| broken(method, error));
+            }
+        };
+        match ended {
+            Ok(status) => BridgeError::PeerDied { method, status, execution },
+            Err(error) => error,
+        }
+    }
+
+    /// Waits for the end of a process that can't be called any more, and has it ended if that takes long.
+    pub(crate) fn see_the_end(&self, run: &Arc<Run>) -> Result<ExitStatus, BridgeError> {
+        // If it isn't the current one any more, somebody is about to stop it, with all the time that this takes.
+        let patience = if self.is_current(run) { LAST_WORDS } else { STOP_GRACE };
+        let status = run.child.wait_or_stop(patience, Duration::ZERO)?.status;
+        self.leave(run, Now::Lost { child: run.child.clone(), status: status.clone() });
+        Ok(status)
+    }
+
+    /// Ends it: asks it to, waits for `grace`, and then insists.
+    pub(crate) fn stop(&self, grace: Duration) -> Result<Stopped, BridgeError> {
+        self.check()?;
+        let _changing = self.changing.lock();
+        // From here on there is nothing to be called.
+        match std::mem::replace(&mut self.state.lock().now, Now::Idle) {
+            Now::Up(run) => run.stop(grace),
+            Now::Lost { child, .. } => Ok(child.stop(grace)?),
+            Now::Idle => Err(self.not_started()),
+        }
+    }
+
+    /// Kills it, and sees that it is dead.
+    pub(crate) fn kill(&self) -> Result<(), BridgeError> {
+        self.check()?;
+        let run = match &self.state.lock().now {
+            Now::Up(run) => Arc::clone(run),
+            Now::Lost { .. } => return Ok(()),
+            Now::Idle => return Err(self.not_started()),
+        };
+        run.child.kill()?;
+        self.see_the_end(&run).map(drop)
+    }
+
+    /// Ends it, if it runs, and starts the next one.
+    pub(crate) fn restart(&self, grace: Duration) -> Result<(), BridgeError> {
+        match self.stop(grace) {
+            Ok(_) | Err(BridgeError::NotStarted { .. }) => self.start(),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A method has taken the object: the process ends by itself.
+    pub(crate) fn finished(&self, run: &Arc<Run>) -> Result<(), BridgeError> {
+        let _changing = self.changing.lock();
+        self.leave(run, Now::Idle);
+        run.child.wait_or_stop(STOP_GRACE, TERM_GRACE)?;
+        Ok(())
+    }
+
+    fn is_current(&self, run: &Arc<Run>) -> bool {
+        matches!(&self.state.lock().now, Now::Up(current) if Arc::ptr_eq(current, run))
+    }
+
+    /// What comes after this run, unless there is another one by now.
+    fn leave(&self, run: &Arc<Run>, next: Now) {
+        let mut state = self.state.lock();
+        if matches!(&state.now, Now::Up(current) if Arc::ptr_eq(current, run)) {
+            let before = std::mem::replace(&mut state.now, next);
+            drop(state);
+            drop(before);
+        }
+    }
+}
+
+impl Run {
+    fn stop(&self, grace: Duration) -> Result<Stopped, BridgeError> {
+        let begin = Instant::now();
+        let asked = self.caller.call::<(), _, ()>(method::STOP, &(), Some(grace), |_| ());
+        let mut stopped = self.child.wait_or_stop(grace.saturating_sub(begin.elapsed()), TERM_GRACE)?;
+        if asked.is_ok() && stopped.by == StopStep::HadEnded {
+            // It was quicker than the look at it.
+            stopped.by = StopStep::EndedByItself;
+        }
+        Ok(stopped)
+    }
+}
+
+/// The last handle is dropped: the object is, too, and its process ends.
+impl Drop for Life {
+    fn drop(&mut self) {
+        if self.home.check().is_err() {
+            return;
+        }
+        if let Now::Up(run) = &self.state.get_mut().now {
+            if let Err(error) = run.stop(DROP_GRACE) {
+                log::warn!("the process of a dropped bridge to {} goes on: {error}", self.object);
+            }
+        }
+    }
+}
+
+/// Why a call wasn't sent to a process that can be called as before.
+fn unsent(method: &'static str, error: CallError) -> BridgeError {
+    let execution = Execution::NotRun;
+    match error.cause {
+        LinkError::Encode(error) => {
+            let (type_name, message) = (error.type_name.to_owned(), error.message);
+            BridgeError::Encode { method, type_name, message, execution }
+        }
+        LinkError::TooLarge(error) => {
+            let (length, max) = (error.length as u64, error.max as u64);
+            BridgeError::TooLarge { method, length, max, execution }
+        }
+        LinkError::WrongProcess(error) => error.into(),
+        _ => broken(method, error),
+    }
+}
+
+fn broken(method: &'static str, error: CallError) -> BridgeError {
+    BridgeError::Broken { method, execution: execution_of(&error), source: error.cause }
+}
+
+pub(crate) fn execution_of(error: &CallError) -> Execution {
+    match error.progress {
+        CallProgress::NotSent | CallProgress::NotTaken => Execution::NotRun,
+        _ => Execution::Unknown,
+    }
+}

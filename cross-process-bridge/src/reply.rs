@@ -1,0 +1,122 @@
+//! What the child answers: the result of a method, or why there is none.
+
+use std::sync::Arc;
+
+use common_ipc::RemoteError;
+use common_ipc::link::codec::DecodeError;
+use common_ipc::link::{LinkError, OpenReply, OpenResponder, ReplyError};
+use common_ipc::process::PanicReport;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::crosses::Crosses;
+use crate::error::{BridgeError, Execution};
+
+/// The kinds of replies: what follows is the result, or a [`Failure`].
+pub(crate) const RESULT: u32 = 0;
+pub(crate) const FAILURE: u32 = 1;
+
+/// Why there is no result.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Failure {
+    /// The constructor returned this.
+    Constructor(RemoteError),
+    /// The method or the constructor panicked.
+    Panicked(PanicReport),
+    /// The arguments can't be read; the method wasn't called.
+    Arguments { type_name: String, message: String },
+    /// The result can't be written.
+    Result { type_name: String, message: String },
+    /// The result is too long.
+    TooLarge { length: u64, max: u64 },
+    /// There is no such method.
+    Unknown,
+}
+
+/// Answers a call, once.
+#[derive(Debug)]
+pub(crate) struct Answer(Option<OpenResponder>);
+
+impl Answer {
+    /// Of a call that isn't known yet.
+    pub(crate) const NONE: Answer = Answer(None);
+
+    pub(crate) fn of(responder: OpenResponder) -> Answer {
+        Answer(Some(responder))
+    }
+
+    /// With a result; if that can't be sent, with the reason.
+    pub(crate) fn result<R: Crosses>(&mut self, result: &R) {
+        let Some(responder) = self.0.take() else { return };
+        let Err(ReplyError { cause, responder, .. }) = responder.reply::<R, _>(RESULT, result) else {
+            return;
+        };
+        let failure = match cause {
+            LinkError::Encode(error) => {
+                Failure::Result { type_name: error.type_name.to_owned(), message: error.message }
+            }
+            LinkError::TooLarge(error) => {
+                Failure::TooLarge { length: error.length as u64, max: error.max as u64 }
+            }
+            // Nobody is there to be told.
+            _ => return,
+        };
+        self.0 = Some(responder);
+        self.failure(failure);
+    }
+
+    /// With the reason why there is no result.
+    pub(crate) fn failure(&mut self, mut failure: Failure) {
+        let Some(responder) = self.0.take() else { return };
+        let replied = responder.reply::<Failure, _>(FAILURE, &failure);
+        if let (Err(ReplyError { cause: LinkError::TooLarge(_), responder, .. }), Failure::Panicked(report)) =
+            (replied, &mut failure)
+        {
+            report.message = "(a message too long to be sent)".to_owned();
+            report.backtrace = None;
+            // Should this fail, too, nobody is there to be told.
+            let _ = responder.reply::<Failure, _>(FAILURE, &failure);
+        }
+    }
+}
+
+/// In the caller: the result of a method, or its failure.
+pub(crate) fn read<R: DeserializeOwned>(
+    method: &'static str,
+    reply: OpenReply<'_>,
+) -> Result<R, BridgeError> {
+    let unreadable = |error: DecodeError| {
+        let (type_name, message) = (error.type_name.to_owned(), error.message);
+        BridgeError::Decode { method, type_name, message, execution: Execution::Ran }
+    };
+    if reply.kind() == RESULT {
+        reply.decode().map_err(unreadable)
+    } else {
+        Err(reply.decode::<Failure>().map_or_else(unreadable, |failure| failure.of(method)))
+    }
+}
+
+impl Failure {
+    /// As the caller's error.
+    fn of(self, method: &'static str) -> BridgeError {
+        match self {
+            Failure::Constructor(error) => BridgeError::Constructor { constructor: method, error },
+            Failure::Panicked(report) => BridgeError::Panicked { method, report: Arc::new(report) },
+            Failure::Arguments { type_name, message } => {
+                BridgeError::Decode { method, type_name, message, execution: Execution::NotRun }
+            }
+            Failure::Result { type_name, message } => {
+                BridgeError::Encode { method, type_name, message, execution: Execution::Ran }
+            }
+            Failure::TooLarge { length, max } => {
+                BridgeError::TooLarge { method, length, max, execution: Execution::Ran }
+            }
+            Failure::Unknown => BridgeError::Decode {
+                method,
+                type_name: "the calls that it knows".to_owned(),
+                message: "there is no such method".to_owned(),
+                execution: Execution::NotRun,
+            },
+        }
+    }
+}
