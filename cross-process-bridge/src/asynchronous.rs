@@ -7,6 +7,7 @@ use std::sync::Arc;
 use common_ipc::link::{AsyncOpenCaller, CallError, OpenReply};
 use parking_lot::Mutex;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::bridge_process::BridgeProcess;
 use crate::crosses::Crosses;
@@ -44,7 +45,7 @@ impl AsyncHandle {
     /// As [`Handle::call`]. If the future is dropped, a late reply is, too.
     pub async fn call<W, A, R>(&self, method: Method, arguments: &A) -> Result<R, BridgeError>
     where
-        W: Crosses,
+        W: DeserializeOwned,
         A: Serialize + ?Sized,
         R: Crosses,
     {
@@ -54,7 +55,7 @@ impl AsyncHandle {
 
     async fn call_on<W, A, R>(&self, run: &Arc<Run>, method: Method, arguments: &A) -> Result<R, BridgeError>
     where
-        W: Crosses,
+        W: DeserializeOwned,
         A: Serialize + ?Sized,
         R: Crosses,
     {
@@ -69,7 +70,7 @@ impl AsyncHandle {
     /// As [`Handle::finish`].
     pub async fn finish<W, A, R>(&self, method: Method, arguments: &A) -> Result<R, BridgeError>
     where
-        W: Crosses,
+        W: DeserializeOwned,
         A: Serialize + ?Sized,
         R: Crosses,
     {
@@ -85,7 +86,7 @@ impl AsyncHandle {
     /// As [`Handle::send`].
     pub async fn send<W, A>(&self, method: Method, arguments: &A) -> Result<(), BridgeError>
     where
-        W: Crosses,
+        W: DeserializeOwned,
         A: Serialize + ?Sized,
     {
         let run = self.handle.life().run(method)?;

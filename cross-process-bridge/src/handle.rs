@@ -7,6 +7,7 @@ use std::time::Duration;
 use common_ipc::link::{CallError, LinkError, OpenReply};
 use common_ipc::process::StopStep;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::bridge_process::BridgeProcess;
 use crate::crosses::Crosses;
@@ -38,7 +39,7 @@ impl Handle {
     /// Calls a method: `W` is what the child reads as its arguments, `R` is read here as its result.
     pub fn call<W, A, R>(&self, method: Method, arguments: &A) -> Result<R, BridgeError>
     where
-        W: Crosses,
+        W: DeserializeOwned,
         A: Serialize + ?Sized,
         R: Crosses,
     {
@@ -47,7 +48,7 @@ impl Handle {
 
     fn call_on<W, A, R>(&self, run: &Arc<Run>, method: Method, arguments: &A) -> Result<R, BridgeError>
     where
-        W: Crosses,
+        W: DeserializeOwned,
         A: Serialize + ?Sized,
         R: Crosses,
     {
@@ -61,7 +62,7 @@ impl Handle {
     /// As [`call`](Handle::call), of a method that takes the object itself.
     pub fn finish<W, A, R>(&self, method: Method, arguments: &A) -> Result<R, BridgeError>
     where
-        W: Crosses,
+        W: DeserializeOwned,
         A: Serialize + ?Sized,
         R: Crosses,
     {
@@ -76,7 +77,7 @@ impl Handle {
     /// Has a method called, and doesn't wait for that.
     pub fn send<W, A>(&self, method: Method, arguments: &A) -> Result<(), BridgeError>
     where
-        W: Crosses,
+        W: DeserializeOwned,
         A: Serialize + ?Sized,
     {
         let run = self.life().run(method)?;

@@ -7,6 +7,7 @@
 //!   +------ stop -------+------------------- stop --------------+        start: from Lost to Up as well
 //! ```
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -229,9 +230,14 @@ impl Life {
                 let ended = run.child.wait_or_stop(LAST_WORDS, Duration::ZERO)?;
                 StartError::EndedEarly { status: ended.status }.into()
             }
-            _ => {
+            LinkError::Encode(_) | LinkError::TooLarge(_) | LinkError::WrongProcess(_) => unsent(constructor, error),
+            cause => {
                 run.child.kill()?;
-                unsent(constructor, error)
+                let source = match cause {
+                    LinkError::Io(source) => source,
+                    cause => io::Error::other(cause),
+                };
+                StartError::Os { step: "hear from the new process", source }.into()
             }
         })
     }

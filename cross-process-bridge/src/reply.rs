@@ -59,7 +59,12 @@ impl Answer {
                 Failure::TooLarge { length: error.length as u64, max: error.max as u64 }
             }
             // Nobody is there to be told.
-            _ => return,
+            LinkError::Closed => return,
+            // It may be that what is shorter, or takes no descriptors along, can be sent.
+            error => {
+                let type_name = std::any::type_name::<R>().to_owned();
+                Failure::Result { type_name, message: error.to_string() }
+            }
         };
         self.0 = Some(responder);
         self.failure(failure);

@@ -65,7 +65,11 @@ pub mod library {
 
         /// With many arguments.
         #[must_use]
-        #[expect(clippy::too_many_arguments, clippy::many_single_char_names, reason = "that is what it is for")]
+        #[expect(
+            clippy::too_many_arguments,
+            clippy::many_single_char_names,
+            reason = "that is what it is for"
+        )]
         #[expect(non_snake_case, reason = "so is this")]
         pub fn Crowd(&self, a: u8, b: u8, c: u8, d: u8, e: u8, f: u8, g: u8, h: u8) -> [u8; 8] {
             [a, b, c, d, e, f, g, h]

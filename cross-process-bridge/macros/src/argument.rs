@@ -73,6 +73,11 @@ impl Argument {
         }
     }
 
+    /// Where the compiler is asked whether it crosses.
+    pub(crate) fn asked_at(&self) -> Option<Span> {
+        self.held.asked_at()
+    }
+
     /// In the bridge's method, a statement before all others.
     pub(crate) fn prepare(&self) -> TokenStream {
         self.opaque.as_ref().map(|opaque| opaque.make(&self.name)).unwrap_or_default()

@@ -60,6 +60,17 @@ impl Owned {
         }
     }
 
+    /// Where the compiler is asked whether it crosses.
+    pub(crate) fn asked_at(&self) -> Option<Span> {
+        match &self.shape {
+            Shape::Plain | Shape::Bytes | Shape::Path => None,
+            Shape::Asked => Some(place(&self.ty)),
+            Shape::Array { element, .. } => Some(place(element)),
+            Shape::Option(inner) | Shape::Vec(inner) | Shape::Result(inner) => inner.asked_at(),
+            Shape::Tuple(parts) => parts.iter().find_map(Owned::asked_at),
+        }
+    }
+
     /// Whether it crosses as it is.
     pub(crate) fn is_plain(&self) -> bool {
         matches!(self.shape, Shape::Plain | Shape::Asked)
@@ -152,10 +163,14 @@ impl Owned {
     }
 }
 
+/// Where the type stands.
+fn place(ty: &TokenStream) -> Span {
+    ty.clone().into_iter().next().map_or_else(Span::call_site, |token| token.span())
+}
+
 /// The type itself, by way of the trait that says what is wrong if it can't cross.
 fn asked(rt: &TokenStream, ty: &TokenStream) -> TokenStream {
-    let span = ty.clone().into_iter().next().map_or_else(Span::call_site, |token| token.span());
-    quote_spanned!(span=> <#ty as #rt::wire::Asked>::Itself)
+    quote_spanned!(place(ty)=> <#ty as #rt::wire::Asked>::Itself)
 }
 
 /// Types that can cross, under names that hardly anybody gives to others.

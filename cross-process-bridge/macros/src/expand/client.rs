@@ -1,9 +1,10 @@
 //! Methods of the bridge: they send their arguments, and wait for what comes back.
 
-use proc_macro2::TokenStream;
-use quote::quote;
+use proc_macro2::{Span, TokenStream, TokenTree};
+use quote::{quote, quote_spanned};
 use syn::{Receiver, ReceiverKind, Visibility, parse_quote};
 
+use crate::argument::Argument;
 use crate::block::{Block, Of};
 use crate::expand::docs;
 use crate::expand::parts::{attributes, hidden, numbered, tuple};
@@ -139,14 +140,17 @@ fn body(block: &Block, method: &Method, on: On) -> TokenStream {
 fn call(block: &Block, method: &Method, handle: &TokenStream) -> TokenStream {
     let rt = &block.runtime.rt;
     let sent: Vec<_> = method.arguments.iter().map(|argument| argument.sent(rt)).collect();
-    let (wire, sent, number) = (method.wire(rt), tuple(&sent), block.method(method.number, &method.name));
+    let sent = method.in_one(&sent);
+    let (sent, inferred) =
+        (quote_spanned!(method.asked_at()=> &#sent), quote_spanned!(method.asked_at()=> _));
+    let (wire, number) = (method.wire(rt), block.method(method.number, &method.name));
     let answers = method.answers(rt);
     if method.one_way {
-        quote!(#handle.send::<#wire, _>(#number, &#sent))
+        quote!(#handle.send::<#wire, #inferred>(#number, #sent))
     } else if method.kind == Kind::Consuming {
-        quote!(#handle.finish::<#wire, _, #answers>(#number, &#sent))
+        quote!(#handle.finish::<#wire, #inferred, #answers>(#number, #sent))
     } else {
-        quote!(#handle.call::<#wire, _, #answers>(#number, &#sent))
+        quote!(#handle.call::<#wire, #inferred, #answers>(#number, #sent))
     }
 }
 
@@ -154,7 +158,21 @@ impl Method {
     /// The arguments, as what the object's side reads them.
     pub(crate) fn wire(&self, rt: &TokenStream) -> TokenStream {
         let wire: Vec<_> = self.arguments.iter().map(|argument| argument.wire(rt)).collect();
-        tuple(&wire)
+        self.in_one(&wire)
+    }
+
+    /// A tuple of something of each argument, which stands where the compiler is first asked whether one crosses: of a
+    /// type that doesn't it says so once for each place.
+    fn in_one(&self, each: &[TokenStream]) -> TokenStream {
+        let tuple = tuple(each);
+        let mut tokens = tuple.into_iter();
+        let Some(TokenTree::Group(mut group)) = tokens.next() else { return TokenStream::new() };
+        group.set_span(self.asked_at());
+        TokenTree::Group(group).into()
+    }
+
+    fn asked_at(&self) -> Span {
+        self.arguments.iter().find_map(Argument::asked_at).unwrap_or_else(Span::call_site)
     }
 
     /// The answer: the result, and what is written back.
@@ -165,7 +183,7 @@ impl Method {
         if back.is_empty() {
             return result;
         }
-        let back = tuple(&back);
-        quote!((#result, #back))
+        let (place, back) = (self.asked_at(), tuple(&back));
+        quote_spanned!(place=> (#result, #back))
     }
 }

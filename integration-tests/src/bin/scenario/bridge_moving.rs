@@ -48,6 +48,7 @@ impl Ear {
 
     pub(crate) fn reversed(&self, bytes: &mut Vec<u8>) -> usize {
         bytes.reverse();
+        bytes.push(0);
         bytes.len()
     }
 }
@@ -103,8 +104,8 @@ fn long_byte_strings_cross_whole() -> Outcome {
             let bytes: Vec<u8> = (0..length).map(|place| place as u8).collect();
             assert_eq!(*ear.twice(Bytes::from(bytes.as_slice())).unwrap(), [&bytes[..], &bytes[..]].concat());
             let mut reversed = bytes.clone();
-            assert_eq!(ear.reversed(&mut reversed).unwrap(), length);
-            assert!(reversed.iter().eq(bytes.iter().rev()));
+            assert_eq!(ear.reversed(&mut reversed).unwrap(), length + 1);
+            assert!(reversed.iter().eq(bytes.iter().rev().chain(&[0])));
         }
     }
     Passed

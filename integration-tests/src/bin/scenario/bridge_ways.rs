@@ -172,9 +172,8 @@ impl Probe {
 
     pub(crate) fn awkward(&mut self, given: Awkward, returned: u8) -> Awkward {
         self.count(BEGUN);
-        drop(given);
         match returned {
-            0 => Awkward::Plain,
+            0 => given,
             1 => Awkward::CannotBeWritten,
             2 => Awkward::PanicsWhenWritten,
             _ => Awkward::CannotBeRead,
