@@ -52,12 +52,8 @@ impl End {
         if now.wrapping_sub(sending.looked) < LOOK_WHILE_SENDING && sending.looked != i64::MIN {
             return Ok(());
         }
-        if self.is_peer_gone()? {
-            return Err(LinkError::Closed);
-        }
-        // Who can't look can't send either, now or the next time.
         sending.looked = now;
-        Ok(())
+        if self.is_peer_gone()? { Err(LinkError::Closed) } else { Ok(()) }
     }
 
     /// Waits until a chunk of so many bytes has room.
