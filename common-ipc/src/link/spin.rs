@@ -5,6 +5,9 @@
 //! But on one core looking keeps the other side from answering, so each look ends with `sched_yield`. And
 //! beside a third process that wants the core a yield lasts as long as that one's time slice, milliseconds:
 //! a yield that took [`SLOW`] ends it, for eight times as many waits as the last time.
+//!
+//! A yield also takes longer than an answer from another core: two sides that both yield keep each other at it, and
+//! take three times as long. So the first look is a long one, unless that was in vain lately.
 
 use std::time::{Duration, Instant};
 
@@ -36,7 +39,7 @@ pub(crate) struct Spinner {
     skip: u32,
     /// How many the last failure skipped.
     skipped: u32,
-    /// So many waits among others don't look for long before the first yield.
+    /// So many waits don't look for long before the first yield.
     brief: u32,
     /// How many the last failure of that made so.
     briefed: u32,
@@ -49,9 +52,8 @@ impl Spinner {
         self.spin_among(0, is_there, |_| false)
     }
 
-    /// As [`spin`](Spinner::spin), where so many other threads of this process wait in the same way, for what the same side brings. On
-    /// a core that they share, each yield lasts for the turns of all of them; and it is better not to yield at all
-    /// if the answer comes from another core.
+    /// As [`spin`](Spinner::spin), where so many other threads of this process wait in the same way for what the same
+    /// side brings: on a core that they share, each yield lasts for the turns of all of them.
     ///
     /// `is_used` is asked about long yields: whether others have used that time for what is waited for here, too.
     #[inline]
@@ -66,12 +68,15 @@ impl Spinner {
             return false;
         }
         let patience = 1 + others.min(64) as u32 / 4;
-        let begin = Instant::now();
-        if others > 0 && self.looks_for_long(begin, &mut is_there) {
+        let mut last = Instant::now();
+        if self.brief > 0 {
+            self.brief -= 1;
+        } else if self.looks_for_long(last, &mut is_there) {
             return true;
+        } else {
+            last = Instant::now();
         }
-        let (mut last, mut is_first) = (Instant::now(), true);
-        let mut spent = Duration::ZERO;
+        let (mut spent, mut is_first) = (Duration::ZERO, true);
         loop {
             for _ in 0..LOOKS {
                 if is_there() {
@@ -104,12 +109,8 @@ impl Spinner {
         }
     }
 
-    /// Before the first yield, unless it was in vain lately.
+    /// Before the first yield.
     fn looks_for_long(&mut self, begin: Instant, is_there: &mut impl FnMut() -> bool) -> bool {
-        if self.brief > 0 {
-            self.brief -= 1;
-            return false;
-        }
         loop {
             for _ in 0..LOOKS {
                 if is_there() {
