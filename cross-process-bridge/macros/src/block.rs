@@ -3,6 +3,7 @@
 use quote::format_ident;
 use syn::{Attribute, Generics, Ident, ImplItem, ImplItemFn, ItemImpl, Path, Type, Visibility};
 
+use crate::attributes::carried;
 use crate::check;
 use crate::crate_path::Runtime;
 use crate::header;
@@ -92,26 +93,38 @@ impl Block {
         problems.check(header::options_fit(item, &options))?;
         let runtime = problems.check(Runtime::find(options.krate.as_ref()))?;
         let path = problems.check(header::object(item))?;
-        let generics = problems.check(header::generics(item, &runtime))?;
+        let self_is = problems.check(SelfIs::of(item))?;
+        let generics = problems.check(header::generics(item, &runtime, &self_is))?;
         let last = path.segments.last()?.ident.clone();
         let bridge = problems.check(header::bridge(item, &path, &options))?;
         // Another place for one is the trait that is about nothing else.
         let makes = |of: &Path| of.segments.last().is_some_and(|last| last.ident == "Default");
         let asks_for_constructor = item.trait_.is_none() && !options.traits.iter().any(makes);
+        let has_constructor = functions(item).any(|function| is_constructor(&function.sig, &self_is));
         let implement = options.implement.is_some();
         let mut block = Block {
             runtime,
-            cfgs: item.attrs.iter().filter(|attribute| attribute.path().is_ident("cfg")).cloned().collect(),
+            cfgs: carried(&item.attrs).0,
             generics,
             parameters: header::parameters(item),
             object: (*item.self_ty).clone(),
             name: last,
             bridge,
-            methods: methods(item, of_methods, implement, asks_for_constructor, problems),
-            of: of(item, options, problems),
+            methods: methods(item, of_methods, implement, &self_is, problems),
+            of: of(item, options, &self_is, problems),
         };
         block.choose_vis();
         names::clash(&mut block, problems);
+        if asks_for_constructor && !has_constructor {
+            problems.at(
+                &item.self_ty,
+                "no other process can make an object without a constructor: add a function that returns `Self`, \
+                 `Result<Self, _>` or `Option<Self>` (with `#[bridge(skip)]`, if bridges come from `from_fn` alone); if \
+                 the type has another block with `#[bridge]`, write all in that one",
+            );
+            // The bridge of the other block isn't to be declared twice.
+            return None;
+        }
         Some(block)
     }
 
@@ -126,13 +139,20 @@ impl Block {
     }
 }
 
-fn width(vis: &Visibility) -> u8 {
+/// So wide, as far as can be said: in a shorter path there is more, behind more of `super` as well, and hardly anybody
+/// writes a path from the crate's root for less than `super`.
+fn width(vis: &Visibility) -> (u8, isize) {
     match vis {
-        Visibility::Inherited => 0,
-        Visibility::Restricted(restricted) if restricted.path.is_ident("self") => 0,
-        Visibility::Restricted(restricted) if restricted.path.is_ident("crate") => 2,
-        Visibility::Restricted(_) => 1,
-        Visibility::Public(_) => 3,
+        Visibility::Inherited => (0, 0),
+        Visibility::Restricted(restricted) => {
+            let (path, length) = (&restricted.path, restricted.path.segments.len() as isize);
+            match path.segments.first() {
+                Some(first) if first.ident == "crate" => (2, -length),
+                _ if path.is_ident("self") => (0, 0),
+                _ => (1, length),
+            }
+        }
+        Visibility::Public(_) => (3, 0),
     }
 }
 
@@ -148,37 +168,20 @@ fn methods(
     item: &ItemImpl,
     options: Vec<Option<MethodOptions>>,
     implement: bool,
-    asks_for_constructor: bool,
+    self_is: &SelfIs<'_>,
     problems: &mut Problems,
 ) -> Vec<Method> {
-    let names: Vec<Ident> = item
-        .items
-        .iter()
-        .filter_map(|item| match item {
-            ImplItem::Type(ty) => Some(ty.ident.clone()),
-            _ => None,
-        })
-        .collect();
-    let associated = item.trait_.as_ref().map(|(path, _)| (path, names.as_slice()));
-    let self_is = SelfIs { object: &item.self_ty, associated };
-    if asks_for_constructor && !functions(item).any(|function| is_constructor(&function.sig, &self_is)) {
-        problems.at(
-            &item.self_ty,
-            "no other process can make an object without a constructor: add a function that returns `Self`, \
-             `Result<Self, _>` or `Option<Self>` (with `#[bridge(skip)]`, if bridges come from `from_fn` alone)",
-        );
-    }
     let mut methods = Vec::new();
     for (number, (function, options)) in (0u16..).zip(functions(item).zip(options)) {
         let Some(options) = options else { continue };
-        methods.extend(Method::of(function, options, number, &self_is, implement, problems));
+        methods.extend(Method::of(function, options, number, self_is, implement, problems));
     }
     methods
 }
 
-fn of(item: &ItemImpl, options: BlockOptions, problems: &mut Problems) -> Of {
+fn of(item: &ItemImpl, options: BlockOptions, self_is: &SelfIs<'_>, problems: &mut Problems) -> Of {
     let vis = options.vis.unwrap_or(Visibility::Inherited);
-    let Some((path, _)) = &item.trait_ else {
+    let Some(path) = self_is.implemented() else {
         for field in &options.fields {
             problems.check(check::field(&field.ty));
         }

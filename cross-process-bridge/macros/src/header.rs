@@ -7,6 +7,7 @@ use syn::{GenericArgument, GenericParam, Generics, Ident, ItemImpl, Path, PathAr
 use crate::crate_path::Runtime;
 use crate::known;
 use crate::options::BlockOptions;
+use crate::substitute::SelfIs;
 
 /// The path of the object's type.
 pub(crate) fn object(item: &ItemImpl) -> syn::Result<Path> {
@@ -62,11 +63,13 @@ pub(crate) fn bridge(item: &ItemImpl, object: &Path, options: &BlockOptions) -> 
 }
 
 /// The block's parameters and bounds. What a parameter stands for has to be able to cross.
-pub(crate) fn generics(item: &ItemImpl, runtime: &Runtime) -> syn::Result<Generics> {
+pub(crate) fn generics(item: &ItemImpl, runtime: &Runtime, self_is: &SelfIs<'_>) -> syn::Result<Generics> {
     if let Some(lifetime) = item.generics.lifetimes().next() {
         return Err(borrows(lifetime));
     }
-    let mut generics = item.generics.clone();
+    let mut generics = self_is.replaced(&item.generics)?;
+    generics.where_clause =
+        item.generics.where_clause.as_ref().map(|clause| self_is.replaced(clause)).transpose()?;
     let rt = &runtime.rt;
     let names: Vec<Ident> = generics.type_params().map(|parameter| parameter.ident.clone()).collect();
     if !names.is_empty() {

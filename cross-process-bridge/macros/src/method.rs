@@ -1,6 +1,6 @@
 //! A method of the block, as it is bridged.
 
-use syn::{Attribute, FnArg, Generics, Ident, ImplItemFn, PatType, ReturnType, Signature, Visibility};
+use syn::{Attribute, FnArg, Generics, Ident, ImplItemFn, PatType, ReturnType, Signature, Type, Visibility};
 
 use crate::argument::Argument;
 use crate::attributes::carried;
@@ -82,11 +82,11 @@ impl Method {
         let (cfgs, attributes) = carried(&function.attrs);
         let output = match &signature.output {
             ReturnType::Default => Returned::unit(),
-            ReturnType::Type(_, ty) => problems.check(self_is.replaced(ty))?,
+            ReturnType::Type(_, ty) => problems.check(self_is.replaced::<Type>(ty))?,
         };
         let kind = problems.check(kind(receiver?, signature, &output, self_is.object))?;
         let returned = match kind {
-            Kind::Constructor(_) => Returned::of(&Returned::unit(), None),
+            Kind::Constructor(_) => Ok(Returned::of_constructor(&output)),
             _ => Returned::of(&output, options.remote_error),
         };
         let returned = problems.check(returned)?;
@@ -128,7 +128,7 @@ pub(crate) fn typed(signature: &Signature) -> impl Iterator<Item = &PatType> {
 fn arguments(signature: &Signature, self_is: &SelfIs<'_>, problems: &mut Problems) -> Vec<Argument> {
     let mut arguments = Vec::new();
     for (index, argument) in typed(signature).enumerate() {
-        let of = self_is.replaced(&argument.ty).and_then(|ty| Argument::of(argument, ty, index));
+        let of = self_is.replaced::<Type>(&argument.ty).and_then(|ty| Argument::of(argument, ty, index));
         arguments.extend(problems.check(of));
     }
     arguments

@@ -1,28 +1,46 @@
 //! `Self` replaced: on the bridge it would be the bridge.
 
-use proc_macro2::{Group, Ident, TokenStream, TokenTree};
-use quote::{ToTokens, quote};
-use syn::{Path, Type};
+use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
+use quote::{ToTokens, quote_spanned};
+use syn::parse::Parse;
+use syn::{ImplItem, ItemImpl, Path, Type};
 
 /// What `Self` stands for in a block.
 pub(crate) struct SelfIs<'a> {
     pub(crate) object: &'a Type,
     /// The trait that is implemented, and the names of the types that the block gives it.
-    pub(crate) associated: Option<(&'a Path, &'a [Ident])>,
+    associated: Option<(Path, Vec<Ident>)>,
 }
 
-impl SelfIs<'_> {
-    /// The type without any `Self`.
-    pub(crate) fn replaced(&self, ty: &Type) -> syn::Result<Type> {
-        let tokens = ty.to_token_stream();
+impl<'a> SelfIs<'a> {
+    /// In this block.
+    pub(crate) fn of(item: &'a ItemImpl) -> syn::Result<SelfIs<'a>> {
+        let mut is = SelfIs { object: &item.self_ty, associated: None };
+        if let Some((path, _)) = &item.trait_ {
+            let names = item.items.iter().filter_map(|item| match item {
+                ImplItem::Type(ty) => Some(ty.ident.clone()),
+                _ => None,
+            });
+            is.associated = Some((is.replaced(path)?, names.collect()));
+        }
+        Ok(is)
+    }
+
+    /// The trait.
+    pub(crate) fn implemented(&self) -> Option<&Path> {
+        self.associated.as_ref().map(|(path, _)| path)
+    }
+
+    /// A type, or whatever it is, without any `Self`.
+    pub(crate) fn replaced<T: ToTokens + Parse + Clone>(&self, of: &T) -> syn::Result<T> {
+        let tokens = of.to_token_stream();
         if !mentions_self(&tokens) {
-            return Ok(ty.clone());
+            return Ok(of.clone());
         }
         syn::parse2(self.tokens(tokens))
     }
 
     fn tokens(&self, tokens: TokenStream) -> TokenStream {
-        let object = self.object;
         let mut replaced = TokenStream::new();
         let mut rest = tokens.into_iter().peekable();
         while let Some(token) = rest.next() {
@@ -38,10 +56,14 @@ impl SelfIs<'_> {
                         TokenTree::Ident(name) => Some(name),
                         _ => None,
                     });
-                    replaced.extend(match (name, self.associated) {
-                        (None, _) => quote!(#object),
-                        (Some(name), Some((of, names))) if names.contains(name) => quote!(<#object as #of>),
-                        (Some(_), _) => quote!(<#object>),
+                    let span = word.span();
+                    let object = placed(self.object.to_token_stream(), span);
+                    replaced.extend(match (name, &self.associated) {
+                        (None, _) => object,
+                        (Some(name), Some((of, names))) if names.contains(name) => {
+                            quote_spanned!(span=> <#object as #of>)
+                        }
+                        (Some(_), _) => quote_spanned!(span=> <#object>),
                     });
                     replaced.extend(follows);
                 }
@@ -50,6 +72,21 @@ impl SelfIs<'_> {
         }
         replaced
     }
+}
+
+/// The same at another place: what is wrong with it is wrong there.
+fn placed(tokens: TokenStream, span: Span) -> TokenStream {
+    let each = tokens.into_iter().map(|token| {
+        let mut token = match token {
+            TokenTree::Group(group) => {
+                TokenTree::Group(Group::new(group.delimiter(), placed(group.stream(), span)))
+            }
+            other => other,
+        };
+        token.set_span(token.span().located_at(span));
+        token
+    });
+    each.collect()
 }
 
 /// `::name`, if that comes next.
@@ -101,9 +138,8 @@ mod tests {
     #[test]
     fn self_is_the_type() {
         let object: Type = parse_quote!(inner::Store<T>);
-        let of: Path = parse_quote!(Named);
-        let names = [quote::format_ident!("Item")];
-        let is = SelfIs { object: &object, associated: Some((&of, &names)) };
+        let associated = Some((parse_quote!(Named), vec![quote::format_ident!("Item")]));
+        let is = SelfIs { object: &object, associated };
         let replaced = |ty: Type| is.replaced(&ty).unwrap().to_token_stream().to_string();
         let same = |ty: Type| ty.to_token_stream().to_string();
         assert_eq!(replaced(parse_quote!(Vec<Self>)), same(parse_quote!(Vec<inner::Store<T>>)));

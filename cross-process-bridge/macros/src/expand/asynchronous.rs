@@ -13,7 +13,7 @@ pub(crate) fn twin(block: &Block, object: &Object) -> TokenStream {
     let (cfgs, quiet, vis) = (attributes(&block.cfgs), quiet(), &object.vis);
     let (rt, root, path) = (&block.runtime.rt, &block.runtime.root, block.twin());
     let of = block.impl_of(&path);
-    let (generics, clause, ty) = (&of.generics, &of.clause, &of.ty);
+    let (generics, bare, clause, ty) = (&of.generics, &of.bare, &of.clause, &of.ty);
     let bridge = block.bridge.segments.last().map(|last| last.ident.to_string()).unwrap_or_default();
     let text = format!(
         "The asynchronous twin of [`{bridge}`]: the same process and object, for tasks of a tokio runtime. Made by \
@@ -41,6 +41,8 @@ pub(crate) fn twin(block: &Block, object: &Object) -> TokenStream {
     quote! {
         #declared
         #cfgs #quiet
-        impl #generics #ty #clause { #methods #start #stop #common #hidden }
+        impl #generics #ty #clause { #methods #start #stop #common }
+        #cfgs #quiet
+        impl #bare #ty { #hidden }
     }
 }

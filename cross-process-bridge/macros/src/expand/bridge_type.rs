@@ -4,9 +4,9 @@ use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
 use syn::{GenericParam, Path};
 
+use crate::attributes::condition;
 use crate::block::{Block, Object};
 use crate::expand::docs;
-use crate::expand::object::hidden_handle;
 use crate::expand::parts::{attributes, hidden, quiet};
 use crate::method::Method;
 
@@ -82,7 +82,7 @@ pub(crate) fn struct_of(
 
 /// What the bridge has beside the object's methods.
 pub(crate) fn own_methods(block: &Block, object: &Object) -> TokenStream {
-    let (rt, root, vis) = (&block.runtime.rt, &block.runtime.root, &object.vis);
+    let (root, vis) = (&block.runtime.root, &object.vis);
     let start = without_objects(block, "start").map(|cfgs| {
         quote! {
             #cfgs
@@ -101,7 +101,6 @@ pub(crate) fn own_methods(block: &Block, object: &Object) -> TokenStream {
     });
     let scope = scope(block, object);
     let common = common(block, object);
-    let hidden = hidden_handle(&quote!(#rt::Handle));
     let to_async = cfg!(feature = "tokio").then(|| {
         let twin = block.impl_of(&block.twin()).ty;
         quote! {
@@ -110,7 +109,7 @@ pub(crate) fn own_methods(block: &Block, object: &Object) -> TokenStream {
             #vis fn to_async(&self) -> #twin { ::core::convert::From::from(self.handle.to_async()) }
         }
     });
-    quote!(#start #stop #scope #common #to_async #hidden)
+    quote!(#start #stop #scope #common #to_async)
 }
 
 /// What the twin has, too.
@@ -141,19 +140,20 @@ fn none_of<'a>(methods: impl Iterator<Item = &'a Method>) -> Option<TokenStream>
         if method.cfgs.is_empty() {
             return None;
         }
-        let all = method.cfgs.iter().filter_map(|cfg| cfg.parse_args::<TokenStream>().ok());
+        let all = method.cfgs.iter().map(condition);
         conditions.push(quote!(all(#(#all),*)));
     }
     Some(if conditions.is_empty() { TokenStream::new() } else { quote!(#[cfg(not(any(#(#conditions),*)))]) })
 }
 
-/// If it can be started and stopped without arguments.
+/// If it is started and stopped without arguments, and without a result, which nobody would look at.
 fn scope(block: &Block, object: &Object) -> Option<TokenStream> {
     let (root, vis) = (&block.runtime.root, &object.vis);
-    let asks = |method: &&Method| {
-        (method.is_around("start") || method.is_around("stop")) && !method.arguments.is_empty()
+    let hinders = |method: &&Method| {
+        (method.is_around("start") || method.is_around("stop"))
+            && !(method.arguments.is_empty() && method.returned.is_unit)
     };
-    let cfgs = none_of(block.methods.iter().filter(asks))?;
+    let cfgs = none_of(block.methods.iter().filter(hinders))?;
     let taken = block.generics.params.iter().any(|parameter| match parameter {
         GenericParam::Type(parameter) => parameter.ident == "R",
         GenericParam::Const(parameter) => parameter.ident == "R",
@@ -168,9 +168,9 @@ fn scope(block: &Block, object: &Object) -> Option<TokenStream> {
             self,
             #body: impl ::core::ops::FnOnce(&Self) -> #output,
         ) -> ::core::result::Result<#output, #root::BridgeError> {
-            let _ = self.start()?;
+            self.start()?;
             let #result = #body(&self);
-            let _ = self.stop()?;
+            self.stop()?;
             ::core::result::Result::Ok(#result)
         }
     })

@@ -2,7 +2,7 @@
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::Attribute;
+use syn::{Attribute, Meta};
 
 use crate::block::{Block, Of};
 use crate::method::{Kind, Method};
@@ -29,7 +29,7 @@ pub(crate) fn method(block: &Block, method: &Method) -> TokenStream {
 }
 
 fn is_doc(attribute: &Attribute) -> bool {
-    attribute.path().is_ident("doc")
+    attribute.path().is_ident("doc") && matches!(attribute.meta, Meta::NameValue(_))
 }
 
 /// A link to the object, or to a member of it.

@@ -19,13 +19,16 @@ pub(crate) fn generated(block: &Block, object: &Object) -> TokenStream {
     let constructors = constructors(block);
     let methods = methods(block, object, On::Bridge);
     let own = bridge_type::own_methods(block, object);
-    let traits = hidden_members(object);
+    let (bare, traits) = (&of.bare, hidden_members(object, &block.runtime.rt));
     let served = served(block, object);
     let twin = if cfg!(feature = "tokio") { asynchronous::twin(block, object) } else { TokenStream::new() };
     quote! {
         #ty
         #cfgs #quiet
-        impl #generics #bridge #clause { #constructors #methods #own #traits }
+        impl #generics #bridge #clause { #constructors #methods #own }
+        // Without bounds: the block of a trait may have others.
+        #cfgs #quiet
+        impl #bare #bridge { #traits }
         #served
         #twin
     }
@@ -76,13 +79,14 @@ pub(crate) fn hidden_handle(handle: &TokenStream) -> TokenStream {
     }
 }
 
-fn hidden_members(object: &Object) -> TokenStream {
+fn hidden_members(object: &Object, rt: &TokenStream) -> TokenStream {
+    let handle = hidden_handle(&quote!(#rt::Handle));
     let numbers = (1u16..).zip(&object.traits).filter_map(|(interface, of)| {
         let Listed::Block(name) = of else { return None };
         let number = number_of(name);
         Some(quote!(#[doc(hidden)] pub(crate) const #number: ::core::primitive::u16 = #interface;))
     });
-    quote!(#(#numbers)*)
+    quote!(#handle #(#numbers)*)
 }
 
 /// The object's side.

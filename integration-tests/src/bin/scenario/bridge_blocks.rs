@@ -3,15 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
-use cross_process_bridge::{BridgeError, LaunchOptions, bridge, from_fn};
+use cross_process_bridge::{BridgeError, bridge, from_fn};
 
 use crate::Outcome::{self, Passed};
 
 scenarios![
     constructors_of_every_form_make_objects,
     functions_without_an_object_run_there,
-    an_objects_own_start_and_stop_are_called_through,
-    an_objects_own_stop_may_take_it,
     a_method_that_takes_the_object_returns_what_it_has,
     methods_are_renamed_skipped_and_conditional,
     a_one_way_method_is_carried_out_before_the_next_call,
@@ -123,93 +121,6 @@ fn functions_without_an_object_run_there() -> Outcome {
     let mut numbers = vec![1, 2, 3];
     assert_eq!(made.sum(&mut numbers).unwrap(), 6);
     assert!(numbers.is_empty());
-    Passed
-}
-
-/// It has a life of its own.
-struct Service {
-    state: Vec<String>,
-}
-
-#[bridge]
-impl Service {
-    fn new() -> Service {
-        Service { state: Vec::new() }
-    }
-
-    fn start(&mut self, with: &str, told: &mut Vec<String>) -> usize {
-        self.state.push(with.to_owned());
-        told.push(format!("started {with}"));
-        self.state.len()
-    }
-
-    fn stop(&mut self, told: &mut Vec<String>) -> Result<Vec<String>, String> {
-        told.push("stopped".to_owned());
-        if self.state.len() > 1 { Err("twice".to_owned()) } else { Ok(self.state.clone()) }
-    }
-
-    fn crash(&self) {
-        std::process::abort();
-    }
-}
-
-fn an_objects_own_start_and_stop_are_called_through() -> Outcome {
-    let service = ServiceBridge::new();
-    let mut told = Vec::new();
-    assert_eq!(service.start("a", &mut told).unwrap(), 1);
-    assert!(service.process().is_alive());
-    assert_eq!(service.stop(&mut told).unwrap().unwrap(), ["a"]);
-    assert_eq!(told, ["started a", "stopped"]);
-    assert!(!service.process().is_alive());
-
-    service.start("b", &mut told).unwrap();
-    assert_eq!(service.start("c", &mut told).unwrap(), 2);
-    assert_eq!(service.stop(&mut told).unwrap(), Err("twice".to_owned()));
-
-    // If the call fails the process is stopped all the same.
-    service.process().launch_with(LaunchOptions::new().limit(cross_process_bridge::Resource::Core, 0, 0));
-    service.start("d", &mut told).unwrap();
-    service.crash().unwrap_err();
-    let before = told.len();
-    assert!(matches!(
-        service.stop(&mut told).unwrap_err(),
-        BridgeError::PeerDied { method: "Service::stop", .. }
-    ));
-    assert!(matches!(service.crash().unwrap_err(), BridgeError::NotStarted { .. }));
-    assert_eq!(told.len(), before);
-    Passed
-}
-
-/// It is stopped by being taken.
-struct Log(String);
-
-#[bridge]
-impl Log {
-    fn new() -> Log {
-        Log(String::new())
-    }
-
-    fn start(&mut self) {
-        self.0.push_str("started ");
-    }
-
-    fn add(&mut self, line: &str) {
-        self.0.push_str(line);
-    }
-
-    fn stop(self) -> String {
-        self.0
-    }
-}
-
-fn an_objects_own_stop_may_take_it() -> Outcome {
-    let log = LogBridge::new();
-    log.start().unwrap();
-    log.add("line").unwrap();
-    assert_eq!(log.stop().unwrap(), "started line");
-    assert!(!log.process().is_alive());
-    log.clone().scope(|log| log.add("again").unwrap()).unwrap();
-    assert!(!log.process().is_alive());
     Passed
 }
 

@@ -12,6 +12,8 @@ scenarios![
     an_object_in_a_module_of_its_own,
     types_named_like_the_standard_librarys_do_not_matter,
     a_block_may_be_written_by_a_macro,
+    no_prelude_is_needed,
+    a_bridge_is_as_wide_as_its_widest_method,
 ];
 
 /// Its fields can be reached.
@@ -166,5 +168,76 @@ fn a_block_may_be_written_by_a_macro() -> Outcome {
     assert_eq!(text.doubled().unwrap(), "aa");
     let odd = PathBuf::from(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"\xff"));
     assert_eq!(text.path(odd.clone()).unwrap(), odd);
+    Passed
+}
+
+/// Nothing is there but what is named.
+#[allow(clippy::module_inception, reason = "the attribute is of a module")]
+#[no_implicit_prelude]
+mod bare {
+    pub(crate) struct Bare;
+
+    #[::cross_process_bridge::bridge]
+    impl Bare {
+        pub(crate) fn new() -> Self {
+            Self
+        }
+
+        pub(crate) fn turned(
+            &self,
+            mut bytes: ::std::vec::Vec<u8>,
+            path: &mut ::std::path::PathBuf,
+        ) -> ::std::vec::Vec<u8> {
+            path.push("b");
+            bytes.reverse();
+            bytes
+        }
+    }
+}
+
+fn no_prelude_is_needed() -> Outcome {
+    let bare = bare::BareBridge::new();
+    bare.start().unwrap();
+    let mut path = PathBuf::from("a");
+    assert_eq!(bare.turned(vec![1, 2], &mut path).unwrap(), [2, 1]);
+    assert_eq!(path, PathBuf::from("a/b"));
+    Passed
+}
+
+mod outer {
+    pub(super) mod middle {
+        mod deep {
+            pub(in crate::bridge_names) struct Wide;
+
+            #[cross_process_bridge::bridge]
+            impl Wide {
+                pub(in crate::bridge_names) fn new() -> Self {
+                    #![allow(unused_variables, reason = "it is about the body")]
+                    let unused = ();
+                    Self
+                }
+
+                pub(in crate::bridge_names) fn number(&self) -> u8 {
+                    //! This, too.
+                    7
+                }
+
+                pub(super) fn narrow(&self) {}
+            }
+        }
+
+        pub(in crate::bridge_names) use deep::WideBridge;
+
+        pub(in crate::bridge_names) fn narrow(wide: &WideBridge) {
+            wide.narrow().unwrap();
+        }
+    }
+}
+
+fn a_bridge_is_as_wide_as_its_widest_method() -> Outcome {
+    let wide = outer::middle::WideBridge::new();
+    wide.start().unwrap();
+    outer::middle::narrow(&wide);
+    assert_eq!(wide.number().unwrap(), 7);
     Passed
 }

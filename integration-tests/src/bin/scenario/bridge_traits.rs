@@ -13,6 +13,7 @@ scenarios![
     a_type_with_parameters_has_a_bridge_with_parameters,
     traits_methods_are_the_bridges,
     a_bridge_implements_a_trait_itself,
+    a_traits_block_may_ask_for_less,
 ];
 
 /// With parameters of both kinds, and bounds in both places.
@@ -286,5 +287,63 @@ fn a_bridge_implements_a_trait_itself() -> Outcome {
     assert!(shelf.find_or_none("x").is_none());
     shelf.process().kill().unwrap();
     assert!(matches!(shelf.find("Du").unwrap_err(), ShelfError::Lost(why) if why.contains("process")));
+    Passed
+}
+
+trait Size {
+    fn size(&self) -> usize;
+}
+
+trait Merge<T> {
+    type Size;
+    fn merge(&mut self, other: T) -> Self::Size;
+}
+
+/// Its own block has more bounds than those of its traits.
+#[derive(Serialize, Deserialize)]
+struct Bag<T> {
+    values: Vec<T>,
+}
+
+#[bridge(traits(Size, Merge))]
+impl<T: Clone + Ord> Bag<T>
+where
+    Self: Size,
+{
+    fn of(values: &[T]) -> Self {
+        Bag { values: values.to_vec() }
+    }
+
+    fn sorted(mut self) -> Vec<T> {
+        self.values.sort();
+        self.values
+    }
+}
+
+#[bridge]
+impl<T> Size for Bag<T> {
+    fn size(&self) -> usize {
+        self.values.len()
+    }
+}
+
+#[bridge]
+impl<E> Merge<Self> for Bag<E>
+where
+    Self: Size,
+{
+    type Size = usize;
+
+    fn merge(&mut self, mut other: Self) -> Self::Size {
+        self.values.append(&mut other.values);
+        self.size()
+    }
+}
+
+fn a_traits_block_may_ask_for_less() -> Outcome {
+    let bag = BagBridge::of(&[3, 1]);
+    bag.start().unwrap();
+    assert_eq!((bag.size().unwrap(), bag.merge(Bag { values: vec![2] }).unwrap()), (2, 3));
+    assert_eq!(bag.sorted().unwrap(), [1, 2, 3]);
     Passed
 }

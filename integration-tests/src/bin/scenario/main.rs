@@ -24,6 +24,7 @@ mod bridge_names;
 mod bridge_reentry;
 mod bridge_results;
 mod bridge_shapes;
+mod bridge_start_stop;
 mod bridge_traits;
 mod bridge_ways;
 mod callbacks;
@@ -100,6 +101,7 @@ const TABLES: &[&[Scenario]] = &[
     bridge_names::ALL,
     bridge_results::ALL,
     bridge_shapes::ALL,
+    bridge_start_stop::ALL,
     bridge_traits::ALL,
     callbacks::ALL,
     calls::ALL,

@@ -1,0 +1,23 @@
+#![allow(unused)]
+
+use cross_process_bridge::bridge;
+
+struct Counter(u8);
+
+#[bridge]
+impl Counter {
+    fn new() -> Counter {
+        Counter(0)
+    }
+}
+
+#[bridge]
+impl Counter {
+    fn count(&self) -> u8 {
+        self.0
+    }
+}
+
+fn main() {
+    CounterBridge::new();
+}
