@@ -100,6 +100,16 @@ pub fn map_each<'a, T, U>(list: &'a [T], each: impl FnMut(&'a T) -> U) -> Vec<U>
     list.iter().map(each).collect()
 }
 
+/// An array of other values.
+pub fn map_array<T, U, const N: usize>(array: [T; N], each: impl FnMut(T) -> U) -> [U; N] {
+    array.map(each)
+}
+
+/// What is serialised in place of each element.
+pub fn map_array_ref<'a, T, U, const N: usize>(array: &'a [T; N], each: impl FnMut(&'a T) -> U) -> [U; N] {
+    array.each_ref().map(each)
+}
+
 /// Whether a slice can be written back.
 ///
 /// # Errors

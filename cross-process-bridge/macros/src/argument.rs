@@ -99,12 +99,18 @@ impl Argument {
     /// What is kept to be sent again and again, with the same type as what the child reads.
     pub(crate) fn kept(&self, rt: &TokenStream) -> TokenStream {
         let name = &self.name;
-        let own = |lent: TokenStream| self.held.to_wire(rt, quote!(::std::borrow::ToOwned::to_owned(#lent)));
+        let own = |deref: bool, lent: TokenStream| {
+            let owned = match deref {
+                true => quote!(::std::borrow::ToOwned::to_owned(#lent)),
+                false => quote!(::core::clone::Clone::clone(#lent)),
+            };
+            self.held.to_wire(rt, owned)
+        };
         match self.form {
             Form::Value => self.held.to_wire(rt, quote!(#name)),
-            Form::Borrow { .. } | Form::BorrowMut { .. } => own(quote!(#name)),
+            Form::Borrow { deref } | Form::BorrowMut { deref } => own(deref, quote!(#name)),
             Form::Cow => self.held.to_wire(rt, quote!(::std::borrow::Cow::into_owned(#name))),
-            Form::OptionBorrow { .. } => mapped(quote!(#name), own),
+            Form::OptionBorrow { deref } => mapped(quote!(#name), |lent| own(deref, lent)),
         }
     }
 
@@ -248,7 +254,10 @@ mod tests {
         assert_eq!(forms(parse_quote!(x: &str)), [text, "x", "&*h"]);
         assert_eq!(forms(parse_quote!(x: &mut u8)), ["u8", "&*x", "&muth"]);
         assert_eq!(forms(parse_quote!(x: &mut [u8])), ["rt::Bytes", "rt::wire::ByteSlice(&*x)", "&mut*h"]);
-        assert_eq!(forms(parse_quote!(x: Vec<u8>)), ["rt::Bytes", "rt::Bytes::from(x)", "h"]);
+        assert_eq!(
+            forms(parse_quote!(x: Vec<u8>)),
+            ["rt::Bytes", "<rt::Bytesas::core::convert::From<_>>::from(x)", "h"]
+        );
         assert_eq!(forms(parse_quote!(x: &Vec<u8>)), ["rt::Bytes", "rt::wire::ByteSlice(x)", "&h"]);
         let path = "::std::ffi::OsString";
         assert_eq!(forms(parse_quote!(x: &Path)), [path, "::std::path::Path::as_os_str(x)", "&*h"]);

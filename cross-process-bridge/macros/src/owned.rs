@@ -2,7 +2,7 @@
 //!
 //! Most cross as they are. Byte vectors and paths don't, since serde takes the former apart and refuses some of
 //! the latter, nor do long arrays, which it doesn't know; nor what has one of those in it, as far as the macro can
-//! see into it: options, vectors, results and tuples.
+//! see into it: options, vectors, results, tuples and arrays.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
@@ -25,7 +25,7 @@ enum Shape {
     Bytes,
     Path,
     Array {
-        element: TokenStream,
+        element: Box<Owned>,
         len: TokenStream,
     },
     Option(Box<Owned>),
@@ -50,7 +50,7 @@ impl Owned {
 
     /// `Vec<element>`.
     pub(crate) fn vec_of(element: &Type) -> Owned {
-        let ty = quote!(::std::vec::Vec<#element>);
+        let ty = quote_spanned!(place(&quote!(#element))=> ::std::vec::Vec<#element>);
         if known::is(element, "u8") {
             return Owned { ty, shape: Shape::Bytes };
         }
@@ -65,8 +65,10 @@ impl Owned {
         match &self.shape {
             Shape::Plain | Shape::Bytes | Shape::Path => None,
             Shape::Asked => Some(place(&self.ty)),
-            Shape::Array { element, .. } => Some(place(element)),
-            Shape::Option(inner) | Shape::Vec(inner) | Shape::Result(inner) => inner.asked_at(),
+            Shape::Array { element: inner, .. }
+            | Shape::Option(inner)
+            | Shape::Vec(inner)
+            | Shape::Result(inner) => inner.asked_at(),
             Shape::Tuple(parts) => parts.iter().find_map(Owned::asked_at),
         }
     }
@@ -84,7 +86,10 @@ impl Owned {
             Shape::Asked => asked(rt, ty),
             Shape::Bytes => quote!(#rt::Bytes),
             Shape::Path => quote!(::std::ffi::OsString),
-            Shape::Array { element, len } => quote!(#rt::wire::Array<#element, { #len }>),
+            Shape::Array { element, len } => {
+                let element = element.wire(rt);
+                quote!(#rt::wire::Array<#element, { #len }>)
+            }
             Shape::Option(inner) => {
                 let inner = inner.wire(rt);
                 quote!(::core::option::Option<#inner>)
@@ -109,9 +114,15 @@ impl Owned {
     pub(crate) fn to_wire(&self, rt: &TokenStream, value: TokenStream) -> TokenStream {
         match &self.shape {
             Shape::Plain | Shape::Asked => value,
-            Shape::Bytes => quote!(#rt::Bytes::from(#value)),
+            Shape::Bytes => quote!(<#rt::Bytes as ::core::convert::From<_>>::from(#value)),
             Shape::Path => quote!(::std::path::PathBuf::into_os_string(#value)),
-            Shape::Array { .. } => quote!(#rt::wire::Array(#value)),
+            Shape::Array { element, .. } => {
+                let array = match element.is_plain() {
+                    true => value,
+                    false => map(quote!(#rt::wire::map_array), value, |value| element.to_wire(rt, value)),
+                };
+                quote!(#rt::wire::Array(#array))
+            }
             Shape::Option(inner) => {
                 map(quote!(::core::option::Option::map), value, |value| inner.to_wire(rt, value))
             }
@@ -127,9 +138,15 @@ impl Owned {
     pub(crate) fn of_wire(&self, rt: &TokenStream, came: TokenStream) -> TokenStream {
         match &self.shape {
             Shape::Plain | Shape::Asked => came,
-            Shape::Bytes => quote!(::std::vec::Vec::<::core::primitive::u8>::from(#came)),
-            Shape::Path => quote!(::std::path::PathBuf::from(#came)),
-            Shape::Array { .. } => quote!(#rt::wire::Array::into_inner(#came)),
+            Shape::Bytes => quote!(<::std::vec::Vec<_> as ::core::convert::From<#rt::Bytes>>::from(#came)),
+            Shape::Path => quote!(<::std::path::PathBuf as ::core::convert::From<_>>::from(#came)),
+            Shape::Array { element, .. } => {
+                let array = quote!(#rt::wire::Array::into_inner(#came));
+                match element.is_plain() {
+                    true => array,
+                    false => map(quote!(#rt::wire::map_array), array, |came| element.of_wire(rt, came)),
+                }
+            }
             Shape::Option(inner) => {
                 map(quote!(::core::option::Option::map), came, |came| inner.of_wire(rt, came))
             }
@@ -148,7 +165,11 @@ impl Owned {
             Shape::Plain | Shape::Asked => lent,
             Shape::Bytes => quote!(#rt::wire::ByteSlice(#lent)),
             Shape::Path => quote!(::std::path::Path::as_os_str(#lent)),
-            Shape::Array { .. } => quote!(#rt::wire::ArrayRef(#lent)),
+            Shape::Array { element, .. } if element.is_plain() => quote!(#rt::wire::ArrayRef(#lent)),
+            Shape::Array { element, .. } => {
+                let array = map(quote!(#rt::wire::map_array_ref), lent, |lent| element.lent(rt, lent));
+                quote!(#rt::wire::Array(#array))
+            }
             Shape::Option(inner) => {
                 let lent = quote!(::core::option::Option::as_ref(#lent));
                 map(quote!(::core::option::Option::map), lent, |lent| inner.lent(rt, lent))
@@ -164,7 +185,7 @@ impl Owned {
 }
 
 /// Where the type stands.
-fn place(ty: &TokenStream) -> Span {
+pub(crate) fn place(ty: &TokenStream) -> Span {
     ty.clone().into_iter().next().map_or_else(Span::call_site, |token| token.span())
 }
 
@@ -199,9 +220,10 @@ fn shape(ty: &Type) -> Option<Shape> {
             let parts: Vec<Owned> = tuple.elems.iter().map(Owned::of).collect();
             parts.iter().any(|part| !part.is_plain()).then_some(Shape::Tuple(parts))
         }
-        Type::Array(array) if !is_short(&array.len) => {
-            let (element, len) = (&array.elem, &array.len);
-            Some(Shape::Array { element: quote!(#element), len: quote!(#len) })
+        Type::Array(array) => {
+            let (element, len) = (Box::new(Owned::of(&array.elem)), &array.len);
+            let is_special = !is_short(len) || !element.is_plain();
+            is_special.then(|| Shape::Array { element, len: quote!(#len) })
         }
         ty if known::is(ty, "PathBuf") => Some(Shape::Path),
         ty => {

@@ -24,6 +24,7 @@ scenarios![
     borrowed_arguments_cross,
     optional_and_clone_on_write_arguments_cross,
     arguments_of_any_fitting_type_are_converted_here,
+    arrays_of_any_length_and_depth_cross,
     mutable_arguments_are_written_back,
     patterns_and_many_arguments_cross,
 ];
@@ -165,6 +166,16 @@ impl Forms {
         paths.swap(0, 1);
     }
 
+    fn table(&self, table: [[u8; 40]; 3], paths: &[PathBuf; 2], last: &mut [[u16; 33]; 33]) -> [[u8; 40]; 3] {
+        last[32][32] = paths.iter().map(|path| path.as_os_str().len() as u16).sum();
+        table.map(|row| row.map(|value| value + 1))
+    }
+
+    fn turned(&self, mut paths: [PathBuf; 2]) -> Option<[PathBuf; 2]> {
+        paths.reverse();
+        Some(paths)
+    }
+
     fn patterns(
         &self,
         mut number: i64,
@@ -277,6 +288,15 @@ fn arguments_of_any_fitting_type_are_converted_here() -> Outcome {
     // What can't be sent to another process is a text here.
     let here = std::rc::Rc::new(5);
     assert_eq!(forms.text(here, 'c').unwrap(), "5 c");
+    Passed
+}
+
+fn arrays_of_any_length_and_depth_cross() -> Outcome {
+    let forms = forms();
+    let mut last = [[0; 33]; 33];
+    assert_eq!(forms.table([[1; 40]; 3], &[odd(), odd()], &mut last).unwrap(), [[2; 40]; 3]);
+    assert_eq!((last[32][32], last[32][31]), (10, 0));
+    assert_eq!(forms.turned([odd(), PathBuf::new()]).unwrap(), Some([PathBuf::new(), odd()]));
     Passed
 }
 
