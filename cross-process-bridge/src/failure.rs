@@ -61,7 +61,8 @@ pub trait AnyDebug {
         ByDebug
     }
 }
-impl<E: fmt::Debug> AnyDebug for Failure<'_, E> {}
+// Of any type, so that of one without a text the compiler says which trait it lacks.
+impl<E> AnyDebug for Failure<'_, E> {}
 
 impl ByInto {
     /// As data.

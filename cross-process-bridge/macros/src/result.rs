@@ -1,18 +1,20 @@
 //! What a method returns: as what it crosses, and what the bridge's method returns.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::quote;
+use quote::{quote, quote_spanned};
 use syn::{Type, parse_quote};
 
 use crate::check;
 use crate::known;
-use crate::owned::Owned;
+use crate::owned::{Owned, place};
 
 /// The result of a bridged method.
 pub(crate) struct Returned {
     value: Owned,
     /// The error crosses as a `RemoteError`; `value` is what there is without one.
     remote: bool,
+    /// Where it stands.
+    pub(crate) place: Span,
     /// There is nothing.
     pub(crate) is_unit: bool,
 }
@@ -20,9 +22,10 @@ pub(crate) struct Returned {
 impl Returned {
     /// `remote_error`: where that option stands.
     pub(crate) fn of(ty: &Type, remote_error: Option<Span>) -> syn::Result<Returned> {
+        let place = place(&quote!(#ty));
         let Some(span) = remote_error else {
             check::result(ty)?;
-            return Ok(Returned { is_unit: is_unit(ty), value: Owned::of(ty), remote: false });
+            return Ok(Returned { is_unit: is_unit(ty), value: Owned::of(ty), remote: false, place });
         };
         let Some(success) = known::result_of(ty) else {
             let text = "`remote_error` is about the error of a `Result<T, E>`: spell out the result's type with its `T`, \
@@ -34,7 +37,17 @@ impl Returned {
             });
         };
         check::result(success)?;
-        Ok(Returned { is_unit: false, value: Owned::of(success), remote: true })
+        Ok(Returned { is_unit: false, value: Owned::of(success), remote: true, place })
+    }
+
+    /// Of a constructor, which makes something of this type.
+    pub(crate) fn of_constructor(made: &Type) -> Returned {
+        Returned {
+            is_unit: true,
+            value: Owned::of(&Returned::unit()),
+            remote: false,
+            place: place(&quote!(#made)),
+        }
     }
 
     /// `()`.
@@ -64,7 +77,7 @@ impl Returned {
         let name = Ident::new("value", Span::mixed_site());
         let success = self.value.to_wire(rt, quote!(#name));
         let wire = self.wire(rt);
-        let failure = remote(rt);
+        let failure = remote(rt, self.place);
         quote! {
             match #value {
                 ::core::result::Result::Ok(#name) => <#wire>::Ok(#success),
@@ -87,13 +100,15 @@ impl Returned {
     }
 }
 
-/// The arm of a match that makes any error a `RemoteError`.
-pub(crate) fn remote(rt: &TokenStream) -> TokenStream {
-    let error = Ident::new("error", Span::mixed_site());
+/// The arm of a match that makes any error a `RemoteError`. At this place it can be wrong.
+pub(crate) fn remote(rt: &TokenStream, place: Span) -> TokenStream {
+    let place = Span::mixed_site().located_at(place);
+    let error = Ident::new("error", place);
+    let made = quote_spanned!(place=> (&&&&#rt::failure::Failure(&#error)).kind().remote(#error));
     quote! {
         ::core::result::Result::Err(#error) => ::core::result::Result::Err({
             use #rt::failure::{AnyDebug as _, AnyDisplay as _, AnyInto as _, AnyPointer as _};
-            (&&&&#rt::failure::Failure(&#error)).kind().remote(#error)
+            #made
         }),
     }
 }

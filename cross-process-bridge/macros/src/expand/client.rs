@@ -2,7 +2,7 @@
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{quote, quote_spanned};
-use syn::{Receiver, ReceiverKind, Visibility, parse_quote};
+use syn::{Receiver, ReceiverKind, Token, Visibility};
 
 use crate::argument::Argument;
 use crate::block::{Block, Of};
@@ -45,17 +45,18 @@ pub(crate) fn method(block: &Block, method: &Method, on: On) -> TokenStream {
     }
     let (docs, vis, name, root) =
         (docs::method(block, method), vis(block, method), &method.bridge_name, &block.runtime.root);
-    let (asyncness, _) = on.words();
     let receiver = match method.kind {
         Kind::Consuming if !method.is_around("stop") => quote!(self),
         _ => quote!(&self),
     };
-    quote! {
-        #cfgs #docs
-        #vis #asyncness fn #name #generics (#receiver, #arguments)
-            -> ::core::result::Result<#returned, #root::BridgeError> #clause
-        { #body }
-    }
+    // Should there be another one of this name, the compiler shows the user's.
+    let place = Span::call_site().located_at(name.span());
+    let asyncness = (on == On::Twin).then(|| quote_spanned!(place=> async));
+    let result = quote_spanned!(place=> ::core::result::Result<#returned, #root::BridgeError>);
+    let function = quote_spanned!(place=>
+        #asyncness fn #name #generics (#receiver, #arguments) -> #result #clause { #body }
+    );
+    quote!(#cfgs #docs #vis #function)
 }
 
 /// A function that makes a bridge.
@@ -82,7 +83,9 @@ pub(crate) fn constructor(block: &Block, method: &Method) -> TokenStream {
 fn vis(block: &Block, method: &Method) -> Visibility {
     match &block.of {
         Of::Object(_) => method.vis.clone(),
-        Of::Trait(of) if matches!(of.vis, Visibility::Inherited) => parse_quote!(pub),
+        Of::Trait(of) if matches!(of.vis, Visibility::Inherited) => {
+            Visibility::Public(Token![pub](method.bridge_name.span()))
+        }
         Of::Trait(of) => of.vis.clone(),
     }
 }

@@ -74,7 +74,7 @@ fn made(block: &Block, method: &Method, makes: Makes, called: TokenStream) -> To
     match makes {
         Makes::Object => quote!(::core::result::Result::Ok(#called)),
         Makes::Result => {
-            let failure = remote(rt);
+            let failure = remote(rt, method.returned.place);
             quote! {
                 match #called {
                     ::core::result::Result::Ok(#object) => ::core::result::Result::Ok(#object),
@@ -83,7 +83,7 @@ fn made(block: &Block, method: &Method, makes: Makes, called: TokenStream) -> To
             }
         }
         Makes::Option => {
-            let text = format!("{}::{} returned None", block.name, method.name);
+            let text = format!("{} returned None", block.called(&method.name));
             quote!(::core::option::Option::ok_or_else(#called, || #rt::RemoteError::msg(#text)))
         }
     }

@@ -1,8 +1,7 @@
 //! Access to fields: two methods for each.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
-use syn::Ident;
 
 use crate::block::{Block, Object};
 use crate::expand::client::On;
@@ -10,7 +9,7 @@ use crate::expand::docs;
 use crate::expand::parts::hidden;
 use crate::names::setter;
 use crate::options::Field;
-use crate::owned::Owned;
+use crate::owned::{Owned, place};
 
 /// A field, with the numbers of what reads and what sets it.
 struct Numbered<'a> {
@@ -61,20 +60,24 @@ pub(crate) fn methods(block: &Block, object: &Object, on: On) -> TokenStream {
 /// The arms of the object's side.
 pub(crate) fn arms(block: &Block, of: &Object, call: &Ident) -> Vec<TokenStream> {
     let rt = &block.runtime.rt;
-    let (object, came) = (hidden("object"), hidden("came"));
+    let object = hidden("object");
     let both = numbered(of).map(|Numbered { field: Field { name, ty, .. }, get, set }| {
         let owned = Owned::of(ty);
+        // If the field has another type, this is the place.
+        let came = Ident::new("came", Span::mixed_site().located_at(place(&owned.ty)));
         let (wire, value) = (owned.wire(rt), owned.of_wire(rt, quote!(#came)));
+        // With `*`, so that of a field that isn't there the compiler says the same twice, which it shows once.
+        let field = quote!((*#object).#name);
         let read = match owned.is_plain() {
-            true => quote!(answer_field(|#object| &#object.#name)),
+            true => quote!(answer_field(|#object| &#field)),
             false => {
-                let copy = owned.to_wire(rt, quote!(::core::clone::Clone::clone(&#object.#name)));
+                let copy = owned.to_wire(rt, quote!(::core::clone::Clone::clone(&#field)));
                 quote!(answer(|#object, (): ()| #copy))
             }
         };
         quote! {
             #get => #call.#read,
-            #set => #call.answer(|#object, (#came,): (#wire,)| { #object.#name = #value; }),
+            #set => #call.answer(|#object, (#came,): (#wire,)| { #field = #value; }),
         }
     });
     both.collect()
