@@ -2,7 +2,8 @@
 #![deny(warnings, unused, future_incompatible, rust_2018_idioms, missing_docs, missing_debug_implementations)]
 #![deny(unreachable_pub, unnameable_types, unused_qualifications, unused_lifetimes, single_use_lifetimes)]
 #![deny(clippy::all, clippy::pedantic, clippy::nursery)]
-#![deny(clippy::unwrap_used, clippy::expect_used, clippy::shadow_unrelated, clippy::let_underscore_must_use)]
+#![deny(clippy::shadow_reuse, clippy::shadow_unrelated, clippy::let_underscore_must_use)]
+#![forbid(unsafe_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::missing_const_for_fn, clippy::needless_pass_by_ref_mut, clippy::needless_pass_by_value)]
 #![allow(clippy::ptr_arg, clippy::unused_self, clippy::redundant_pub_crate)]
 
@@ -45,6 +46,12 @@ pub mod library {
             list.push(1);
             slice.fill(1);
             text.as_ref().len()
+        }
+
+        /// As long as both.
+        #[must_use]
+        pub fn longer<'both>(&'both self, text: &'both str) -> bool {
+            self.label.len() > text.len()
         }
 
         /// Of a type that only this crate knows.

@@ -29,7 +29,8 @@ pub(crate) fn numbered(prefix: &str, count: usize) -> Vec<Ident> {
     (0..count).map(|index| hidden(&format!("{prefix}{index}"))).collect()
 }
 
-/// So that no lint of the user's finds anything in generated code.
+/// So that no lint of the user's finds anything in generated code. Of Clippy's group `restriction` only what would find
+/// something: what a user forbids mustn't be allowed again.
 pub(crate) fn quiet() -> TokenStream {
     quote! {
         #[allow(
@@ -39,14 +40,20 @@ pub(crate) fn quiet() -> TokenStream {
             non_upper_case_globals,
             private_bounds,
             private_interfaces,
+            single_use_lifetimes,
             unreachable_pub,
+            unused_lifetimes,
             unused_qualifications,
             rustdoc::broken_intra_doc_links,
             rustdoc::private_intra_doc_links,
             clippy::all,
             clippy::nursery,
             clippy::pedantic,
-            clippy::restriction
+            clippy::impl_trait_in_params,
+            clippy::min_ident_chars,
+            clippy::shadow_reuse,
+            clippy::shadow_same,
+            clippy::shadow_unrelated
         )]
     }
 }
