@@ -55,6 +55,10 @@ impl<T: fmt::Debug> Service<T> {
         std::process::id()
     }
 
+    fn known(&self) -> usize {
+        self.known.len()
+    }
+
     fn finish(self) -> Vec<T> {
         self.known
     }
@@ -76,6 +80,8 @@ trait Describe {
     fn describe(&self, twice: bool) -> Result<String, Lost>;
     /// What bridges have of their own is theirs.
     fn process(&self) -> Result<u32, Lost>;
+    /// So is what the object has.
+    fn known(&self) -> Result<String, Lost>;
 }
 
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
@@ -95,6 +101,11 @@ impl<T: fmt::Debug> Describe for Service<T> {
 
     fn process(&self) -> Result<u32, Lost> {
         Ok(std::process::id())
+    }
+
+    #[bridge(rename = "described")]
+    fn known(&self) -> Result<String, Lost> {
+        Ok(format!("{:?}", self.known))
     }
 }
 
@@ -144,6 +155,7 @@ fn a_trait_may_have_what_a_bridge_has() {
     service.process().launch_in(&Zygote::global());
     service.start(7, &mut Vec::new()).unwrap();
     assert_eq!(Some(Describe::process(&service).unwrap()), service.process().pid());
+    assert_eq!((service.known().unwrap(), Describe::known(&service).unwrap()), (1, "[7]".to_owned()));
     service.stop(&mut Vec::new()).unwrap();
 }
 
@@ -155,6 +167,10 @@ fn fields_traits_and_the_end() {
         service.set_label("/other".into()).await.unwrap();
         assert_eq!(service.to_string().await.unwrap(), "/other");
         assert_eq!(service.describe(true).await.unwrap().unwrap(), "[7][7]");
+        assert_eq!(
+            (service.known().await.unwrap(), service.described().await.unwrap().unwrap()),
+            (1, "[7]".to_owned())
+        );
         assert_eq!(service.clone().finish().await.unwrap(), [7]);
         assert!(matches!(service.label().await.unwrap_err(), BridgeError::NotStarted { .. }));
     });

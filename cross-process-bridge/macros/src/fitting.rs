@@ -72,9 +72,6 @@ pub(crate) fn implement_fits(signature: &Signature, options: &MethodOptions, pro
              `implement`",
         );
     }
-    if let Some(name) = &options.rename {
-        problems.at(name, "with `implement` the trait gives the name: leave out one of both");
-    }
     if let Some(span) = options.remote_error {
         let text = "with `implement` the trait gives the error's type: leave out one of both";
         problems.add(syn::Error::new(span, text));

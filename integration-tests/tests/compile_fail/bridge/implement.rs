@@ -6,7 +6,6 @@ trait Store: Sized {
     fn new() -> Self;
     fn len(&self) -> usize;
     fn merge(&mut self, other: &Self) -> Result<(), BridgeError>;
-    fn renamed(&self) -> Result<(), BridgeError>;
     fn remote(&self) -> Result<(), BridgeError>;
 }
 
@@ -28,10 +27,6 @@ impl Store for Memory {
         0
     }
     fn merge(&mut self, other: &Self) -> Result<(), BridgeError> {
-        Ok(())
-    }
-    #[bridge(rename = "other")]
-    fn renamed(&self) -> Result<(), BridgeError> {
         Ok(())
     }
     #[bridge(remote_error)]
