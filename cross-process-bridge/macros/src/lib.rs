@@ -26,7 +26,8 @@ mod substitute;
 ///
 /// The crate `cross-process-bridge` has this attribute, and so has the umbrella `multiprocess`. Which of the two a
 /// program has, and by which name, Cargo.toml is asked; one that has it from yet another crate says so:
-/// `#[bridge(crate = that_crate::cross_process_bridge)]`.
+/// `#[bridge(crate = that_crate::cross_process_bridge)]`. Of both, `cross-process-bridge` is taken: if that one is there for
+/// tests alone, the library says `#[bridge(crate = multiprocess::cross_process_bridge)]`.
 #[proc_macro_attribute]
 pub fn bridge(arguments: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     expand::expand(arguments.into(), item.into()).into()
