@@ -230,7 +230,9 @@ impl Life {
                 let ended = run.child.wait_or_stop(LAST_WORDS, Duration::ZERO)?;
                 StartError::EndedEarly { status: ended.status }.into()
             }
-            LinkError::Encode(_) | LinkError::TooLarge(_) | LinkError::WrongProcess(_) => unsent(constructor, error),
+            LinkError::Encode(_) | LinkError::TooLarge(_) | LinkError::WrongProcess(_) => {
+                unsent(constructor, error)
+            }
             cause => {
                 run.child.kill()?;
                 let source = match cause {

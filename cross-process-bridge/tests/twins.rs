@@ -74,6 +74,8 @@ impl<T: fmt::Debug> fmt::Debug for Service<T> {
 
 trait Describe {
     fn describe(&self, twice: bool) -> Result<String, Lost>;
+    /// What bridges have of their own is theirs.
+    fn process(&self) -> Result<u32, Lost>;
 }
 
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
@@ -89,6 +91,10 @@ impl From<BridgeError> for Lost {
 impl<T: fmt::Debug> Describe for Service<T> {
     fn describe(&self, twice: bool) -> Result<String, Lost> {
         Ok(if twice { format!("{self:?}{self:?}") } else { format!("{self:?}") })
+    }
+
+    fn process(&self) -> Result<u32, Lost> {
+        Ok(std::process::id())
     }
 }
 
@@ -130,6 +136,15 @@ fn each_method_has_an_asynchronous_one() {
         assert!(!service.process().is_alive());
         assert!(matches!(service.put(String::new(), 0).await.unwrap_err(), BridgeError::NotStarted { .. }));
     });
+}
+
+#[test]
+fn a_trait_may_have_what_a_bridge_has() {
+    let service = ServiceBridge::<u8>::new(Path::new("/label"));
+    service.process().launch_in(&Zygote::global());
+    service.start(7, &mut Vec::new()).unwrap();
+    assert_eq!(Some(Describe::process(&service).unwrap()), service.process().pid());
+    service.stop(&mut Vec::new()).unwrap();
 }
 
 #[test]

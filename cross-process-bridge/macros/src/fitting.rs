@@ -60,8 +60,8 @@ pub(crate) fn implement_fits(signature: &Signature, options: &MethodOptions, pro
     if signature.receiver().is_none() || last.is_none_or(|last| last.ident != "Result") {
         problems.at(
             &signature.ident,
-            "with `implement` each method has a `self` and returns a `Result<T, E>`, with `E: From<BridgeError>`, since \
-             the other process may have died: change the trait, or leave out `implement`",
+            "with `implement` each method has a `self` and returns a `Result<T, E>`, with `E: From<BridgeError>`, \
+             since the other process may have died: change the trait, or leave out `implement`",
         );
     } else if let Some(ty) =
         typed(signature).map(|argument| &*argument.ty).chain(output).find(|ty| is_self_alone(ty))

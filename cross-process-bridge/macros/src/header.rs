@@ -122,8 +122,8 @@ pub(crate) fn options_fit(item: &ItemImpl, options: &BlockOptions) -> syn::Resul
         {
             Err(syn::Error::new_spanned(
                 path,
-                "this implementation needs no `#[bridge]`: list the trait in the attribute of the type's own block, as in \
-                 `#[bridge(traits(Display, Debug))]`",
+                "this implementation needs no `#[bridge]`: list the trait in the attribute of the type's own block, as \
+                 in `#[bridge(traits(Display, Debug))]`",
             ))
         }
         (Some(_), _, Some(word)) => Err(syn::Error::new(

@@ -1,8 +1,8 @@
 //! The attribute macro of `cross-process-bridge`, which re-exports it, and has its reference.
 
 // A block is read into a model (`block`) of its methods (`method`), with their arguments (`argument`) and results
-// (`result`); what is wrong with it is collected on the way (`problems`). Then each part of the generated code is made of
-// the model (`expand`).
+// (`result`); what is wrong with it is collected on the way (`problems`). Then each part of the generated code is made
+// of the model (`expand`).
 mod argument;
 mod attributes;
 mod block;
@@ -24,8 +24,8 @@ mod substitute;
 
 /// # Where it is
 ///
-/// The crate `cross-process-bridge` has this attribute, and so has the umbrella `multiprocess`. Which of the two a program
-/// has, and by which name, Cargo.toml is asked; one that has it from yet another crate says so:
+/// The crate `cross-process-bridge` has this attribute, and so has the umbrella `multiprocess`. Which of the two a
+/// program has, and by which name, Cargo.toml is asked; one that has it from yet another crate says so:
 /// `#[bridge(crate = that_crate::cross_process_bridge)]`.
 #[proc_macro_attribute]
 pub fn bridge(arguments: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {

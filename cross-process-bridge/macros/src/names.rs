@@ -8,6 +8,11 @@ use crate::problems::Problems;
 /// What every bridge has of its own. The object's `start` and `stop` are called by the bridge's.
 const RESERVED: [&str; 4] = ["process", "with_timeout", "to_async", "scope"];
 
+/// Whether a bridge, or its twin, has a method of its own of this name.
+pub(crate) fn is_reserved(name: &Ident) -> bool {
+    ["start", "stop"].iter().chain(&RESERVED).any(|reserved| name == reserved)
+}
+
 /// Finds those that clash, and takes them out.
 pub(crate) fn clash(block: &mut Block, problems: &mut Problems) {
     // The name, and whether it is there under conditions only.
@@ -51,7 +56,9 @@ pub(crate) fn clash(block: &mut Block, problems: &mut Problems) {
         if let Some(name) = names.iter().find(own) {
             problems.at(
                 &field.name,
-                format!("`{name}` is what a bridge has of its own: give access to this field by methods of other names"),
+                format!(
+                    "`{name}` is what a bridge has of its own: give access to the field by methods of other names"
+                ),
             );
             return false;
         }

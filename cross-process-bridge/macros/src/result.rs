@@ -25,8 +25,8 @@ impl Returned {
             return Ok(Returned { is_unit: is_unit(ty), value: Owned::of(ty), remote: false });
         };
         let Some(success) = known::result_of(ty) else {
-            let text = "`remote_error` is about the error of a `Result<T, E>`: spell out the result's type with its `T`, or \
-                        leave out the option";
+            let text = "`remote_error` is about the error of a `Result<T, E>`: spell out the result's type with its `T`, \
+                        or leave out the option";
             return Err(if is_unit(ty) {
                 syn::Error::new(span, text)
             } else {

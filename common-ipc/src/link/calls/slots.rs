@@ -212,8 +212,9 @@ impl Slots {
         &mut self.threads_asleep
     }
 
-    /// The call has its reply, or has given up waiting for it: nobody knows its number any more. Whoever says so offers
-    /// the role afterwards. What is returned is done with; its drop may be anybody's code, and wants no lock held.
+    /// The call has its reply, or has given up waiting for it: nobody knows its number any more. Whoever says so
+    /// offers the role afterwards. What is returned is done with; its drop may be anybody's code, and wants no
+    /// lock held.
     pub(super) fn leave(&mut self, number: u64) -> (Option<Sleeper>, Came) {
         let sleeper = self.wake(number);
         let mut came = None;

@@ -15,8 +15,8 @@ pub(crate) fn declared(block: &Block, object: &Object) -> TokenStream {
     let rt = &block.runtime.rt;
     let root = &block.runtime.root;
     let text = format!(
-        "{} in a process of its own: a handle, each of whose methods is carried out there.\n\nClones share the process and \
-         its object. Any number of threads may call at once; the process carries out one call after another. When the \
+        "{} in a process of its own: a handle, each of whose methods is carried out there.\n\nClones share the \
+         process and its object. Any number of threads may call at once; the process carries out one call after another. When the \
          last clone is dropped, the object is, too, and its process ends. Made by [`bridge`](macro@{}::bridge).",
         docs::link(block, ""),
         root.to_string().replace(' ', "").trim_start_matches("::"),
@@ -42,12 +42,11 @@ pub(crate) fn struct_of(
         .iter()
         .filter(|name| block.generics.type_params().any(|parameter| parameter.ident == **name))
         .collect();
-    let (marker, marked, cloned) = if types.is_empty() {
-        (quote!(), quote!(), quote!())
+    let (declared, made) = if types.is_empty() {
+        (quote!(), quote!())
     } else {
         (
             quote!(object: ::core::marker::PhantomData<fn() -> (#(#types,)*)>,),
-            quote!(object: ::core::marker::PhantomData,),
             quote!(object: ::core::marker::PhantomData,),
         )
     };
@@ -55,19 +54,19 @@ pub(crate) fn struct_of(
     quote! {
         #cfgs #quiet
         #[doc = #doc]
-        #vis struct #name #bare { handle: #handle, #marker }
+        #vis struct #name #bare { handle: #handle, #declared }
 
         #cfgs #quiet
         #[automatically_derived]
         impl #bare ::core::convert::From<#handle> for #ty {
-            fn from(#given: #handle) -> Self { Self { handle: #given, #marked } }
+            fn from(#given: #handle) -> Self { Self { handle: #given, #made } }
         }
 
         #cfgs #quiet
         #[automatically_derived]
         impl #bare ::core::clone::Clone for #ty {
             fn clone(&self) -> Self {
-                Self { handle: ::core::clone::Clone::clone(&self.handle), #cloned }
+                Self { handle: ::core::clone::Clone::clone(&self.handle), #made }
             }
         }
 
@@ -87,15 +86,16 @@ pub(crate) fn own_methods(block: &Block, object: &Object) -> TokenStream {
     let start = without_objects(block, "start").map(|cfgs| {
         quote! {
             #cfgs
-            /// Starts the process and has the object made in it, unless it runs. The constructor's failure is this call's
-            /// error.
+            /// Starts the process and has the object made in it, unless it runs. The constructor's failure is this
+            /// call's error.
             #vis fn start(&self) -> ::core::result::Result<(), #root::BridgeError> { self.handle.start() }
         }
     });
     let stop = without_objects(block, "stop").map(|cfgs| {
         quote! {
             #cfgs
-            /// Has the object dropped, after the calls that came before, and its process ended. No error if there is none.
+            /// Has the object dropped, after the calls that came before, and its process ended. No error if there
+            /// is none.
             #vis fn stop(&self) -> ::core::result::Result<(), #root::BridgeError> { self.handle.stop() }
         }
     });

@@ -21,6 +21,16 @@ pub(crate) enum On {
     Trait,
 }
 
+impl On {
+    /// What stands before `fn`, and after a call.
+    pub(crate) fn words(self) -> (TokenStream, TokenStream) {
+        match self {
+            On::Bridge | On::Trait => (quote!(), quote!()),
+            On::Twin => (quote!(async), quote!(.await)),
+        }
+    }
+}
+
 /// A method that calls the object's.
 pub(crate) fn method(block: &Block, method: &Method, on: On) -> TokenStream {
     let (cfgs, (generics, _, clause)) = (attributes(&method.cfgs), method.generics.split_for_impl());
@@ -35,7 +45,7 @@ pub(crate) fn method(block: &Block, method: &Method, on: On) -> TokenStream {
     }
     let (docs, vis, name, root) =
         (docs::method(block, method), vis(block, method), &method.bridge_name, &block.runtime.root);
-    let asyncness = (on == On::Twin).then(|| quote!(async));
+    let (asyncness, _) = on.words();
     let receiver = match method.kind {
         Kind::Consuming if !method.is_around("stop") => quote!(self),
         _ => quote!(&self),
@@ -95,7 +105,7 @@ fn receiver_of(receiver: &Receiver) -> TokenStream {
 fn body(block: &Block, method: &Method, on: On) -> TokenStream {
     let rt = &block.runtime.rt;
     let handle = block.handle();
-    let wait = (on == On::Twin).then(|| quote!(.await));
+    let (_, wait) = on.words();
     let prepare = method.arguments.iter().map(|argument| argument.prepare());
     let prepare = quote!(#(#prepare)*);
     let back: Vec<_> = method.arguments.iter().filter(|argument| argument.comes_back()).collect();

@@ -27,10 +27,7 @@ fn numbered(object: &Object) -> impl Iterator<Item = Numbered<'_>> {
 /// The bridge's methods.
 pub(crate) fn methods(block: &Block, object: &Object, on: On) -> TokenStream {
     let (rt, root) = (&block.runtime.rt, &block.runtime.root);
-    let (asyncness, wait) = match on {
-        On::Twin => (quote!(async), quote!(.await)),
-        _ => (quote!(), quote!()),
-    };
+    let (asyncness, wait) = on.words();
     let (came, value) = (hidden("came"), hidden("value"));
     let both = numbered(object).map(|Numbered { field: Field { vis, name, ty }, get, set }| {
         let owned = Owned::of(ty);
@@ -42,7 +39,10 @@ pub(crate) fn methods(block: &Block, object: &Object, on: On) -> TokenStream {
             true => quote!(self.handle.call::<(), _, #wire>(#get, &())#wait),
             false => {
                 let of_came = owned.of_wire(rt, quote!(#came));
-                quote!(let #came = self.handle.call::<(), _, #wire>(#get, &())#wait?; ::core::result::Result::Ok(#of_came))
+                quote! {
+                    let #came = self.handle.call::<(), _, #wire>(#get, &())#wait?;
+                    ::core::result::Result::Ok(#of_came)
+                }
             }
         };
         let sent = if owned.is_plain() { quote!(&#value) } else { owned.to_wire(rt, quote!(#value)) };

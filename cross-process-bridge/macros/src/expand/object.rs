@@ -49,10 +49,7 @@ pub(crate) fn methods(block: &Block, object: &Object, on: On) -> TokenStream {
 fn texts(block: &Block, object: &Object, on: On) -> TokenStream {
     let root = &block.runtime.root;
     let rt = &block.runtime.rt;
-    let (asyncness, wait) = match on {
-        On::Twin => (quote!(async), quote!(.await)),
-        _ => (quote!(), quote!()),
-    };
+    let (asyncness, wait) = on.words();
     let vis = &object.vis;
     let each = (1u16..).zip(&object.traits).filter_map(|(interface, of)| {
         let name = of.text()?;

@@ -146,8 +146,8 @@ impl Block {
     }
 }
 
-/// The constant of the bridge's that says which interface a trait is. Should the trait not be listed, the compiler says
-/// its name.
+/// The constant of the bridge's that says which interface a trait is. Should the trait not be listed, the compiler
+/// says its name.
 pub(crate) fn number_of(name: &Ident) -> Ident {
     format_ident!("{name}_must_be_listed_in_bridge_traits", span = name.span())
 }

@@ -9,6 +9,7 @@ use crate::expand::client::{self, On};
 use crate::expand::dispatch;
 use crate::expand::parts::{attributes, hidden, interface_of, number_of, quiet, server_of};
 use crate::method::Kind;
+use crate::names::is_reserved;
 
 /// The bridge's methods, those of its twin, and the object's side.
 pub(crate) fn generated(block: &Block, of: &Trait) -> TokenStream {
@@ -45,6 +46,8 @@ fn inherent(block: &Block, on: On) -> TokenStream {
     let of = block.impl_of(&path);
     let (generics, clause, ty) = (&of.generics, &of.clause, &of.ty);
     let methods = block.methods.iter().filter_map(|method| match method.kind {
+        // Of a trait that the bridge implements: the bridge's own ones come first, as they do in a call.
+        _ if on == On::Twin && is_reserved(&method.bridge_name) => None,
         Kind::Constructor(_) => (on == On::Bridge).then(|| client::constructor(block, method)),
         _ => Some(client::method(block, method, on)),
     });

@@ -398,7 +398,9 @@ fn a_process_that_cannot_serve_says_why() -> Outcome {
             } else {
                 assert_eq!(probe.echo(files).unwrap(), files);
             }
-            assert!(probe.process().stop_timeout(Duration::from_secs(5)).is_ok() || !probe.process().is_alive());
+            assert!(
+                probe.process().stop_timeout(Duration::from_secs(5)).is_ok() || !probe.process().is_alive()
+            );
         }
     }
     Passed
