@@ -115,7 +115,9 @@ fn the_rooms_of_the_base_point_down() {
 #[test]
 fn the_fault_table_counts_what_is_tested() {
     let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
-    let tests = read("integration-tests/tests/scenarios.rs") + &read("integration-tests/tests/programs.rs");
+    let places = ["integration-tests/tests/scenarios.rs", "integration-tests/tests/programs.rs"];
+    // Beside a runtime.
+    let tests = places.map(read).concat() + &read("cross-process-bridge/tests/beside_tokio.rs");
     let tested: BTreeSet<u32> =
         tests.split("fault_").filter_map(|rest| rest.get(..2)?.parse().ok()).collect();
     assert!(tested.len() > 20, "{tested:?}");
