@@ -253,6 +253,12 @@ impl End {
         self.peer.lock().loses = true;
     }
 
+    /// Closes the control socket, and goes on.
+    #[cfg(test)]
+    pub(crate) fn hang_up(&self) {
+        control::close(self.wires.control.expose());
+    }
+
     /// Takes over who the other end is of.
     pub(super) fn other_end_is_of(&self, owner: Option<Arc<PrivateFd>>) {
         let owner = owner.filter(|owner| control::is_pidfd(owner));

@@ -202,7 +202,7 @@ impl End {
     }
 
     /// As [`recv_bytes`](End::recv_bytes), and before it returns the other side can see that the message was taken (see
-    /// [`was_taken`](End::was_taken)).
+    /// [`was_taken`](End::was_taken)). If that had [given it up](End::give_up_the_rest) before, it isn't.
     #[inline]
     pub(crate) fn take_bytes(
         &self,
@@ -213,9 +213,11 @@ impl End {
         let Some(mut receiving) = self.lock_receiving(deadline) else { return Ok(None) };
         let received = self.recv_locked(view, &mut receiving, head, deadline, 0);
         receiving.publish(view);
+        let may_take = receiving.consumer.may_take(view);
         drop(receiving);
         self.remind_who_missed();
-        received.map_err(|error| self.fail(error))
+        let received = received.map_err(|error| self.fail(error))?;
+        if may_take { Ok(received) } else { Err(LinkError::Closed) }
     }
 
     /// As [`recv_bytes`](End::recv_bytes), if a message is there: without a look at anything but the ring.
