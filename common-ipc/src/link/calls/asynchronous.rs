@@ -10,7 +10,8 @@
 //! receives and something is there, its descriptor is readable.
 //!
 //! Once the driver has found the connection's end, or its runtime has ended, it is no more. Then a task that waits
-//! is offered the role as a thread is: it takes it for a moment, finds out why, and passes it on.
+//! is offered the role: it takes it for a moment, finds out why, and passes it on. All tasks are at once, since the one
+//! that is may be kept by somebody who doesn't poll it, and others would wait for that.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -112,6 +113,12 @@ impl OpenCaller {
 }
 
 impl AsyncOpenCaller {
+    /// Whether replies are brought to its calls: not once the runtime in which it was made has ended, or the connection.
+    #[must_use]
+    pub fn is_driven(&self) -> bool {
+        !self.shared.driver.is_finished()
+    }
+
     /// As [`OpenCaller::call`].
     ///
     /// # Errors
@@ -224,7 +231,7 @@ impl Call<'_> {
         if let Some(came) = slots.take(self.number, bytes) {
             return Poll::Ready(Ok(came));
         }
-        if slots.drivers > 0 || slots.is_read {
+        if slots.is_driven() || slots.is_read {
             let before = slots.wake(self.number);
             slots.sleep(self.number, Sleeper::Task(context.waker().clone()));
             // What a waker does when it is dropped is its runtime's.
@@ -341,6 +348,7 @@ impl Engine {
             Found::More
         });
         let mut slots = self.slots.lock();
+        slots.is_over |= matches!(found, Found::End);
         self.leave_the_role(&mut slots);
         self.offer_the_role(slots);
         found
