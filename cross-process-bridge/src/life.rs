@@ -230,7 +230,11 @@ impl Life {
                 let ended = run.child.wait_or_stop(LAST_WORDS, Duration::ZERO)?;
                 StartError::EndedEarly { status: ended.status }.into()
             }
-            LinkError::Encode(_) | LinkError::TooLarge(_) | LinkError::WrongProcess(_) => unsent(constructor, error),
+            LinkError::Encode(_) | LinkError::TooLarge(_) | LinkError::WrongProcess(_) => {
+                // Nobody has told it anything.
+                run.child.kill()?;
+                unsent(constructor, error)
+            }
             cause => {
                 run.child.kill()?;
                 let source = match cause {
@@ -259,7 +263,9 @@ impl Life {
         let execution = execution_of(&error);
         let ended = match error.cause {
             LinkError::Closed | LinkError::Truncated => self.see_the_end(run),
-            _ if execution == Execution::NotRun => return unsent(method, error),
+            _ if execution == Execution::NotRun && !is_nonsense(&error.cause) => {
+                return unsent(method, error);
+            }
             _ => {
                 // It has written nonsense: whatever it does now, nobody can talk to it any more.
                 let killed = run.child.kill().map_err(BridgeError::from);
@@ -362,6 +368,11 @@ impl Drop for Life {
             }
         }
     }
+}
+
+/// Whether the other side has written what no honest one writes: nothing gets through any more.
+pub(crate) fn is_nonsense(cause: &LinkError) -> bool {
+    matches!(cause, LinkError::Garbled(_) | LinkError::Broken(_))
 }
 
 /// Why a call wasn't sent to a process that can be called as before.

@@ -18,6 +18,7 @@ mod bad_input;
 mod beside_threads;
 mod bridge_blocks;
 mod bridge_faults;
+mod bridge_hostile;
 mod bridge_life;
 mod bridge_moving;
 mod bridge_names;
@@ -95,6 +96,7 @@ const TABLES: &[&[Scenario]] = &[
     beside_threads::ALL,
     bridge_blocks::ALL,
     bridge_faults::ALL,
+    bridge_hostile::ALL,
     bridge_life::ALL,
     bridge_moving::ALL,
     bridge_names::ALL,
