@@ -202,7 +202,18 @@ impl Life {
             }
             Way::Template(template) => template.start_as(&options, &server)?,
         };
+        // An object may lie about that, or its process have no descriptor to tell it by.
+        let served = child.serves(&caller);
         let run = Run { caller, child };
+        if let Err(error) = served {
+            run.child.kill()?;
+            run.child.wait()?;
+            return Err(StartError::Os {
+                step: "watch for the end of the new process",
+                source: io::Error::other(error),
+            }
+            .into());
+        }
         match self.construct(&run, begin, timeout) {
             Ok(()) => Ok(run),
             Err(error) => {

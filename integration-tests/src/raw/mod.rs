@@ -174,6 +174,27 @@ pub fn trace(pid: i32) -> bool {
     unsafe { libc::ptrace(libc::PTRACE_SEIZE, pid, 0, 0) == 0 }
 }
 
+/// Tells the other ends of all connections that they are now of another process: whose it is not.
+///
+/// # Panics
+///
+/// If there is no such process.
+pub fn tell_owner(pid: i32) {
+    use nix::sys::socket::{ControlMessage, MsgFlags, SockType, getsockopt, sendmsg, sockopt};
+    // SAFETY: two integers.
+    let pidfd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) } as i32;
+    assert!(pidfd >= 0, "{}", std::io::Error::last_os_error());
+    for number in 3..1024 {
+        // SAFETY: only asked what it is, and sent to; whatever it is, it stays open.
+        let socket = unsafe { std::os::fd::BorrowedFd::borrow_raw(number) };
+        if getsockopt(&socket, sockopt::SockType).is_ok_and(|kind| kind == SockType::SeqPacket) {
+            let packet = [std::io::IoSlice::new(&[1])];
+            let rights = [ControlMessage::ScmRights(&[pidfd])];
+            let _ = sendmsg::<()>(number, &packet, &rights, MsgFlags::MSG_DONTWAIT, None);
+        }
+    }
+}
+
 /// Closes every descriptor from `first` on, whoever owns it.
 pub fn close_from(first: u32) {
     // SAFETY: only for processes that use no descriptor of theirs afterwards.

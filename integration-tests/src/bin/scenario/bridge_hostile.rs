@@ -18,6 +18,7 @@ scenarios![
     a_late_reply_is_dropped_by_the_next_call,
     fault_13_a_death_is_told_while_a_forked_stranger_has_the_descriptors,
     a_method_that_takes_the_object_beside_other_calls,
+    a_kill_ends_the_calls_of_a_liar,
     a_failure_with_a_long_text_is_that_calls_error,
     an_end_that_is_returned_twice_is_that_calls_error,
 ];
@@ -77,6 +78,17 @@ impl Rogue {
         });
         self.tally.set(COPY, copy as u64).unwrap();
         raise(Signal::SIGKILL).unwrap();
+    }
+
+    /// Says that it is another process, keeps that alive, and waits to be killed.
+    fn leave_a_liar(&self) {
+        let copy = raw::fork(|| {
+            std::thread::sleep(Duration::from_secs(20));
+            0
+        });
+        raw::tell_owner(copy);
+        self.tally.set(COPY, copy as u64).unwrap();
+        std::thread::sleep(Duration::from_secs(600));
     }
 
     fn poke(&self, at: u64, value: u32) {
@@ -210,5 +222,21 @@ fn fault_13_a_death_is_told_while_a_forked_stranger_has_the_descriptors() -> Out
         let _ = kill(Pid::from_raw(tally.get(COPY).unwrap() as i32), Signal::SIGKILL);
         assert!(matches!(error, BridgeError::PeerDied { .. }), "{error}");
     }
+    Passed
+}
+
+fn a_kill_ends_the_calls_of_a_liar() -> Outcome {
+    let (rogue, tally) = rogue();
+    std::thread::scope(|scope| {
+        let lied_to = scope.spawn(|| rogue.with_timeout(Duration::from_secs(10)).leave_a_liar().unwrap_err());
+        while tally.get(COPY).unwrap() == 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+        rogue.process().kill().unwrap();
+        let error = lied_to.join().unwrap();
+        let _ = kill(Pid::from_raw(tally.get(COPY).unwrap() as i32), Signal::SIGKILL);
+        assert!(matches!(error, BridgeError::PeerDied { .. }), "{error}");
+    });
     Passed
 }
