@@ -49,6 +49,7 @@ impl Dice {
 }
 
 const ENTRIES: usize = 1 << 20;
+/// What takes longer hangs.
 const LONGEST: Duration = Duration::from_secs(30);
 
 struct Office {
@@ -96,11 +97,11 @@ impl Office {
                 0..=9 => {
                     let bytes = vec![number as u8; length];
                     let call = tasks.enter_long(number, &bytes, 1 << dice.throw(20));
-                    let long = tokio::time::timeout(LONGEST, call).await.expect("it hangs");
+                    let long = tokio::time::timeout(LONGEST, call).await.unwrap();
                     long.map(|long| assert!(long.iter().all(|byte| *byte == number as u8))).map_err(result_of)
                 }
                 10..=19 => {
-                    let sent = tokio::time::timeout(LONGEST, tasks.jot(number)).await.expect("it hangs");
+                    let sent = tokio::time::timeout(LONGEST, tasks.jot(number)).await.unwrap();
                     // It may not have come to that.
                     sent.map_err(result_of).and(Err(Execution::Unknown))
                 }
@@ -119,7 +120,7 @@ impl Office {
                     Err(Execution::NotRun)
                 }
                 _ => {
-                    let call = tokio::time::timeout(LONGEST, tasks.enter(number, 0)).await.expect("it hangs");
+                    let call = tokio::time::timeout(LONGEST, tasks.enter(number, 0)).await.unwrap();
                     call.map(|same| assert_eq!(same, number)).map_err(result_of)
                 }
             };
@@ -165,7 +166,7 @@ fn fault_47_whatever_tasks_do_at_once_what_ran_is_told() {
             while office.begin.elapsed() < time {
                 let one = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                 let office = Arc::clone(&office);
-                let _ = one.block_on(async {
+                one.block_on(async {
                     let tasks = [11, 12, 13].map(|seed| tokio::spawn(Arc::clone(&office).task(seed)));
                     tokio::time::sleep(Duration::from_millis(dice.throw(50))).await;
                     drop(tasks);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use common_ipc::link::Connection;
 use common_ipc::memory::SharedArray;
-use cross_process_bridge::{BridgeError, Execution, LaunchOptions, Resource, bridge};
+use cross_process_bridge::{BridgeError, Execution, LaunchOptions, Resource, StopStep, bridge};
 use integration_tests::raw;
 use nix::sys::signal::{Signal, kill, raise};
 use nix::unistd::Pid;
@@ -19,6 +19,7 @@ scenarios![
     fault_13_a_death_is_told_while_a_forked_stranger_has_the_descriptors,
     a_method_that_takes_the_object_beside_other_calls,
     a_kill_ends_the_calls_of_a_liar,
+    bounds_at_their_edges,
     a_failure_with_a_long_text_is_that_calls_error,
     an_end_that_is_returned_twice_is_that_calls_error,
 ];
@@ -238,5 +239,32 @@ fn a_kill_ends_the_calls_of_a_liar() -> Outcome {
         let _ = kill(Pid::from_raw(tally.get(COPY).unwrap() as i32), Signal::SIGKILL);
         assert!(matches!(error, BridgeError::PeerDied { .. }), "{error}");
     });
+    Passed
+}
+
+fn bounds_at_their_edges() -> Outcome {
+    let rogue = RogueBridge::new(SharedArray::new(4).unwrap());
+    rogue.process().launch_in(&crate::servers::zygote());
+    for bytes in [0, 11, 12] {
+        rogue.process().max_message(bytes);
+        assert!(matches!(rogue.start(), Err(BridgeError::TooLarge { .. })));
+    }
+    for (bytes, fits) in [(50, false), (1 << 33, true), (usize::MAX, true)] {
+        rogue.process().max_message(bytes);
+        rogue.start().unwrap();
+        match rogue.with_timeout(Duration::MAX).late(0, 10_000) {
+            Ok(long) => assert!(fits && long.len() == 10_000),
+            Err(error) => assert!(!fits && error.execution() == Execution::Ran, "{error}"),
+        }
+        rogue.with_timeout(Duration::MAX).count().unwrap();
+        let stopped = rogue.process().stop_timeout(Duration::MAX).unwrap();
+        assert_eq!(stopped.by, StopStep::EndedByItself);
+    }
+    rogue.process().launch_with(LaunchOptions::new().ready_timeout(Duration::ZERO));
+    assert!(matches!(rogue.start(), Err(BridgeError::Start(_))));
+    rogue.process().launch_with(LaunchOptions::new().ready_timeout(Duration::MAX));
+    rogue.start().unwrap();
+    let error = rogue.with_timeout(Duration::ZERO).count().unwrap_err();
+    assert!(matches!(error, BridgeError::Timeout { .. }), "{error}");
     Passed
 }
