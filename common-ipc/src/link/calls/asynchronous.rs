@@ -99,6 +99,12 @@ impl OpenCaller {
 }
 
 impl AsyncOpenCaller {
+    /// Whether replies are brought to its calls: not once the runtime in which it was made has ended, or the connection.
+    #[must_use]
+    pub fn is_driven(&self) -> bool {
+        !self.shared.driver.is_finished()
+    }
+
     /// As [`OpenCaller::call`].
     ///
     /// # Errors
@@ -211,7 +217,7 @@ impl Call<'_> {
         if let Some(came) = slots.take(self.number, bytes) {
             return Poll::Ready(Ok(came));
         }
-        if slots.drivers > 0 || slots.is_read {
+        if slots.is_driven() || slots.is_read {
             let before = slots.wake(self.number);
             slots.sleep(self.number, Sleeper::Task(context.waker().clone()));
             // What a waker does when it is dropped is its runtime's.

@@ -11,7 +11,9 @@ use crate::link::calls::error::CallError;
 use crate::link::calls::{REPLY_HEADER, REQUEST_HEADER, word};
 use crate::link::codec::{self, DecodeError};
 use crate::link::connection::{Came, Connection, scratch};
+use crate::link::error::LinkError;
 use crate::link::poll::Deadline;
+use crate::ownership::descriptors::PrivateFd;
 use crate::ownership::give::{Give, Giver, private};
 
 /// The side that calls, of [`open_calls`](crate::link::open_calls). Clones share it; any number of threads may
@@ -100,6 +102,13 @@ impl OpenCaller {
                 codec::encode_message_as::<Check, _>(argument, bytes).map_err(CallError::not_sent)?;
             self.engine.send(bytes, outgoing, Deadline::optional(timeout))
         })
+    }
+}
+
+impl OpenCaller {
+    /// The other side is this process's for good.
+    pub(crate) fn server_stays_with(&self, owner: Arc<PrivateFd>) -> Result<(), LinkError> {
+        self.engine.end().other_end_stays_with(owner)
     }
 }
 

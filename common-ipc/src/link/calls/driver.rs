@@ -10,7 +10,8 @@
 //! while nobody receives and something is there, its descriptor is readable.
 //!
 //! Once the driver has found the connection's end, or its runtime has ended, it is no more. Then a task that waits
-//! is offered the role as a thread is: it takes it for a moment, finds out why, and passes it on.
+//! is offered the role: it takes it for a moment, finds out why, and passes it on. All tasks are at once, since the one
+//! that is may be kept by somebody who doesn't poll it, and others would wait for that.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -114,6 +115,7 @@ impl Engine {
             Found::More
         });
         let mut slots = self.slots.lock();
+        slots.is_over |= matches!(found, Found::End);
         self.leave_the_role(&mut slots);
         self.offer_the_role(slots);
         found

@@ -127,6 +127,10 @@ impl Engine {
     /// What became of a request that was sent.
     pub(super) fn failed(&self, cause: LinkError, place: u64) -> CallError {
         let is_gone = matches!(cause, LinkError::Closed | LinkError::Truncated);
+        if is_gone {
+            // A process that has lost its descriptors still has the memory, and all that waits in there.
+            self.end().give_up_the_rest();
+        }
         let taken = !is_gone || self.end().was_taken(place);
         CallError { cause, progress: if taken { CallProgress::Taken } else { CallProgress::NotTaken } }
     }

@@ -24,14 +24,19 @@ impl End {
     }
 
     /// As [`recv_bytes`](End::recv_bytes), and before it returns the other side can see that the message was
-    /// taken (see [`was_taken`](End::was_taken)).
+    /// taken (see [`was_taken`](End::was_taken)). If that had [given it up](End::give_up_the_rest) before, it isn't.
     #[inline]
     pub(crate) fn take_bytes(
         &self,
         head: &mut Vec<u8>,
         deadline: Deadline,
     ) -> Result<Option<Came>, LinkError> {
-        self.recv_and(head, deadline, 0, Receiving::publish)
+        let mut may_take = true;
+        let received = self.recv_and(head, deadline, 0, |receiving, view| {
+            receiving.publish(view);
+            may_take = receiving.consumer.may_take(view);
+        })?;
+        if may_take { Ok(received) } else { Err(LinkError::Closed) }
     }
 
     #[inline]
