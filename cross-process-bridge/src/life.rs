@@ -336,6 +336,11 @@ impl Life {
         let _changing = self.changing.lock();
         self.leave(run, Now::Idle);
         run.child.wait_or_stop(STOP_GRACE, TERM_GRACE)?;
+        // Another call may have seen the end first, and taken it for an accident. Nobody has started the next run yet.
+        let mut state = self.state.lock();
+        if matches!(state.now, Now::Lost { .. }) {
+            state.now = Now::Idle;
+        }
         Ok(())
     }
 
