@@ -8,6 +8,8 @@ use common_ipc::RemoteError;
 use common_ipc::link::LinkError;
 use common_ipc::process::{ChildError, ExitStatus, PanicReport, Refusal, StartError, WrongProcess};
 
+use crate::life::is_nonsense;
+
 /// Whether the method of a call that failed was carried out: what decides whether to call again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Execution {
@@ -35,8 +37,8 @@ impl fmt::Display for Execution {
 /// | error | the bridge afterwards |
 /// |---|---|
 /// | any error of `start` | isn't started: `start` may be tried again |
-/// | `PeerDied`, `Timeout` with a kill, `Broken` unless the call wasn't run | has no process: each call is `PeerDied` until `start` makes a new object |
-/// | `Panicked`, `Timeout`, `Encode`, `Decode`, `TooLarge`, `Broken` of a call that wasn't run | is as usable as before |
+/// | `PeerDied`, `Timeout` with a kill, `Broken` unless [`needs_start`](BridgeError::needs_start) is false | has no process: each call is `PeerDied` until `start` makes a new object |
+/// | `Panicked`, `Timeout`, `Encode`, `Decode`, `TooLarge`, any other `Broken` | is as usable as before |
 /// | `Reentrant`, `WrongProcess` | isn't this process's |
 #[derive(thiserror::Error)]
 #[non_exhaustive]
@@ -215,7 +217,9 @@ impl BridgeError {
             | BridgeError::Constructor { .. }
             | BridgeError::PeerDied { .. } => true,
             BridgeError::Timeout { killed, .. } => *killed,
-            BridgeError::Broken { execution, .. } => *execution != Execution::NotRun,
+            BridgeError::Broken { execution, source, .. } => {
+                *execution != Execution::NotRun || is_nonsense(source)
+            }
             _ => false,
         }
     }

@@ -202,7 +202,18 @@ impl Life {
             }
             Way::Template(template) => template.start_as(&options, &server)?,
         };
+        // An object may lie about that, or its process have no descriptor to tell it by.
+        let served = child.serves(&caller);
         let run = Run { caller, child };
+        if let Err(error) = served {
+            run.child.kill()?;
+            run.child.wait()?;
+            return Err(StartError::Os {
+                step: "watch for the end of the new process",
+                source: io::Error::other(error),
+            }
+            .into());
+        }
         match self.construct(&run, begin, timeout) {
             Ok(()) => Ok(run),
             Err(error) => {
@@ -231,6 +242,8 @@ impl Life {
                 StartError::EndedEarly { status: ended.status }.into()
             }
             LinkError::Encode(_) | LinkError::TooLarge(_) | LinkError::WrongProcess(_) => {
+                // Nobody has told it anything.
+                run.child.kill()?;
                 unsent(constructor, error)
             }
             cause => {
@@ -261,7 +274,9 @@ impl Life {
         let execution = execution_of(&error);
         let ended = match error.cause {
             LinkError::Closed | LinkError::Truncated => self.see_the_end(run),
-            _ if execution == Execution::NotRun => return unsent(method, error),
+            _ if execution == Execution::NotRun && !is_nonsense(&error.cause) => {
+                return unsent(method, error);
+            }
             _ => {
                 // It has written nonsense: whatever it does now, nobody can talk to it any more.
                 let killed = run.child.kill().map_err(BridgeError::from);
@@ -364,6 +379,11 @@ impl Drop for Life {
             }
         }
     }
+}
+
+/// Whether the other side has written what no honest one writes: nothing gets through any more.
+pub(crate) fn is_nonsense(cause: &LinkError) -> bool {
+    matches!(cause, LinkError::Garbled(_) | LinkError::Broken(_))
 }
 
 /// Why a call wasn't sent to a process that can be called as before.

@@ -38,7 +38,9 @@ pub struct Timeout {
 }
 
 impl Timeout {
-    /// A call that has no reply after this time is given up. The method goes on; its late reply is dropped.
+    /// A call that has no reply after this time is given up. The method goes on; its late reply is dropped by the next
+    /// call that waits for one (a task's runtime does that at once). Until then late replies of more than 256 KiB in all
+    /// have the process wait: `one_way` calls alone aren't begun meanwhile.
     #[must_use]
     pub const fn after(time: Duration) -> Timeout {
         Timeout { after: time, kills: false }
