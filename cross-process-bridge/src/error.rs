@@ -15,7 +15,10 @@ use crate::life::is_nonsense;
 pub enum Execution {
     /// It wasn't, and won't be. Calling again repeats nothing.
     NotRun,
-    /// Nobody can tell: it may have been carried out, in part or whole, or may yet be.
+    /// Nobody can tell: it may have been carried out, in part or whole. After [`PeerDied`](BridgeError::PeerDied) and other
+    /// errors that [need a start](BridgeError::needs_start) nothing more comes of it. After a
+    /// [`Timeout`](BridgeError::Timeout) without a kill, or a dropped future, it may yet be carried out; once a later call of
+    /// the same object has returned, it was or never will be.
     Unknown,
     /// It was begun, and has returned or panicked. What is missing is its result.
     Ran,

@@ -15,7 +15,7 @@ use common_ipc::link::{
     CallError, CallProgress, DEFAULT_MAX_FRAME, LinkError, OpenCaller, OpenServer, open_calls,
 };
 use common_ipc::process::{
-    Child, ExitStatus, Generation, Launch, LaunchOptions, StartError, StopStep, Stopped, Template,
+    Child, ExitStatus, Generation, JoinError, Launch, LaunchOptions, StartError, StopStep, Stopped, Template,
     WrongProcess, Zygote,
 };
 use parking_lot::{Mutex, MutexGuard};
@@ -238,8 +238,7 @@ impl Life {
                 StartError::NotReady { timeout }.into()
             }
             LinkError::Closed | LinkError::Truncated => {
-                let ended = run.child.wait_or_stop(LAST_WORDS, Duration::ZERO)?;
-                StartError::EndedEarly { status: ended.status }.into()
+                StartError::EndedEarly { status: run.end(LAST_WORDS)? }.into()
             }
             LinkError::Encode(_) | LinkError::TooLarge(_) | LinkError::WrongProcess(_) => {
                 // Nobody has told it anything.
@@ -294,7 +293,7 @@ impl Life {
     pub(crate) fn see_the_end(&self, run: &Arc<Run>) -> Result<ExitStatus, BridgeError> {
         // If it isn't the current one any more, somebody is about to stop it, with all the time that this takes.
         let patience = if self.is_current(run) { LAST_WORDS } else { STOP_GRACE };
-        let status = run.child.wait_or_stop(patience, Duration::ZERO)?.status;
+        let status = run.end(patience)?;
         self.leave(run, Now::Lost { child: run.child.clone(), status: status.clone() });
         Ok(status)
     }
@@ -316,8 +315,7 @@ impl Life {
         self.check()?;
         let run = match &self.state.lock().now {
             Now::Up(run) => Arc::clone(run),
-            Now::Lost { .. } => return Ok(()),
-            Now::Idle => return Err(self.not_started()),
+            Now::Lost { .. } | Now::Idle => return Ok(()),
         };
         run.child.kill()?;
         self.see_the_end(&run).map(drop)
@@ -360,6 +358,16 @@ impl Life {
 }
 
 impl Run {
+    /// How the process ended, which is seen to.
+    fn end(&self, patience: Duration) -> Result<ExitStatus, BridgeError> {
+        let status = self.child.wait_or_stop(patience, Duration::ZERO)?.status;
+        // In a program whose panics abort, the signal alone wouldn't say what the process said before.
+        match self.child.output::<()>() {
+            Err(JoinError::Panicked(report)) => Ok(ExitStatus::Panicked(report)),
+            _ => Ok(status),
+        }
+    }
+
     fn stop(&self, grace: Duration) -> Result<Stopped, BridgeError> {
         let begin = Instant::now();
         let asked = self.caller.call::<(), _, ()>(method::STOP, &(), Some(grace), |_| ());

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 /// How long a call may take, and what becomes of a process that takes longer. A `Duration` converts into one.
 ///
+/// It holds for methods, from when their arguments were encoded; for `start`, and with it the constructor, there is
+/// [`ready_timeout`](crate::LaunchOptions::ready_timeout) of the options, and `stop` has a time of its own.
+///
 /// ```
 /// use std::time::Duration;
 /// use cross_process_bridge::{BridgeError, Timeout, bridge};
