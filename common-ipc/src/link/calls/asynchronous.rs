@@ -32,6 +32,9 @@ use crate::ownership::generation::Generation;
 /// Clones of it, and the caller that it was made from with its clones, share one connection. Any number of tasks
 /// and threads may call at once.
 ///
+/// The runtime in which it was made brings the replies: calls that are made in another one wait while that one doesn't run.
+/// Make one in each.
+///
 /// A future may be dropped at any time: a request arrives whole or not at all, a late reply is dropped, and the
 /// calls of others aren't touched.
 ///
