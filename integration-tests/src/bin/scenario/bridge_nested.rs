@@ -198,7 +198,14 @@ fn an_object_that_panics_or_dawdles_when_it_is_dropped() -> Outcome {
             let calls: Vec<_> = (0..4)
                 .map(|_| scope.spawn(|| (0..100_000).find_map(|number| shell.double(number).err())))
                 .collect();
-            stop.join().unwrap().unwrap();
+            let stopped = stop.join().unwrap();
+            if dawdles == 1 {
+                let error = stopped.unwrap_err();
+                assert!(error.to_string().contains("on purpose"), "{error}");
+                assert_eq!(error.execution(), Execution::Ran);
+            } else {
+                stopped.unwrap();
+            }
             for call in calls {
                 let error = call.join().unwrap().unwrap();
                 assert_eq!(error.execution(), Execution::NotRun, "{error}");
