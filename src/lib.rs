@@ -46,7 +46,7 @@ pub use offspring::{
 pub use cross_process_bridge;
 #[cfg(feature = "cross-process-bridge")]
 #[doc(no_inline)]
-pub use cross_process_bridge::{BridgeError, BridgeProcess, Crosses, Execution, bridge};
+pub use cross_process_bridge::{BridgeError, BridgeProcess, Crosses, Execution, Timeout, bridge};
 
 #[cfg(feature = "pkit")]
 pub use pkit;

@@ -18,18 +18,18 @@ use crate::method::Method;
 use crate::reply;
 use crate::timeout::Timeout;
 
-/// The inside of an asynchronous bridge. Clones share its process, and belong to the runtime in which one of them was
-/// first used.
+/// The inside of an asynchronous bridge. Clones share its process; each call belongs to the runtime in which it is made.
 #[derive(Clone)]
 pub struct AsyncHandle {
     handle: Handle,
-    /// Made anew for each run.
-    callers: Arc<Mutex<Option<RunsCaller>>>,
+    /// Made anew for each run, and for each runtime: another one's may not be running.
+    callers: Arc<Mutex<Vec<RunsCaller>>>,
 }
 
-/// The caller of one run.
+/// The caller of one run, in one runtime.
 struct RunsCaller {
     run: Arc<Run>,
+    runtime: Option<tokio::runtime::Id>,
     caller: AsyncOpenCaller,
 }
 
@@ -109,8 +109,9 @@ impl AsyncHandle {
 
     /// As [`Handle::stop`].
     pub async fn stop(&self) -> Result<(), BridgeError> {
-        // It would keep the connection open.
-        *self.callers.lock() = None;
+        self.handle.life().check()?;
+        // They would keep the connection open.
+        self.callers.lock().clear();
         let handle = self.handle.clone();
         beside(Method::new(0, 0, "stop"), move || handle.stop()).await
     }
@@ -128,8 +129,10 @@ impl AsyncHandle {
     }
 
     fn caller(&self, run: &Arc<Run>, method: Method) -> Result<AsyncOpenCaller, BridgeError> {
+        let runtime = tokio::runtime::Handle::try_current().ok().map(|runtime| runtime.id());
         let mut callers = self.callers.lock();
-        if let Some(known) = callers.as_ref().filter(|known| Arc::ptr_eq(&known.run, run)) {
+        let known = callers.iter().find(|known| Arc::ptr_eq(&known.run, run) && known.runtime == runtime);
+        if let Some(known) = known {
             return Ok(known.caller.clone());
         }
         let caller = run.caller.to_async().map_err(|source| BridgeError::Broken {
@@ -137,7 +140,8 @@ impl AsyncHandle {
             source: source.into(),
             execution: Execution::NotRun,
         })?;
-        *callers = Some(RunsCaller { run: Arc::clone(run), caller: caller.clone() });
+        callers.retain(|known| Arc::ptr_eq(&known.run, run) && known.caller.is_driven());
+        callers.push(RunsCaller { run: Arc::clone(run), runtime, caller: caller.clone() });
         Ok(caller)
     }
 

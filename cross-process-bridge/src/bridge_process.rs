@@ -144,29 +144,32 @@ impl BridgeProcess {
         self.life.generation()
     }
 
-    /// Ends the process: calls that came before are carried out, the object is dropped. If that takes longer than
+    /// Ends the process: calls that came before are carried out, the object is dropped; a `stop` of the class's own isn't
+    /// called. If that takes longer than
     /// `grace`, SIGTERM, and half a second later SIGKILL. Returns what it took, and how the process ended, which may have
     /// been earlier.
     ///
     /// # Errors
     ///
-    /// [`BridgeError::NotStarted`]; [`BridgeError::Child`] if it runs as another user whom this process may not signal.
+    /// [`BridgeError::NotStarted`] if there is none; [`BridgeError::Child`] if it runs as another user whom this process may not signal.
     pub fn stop_timeout(&self, grace: Duration) -> Result<Stopped, BridgeError> {
         self.life.stop(grace)
     }
 
     /// Kills the process, by SIGKILL, and returns when it is dead. Calls that wait for it end with
-    /// [`BridgeError::PeerDied`]; `start` starts a new one. One that is dead already is no error.
+    /// [`BridgeError::PeerDied`]; `start` starts a new one. If there is none, that is no error. (In a task of a runtime:
+    /// it takes moments, but isn't `async`; [`restart`](BridgeProcess::restart) and
+    /// [`stop_timeout`](BridgeProcess::stop_timeout) may block for long.)
     ///
     /// # Errors
     ///
-    /// As for [`stop_timeout`](BridgeProcess::stop_timeout).
+    /// [`BridgeError::Child`] if it runs as another user whom this process may not signal.
     pub fn kill(&self) -> Result<(), BridgeError> {
         self.life.kill()
     }
 
     /// Stops the process, if it runs, and starts a new one, with a new object made by the same constructor of the same
-    /// arguments.
+    /// arguments. A `start` and a `stop` of the class's own aren't called: `stop()` and `start()` of the bridge do that.
     ///
     /// # Errors
     ///

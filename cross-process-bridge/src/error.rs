@@ -8,12 +8,17 @@ use common_ipc::RemoteError;
 use common_ipc::link::LinkError;
 use common_ipc::process::{ChildError, ExitStatus, PanicReport, Refusal, StartError, WrongProcess};
 
+use crate::life::is_nonsense;
+
 /// Whether the method of a call that failed was carried out: what decides whether to call again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Execution {
     /// It wasn't, and won't be. Calling again repeats nothing.
     NotRun,
-    /// Nobody can tell: it may have been carried out, in part or whole, or may yet be.
+    /// Nobody can tell: it may have been carried out, in part or whole. After [`PeerDied`](BridgeError::PeerDied) and other
+    /// errors that [need a start](BridgeError::needs_start) nothing more comes of it. After a
+    /// [`Timeout`](BridgeError::Timeout) without a kill, or a dropped future, it may yet be carried out; once a later call of
+    /// the same object has returned, it was or never will be.
     Unknown,
     /// It was begun, and has returned or panicked. What is missing is its result.
     Ran,
@@ -35,8 +40,8 @@ impl fmt::Display for Execution {
 /// | error | the bridge afterwards |
 /// |---|---|
 /// | any error of `start` | isn't started: `start` may be tried again |
-/// | `PeerDied`, `Timeout` with a kill, `Broken` unless the call wasn't run | has no process: each call is `PeerDied` until `start` makes a new object |
-/// | `Panicked`, `Timeout`, `Encode`, `Decode`, `TooLarge`, `Broken` of a call that wasn't run | is as usable as before |
+/// | `PeerDied`, `Timeout` with a kill, `Broken` unless [`needs_start`](BridgeError::needs_start) is false | has no process: each call is `PeerDied` until `start` makes a new object |
+/// | `Panicked`, `Timeout`, `Encode`, `Decode`, `TooLarge`, any other `Broken` | is as usable as before |
 /// | `Reentrant`, `WrongProcess` | isn't this process's |
 #[derive(thiserror::Error)]
 #[non_exhaustive]
@@ -215,7 +220,9 @@ impl BridgeError {
             | BridgeError::Constructor { .. }
             | BridgeError::PeerDied { .. } => true,
             BridgeError::Timeout { killed, .. } => *killed,
-            BridgeError::Broken { execution, .. } => *execution != Execution::NotRun,
+            BridgeError::Broken { execution, source, .. } => {
+                *execution != Execution::NotRun || is_nonsense(source)
+            }
             _ => false,
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common_ipc::link::{CallError, LinkError, OpenReply};
-use common_ipc::process::StopStep;
+use common_ipc::process::{ExitStatus, StopStep, Stopped};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -98,6 +98,10 @@ impl Handle {
                 status: stopped.status,
                 execution: Execution::NotRun,
             }),
+            // The drop of the object has.
+            Ok(Stopped { status: status @ ExitStatus::Panicked(_), .. }) => {
+                Err(BridgeError::PeerDied { method: "stop", status, execution: Execution::Ran })
+            }
             Ok(_) | Err(BridgeError::NotStarted { .. }) => Ok(()),
             Err(error) => Err(error),
         }

@@ -55,7 +55,8 @@
 //! - **`scope(|bridge| ..)`** starts, calls the closure, and stops, whatever happens: Python's `with` block.
 //! - **`process()`** is the way to the process: its id, its [options](BridgeProcess::launch_with), a
 //!   [restart](BridgeProcess::restart), its end.
-//! - **Dropping** the last clone stops the process as `stop` does, but in a second at most, and then half a second.
+//! - **Dropping** the last clone stops the process, too, but in a second at most, and then half a second; so it may block
+//!   for so long. A `stop` of the class's own isn't called.
 //!   The exit of the program stops it as it does all processes ([`AtExit`]): by SIGTERM, so that the object isn't dropped.
 //!
 //! If the class has a `start` or a `stop` of its own, it is called through: `start(..)` calls it once the object is made,

@@ -15,7 +15,7 @@ use common_ipc::link::{
     CallError, CallProgress, DEFAULT_MAX_FRAME, LinkError, OpenCaller, OpenServer, open_calls,
 };
 use common_ipc::process::{
-    Child, ExitStatus, Generation, Launch, LaunchOptions, StartError, StopStep, Stopped, Template,
+    Child, ExitStatus, Generation, JoinError, Launch, LaunchOptions, StartError, StopStep, Stopped, Template,
     WrongProcess, Zygote,
 };
 use parking_lot::{Mutex, MutexGuard};
@@ -202,7 +202,18 @@ impl Life {
             }
             Way::Template(template) => template.start_as(&options, &server)?,
         };
+        // An object may lie about that, or its process have no descriptor to tell it by.
+        let served = child.serves(&caller);
         let run = Run { caller, child };
+        if let Err(error) = served {
+            run.child.kill()?;
+            run.child.wait()?;
+            return Err(StartError::Os {
+                step: "watch for the end of the new process",
+                source: io::Error::other(error),
+            }
+            .into());
+        }
         match self.construct(&run, begin, timeout) {
             Ok(()) => Ok(run),
             Err(error) => {
@@ -227,10 +238,11 @@ impl Life {
                 StartError::NotReady { timeout }.into()
             }
             LinkError::Closed | LinkError::Truncated => {
-                let ended = run.child.wait_or_stop(LAST_WORDS, Duration::ZERO)?;
-                StartError::EndedEarly { status: ended.status }.into()
+                StartError::EndedEarly { status: run.end(LAST_WORDS)? }.into()
             }
             LinkError::Encode(_) | LinkError::TooLarge(_) | LinkError::WrongProcess(_) => {
+                // Nobody has told it anything.
+                run.child.kill()?;
                 unsent(constructor, error)
             }
             cause => {
@@ -261,7 +273,9 @@ impl Life {
         let execution = execution_of(&error);
         let ended = match error.cause {
             LinkError::Closed | LinkError::Truncated => self.see_the_end(run),
-            _ if execution == Execution::NotRun => return unsent(method, error),
+            _ if execution == Execution::NotRun && !is_nonsense(&error.cause) => {
+                return unsent(method, error);
+            }
             _ => {
                 // It has written nonsense: whatever it does now, nobody can talk to it any more.
                 let killed = run.child.kill().map_err(BridgeError::from);
@@ -279,7 +293,7 @@ impl Life {
     pub(crate) fn see_the_end(&self, run: &Arc<Run>) -> Result<ExitStatus, BridgeError> {
         // If it isn't the current one any more, somebody is about to stop it, with all the time that this takes.
         let patience = if self.is_current(run) { LAST_WORDS } else { STOP_GRACE };
-        let status = run.child.wait_or_stop(patience, Duration::ZERO)?.status;
+        let status = run.end(patience)?;
         self.leave(run, Now::Lost { child: run.child.clone(), status: status.clone() });
         Ok(status)
     }
@@ -301,8 +315,7 @@ impl Life {
         self.check()?;
         let run = match &self.state.lock().now {
             Now::Up(run) => Arc::clone(run),
-            Now::Lost { .. } => return Ok(()),
-            Now::Idle => return Err(self.not_started()),
+            Now::Lost { .. } | Now::Idle => return Ok(()),
         };
         run.child.kill()?;
         self.see_the_end(&run).map(drop)
@@ -321,6 +334,11 @@ impl Life {
         let _changing = self.changing.lock();
         self.leave(run, Now::Idle);
         run.child.wait_or_stop(STOP_GRACE, TERM_GRACE)?;
+        // Another call may have seen the end first, and taken it for an accident. Nobody has started the next run yet.
+        let mut state = self.state.lock();
+        if matches!(state.now, Now::Lost { .. }) {
+            state.now = Now::Idle;
+        }
         Ok(())
     }
 
@@ -340,6 +358,16 @@ impl Life {
 }
 
 impl Run {
+    /// How the process ended, which is seen to.
+    fn end(&self, patience: Duration) -> Result<ExitStatus, BridgeError> {
+        let status = self.child.wait_or_stop(patience, Duration::ZERO)?.status;
+        // In a program whose panics abort, the signal alone wouldn't say what the process said before.
+        match self.child.output::<()>() {
+            Err(JoinError::Panicked(report)) => Ok(ExitStatus::Panicked(report)),
+            _ => Ok(status),
+        }
+    }
+
     fn stop(&self, grace: Duration) -> Result<Stopped, BridgeError> {
         let begin = Instant::now();
         let asked = self.caller.call::<(), _, ()>(method::STOP, &(), Some(grace), |_| ());
@@ -364,6 +392,11 @@ impl Drop for Life {
             }
         }
     }
+}
+
+/// Whether the other side has written what no honest one writes: nothing gets through any more.
+pub(crate) fn is_nonsense(cause: &LinkError) -> bool {
+    matches!(cause, LinkError::Garbled(_) | LinkError::Broken(_))
 }
 
 /// Why a call wasn't sent to a process that can be called as before.

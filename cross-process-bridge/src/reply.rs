@@ -74,11 +74,8 @@ impl Answer {
     pub(crate) fn failure(&mut self, mut failure: Failure) {
         let Some(responder) = self.0.take() else { return };
         let replied = responder.reply::<Failure, _>(FAILURE, &failure);
-        if let (Err(ReplyError { cause: LinkError::TooLarge(_), responder, .. }), Failure::Panicked(report)) =
-            (replied, &mut failure)
-        {
-            report.message = "(a message too long to be sent)".to_owned();
-            report.backtrace = None;
+        if let Err(ReplyError { cause: LinkError::TooLarge(_), responder, .. }) = replied {
+            failure.shorten();
             // Should this fail, too, nobody is there to be told.
             let _ = responder.reply::<Failure, _>(FAILURE, &failure);
         }
@@ -102,6 +99,22 @@ pub(crate) fn read<R: DeserializeOwned>(
 }
 
 impl Failure {
+    /// Without the texts, which may be of any length.
+    fn shorten(&mut self) {
+        let text = "(a message too long to be sent)";
+        match self {
+            Failure::Constructor(error) => *error = RemoteError::msg(text),
+            Failure::Panicked(report) => {
+                report.message = text.to_owned();
+                report.backtrace = None;
+            }
+            Failure::Arguments { message, .. } | Failure::Result { message, .. } => {
+                *message = text.to_owned()
+            }
+            Failure::TooLarge { .. } | Failure::Unknown => {}
+        }
+    }
+
     /// As the caller's error.
     fn of(self, method: &'static str) -> BridgeError {
         match self {

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 /// How long a call may take, and what becomes of a process that takes longer. A `Duration` converts into one.
 ///
+/// It holds for methods, from when their arguments were encoded; for `start`, and with it the constructor, there is
+/// [`ready_timeout`](crate::LaunchOptions::ready_timeout) of the options, and `stop` has a time of its own.
+///
 /// ```
 /// use std::time::Duration;
 /// use cross_process_bridge::{BridgeError, Timeout, bridge};
@@ -38,7 +41,9 @@ pub struct Timeout {
 }
 
 impl Timeout {
-    /// A call that has no reply after this time is given up. The method goes on; its late reply is dropped.
+    /// A call that has no reply after this time is given up. The method goes on; its late reply is dropped by the next
+    /// call that waits for one (a task's runtime does that at once). Until then late replies of more than 256 KiB in all
+    /// have the process wait: `one_way` calls alone aren't begun meanwhile.
     #[must_use]
     pub const fn after(time: Duration) -> Timeout {
         Timeout { after: time, kills: false }

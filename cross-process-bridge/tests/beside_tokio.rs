@@ -218,3 +218,70 @@ fn one_bridge_serves_several_runtimes() {
     assert_eq!(store.echo(9).unwrap(), 9);
     store.stop().unwrap();
 }
+
+#[test]
+fn a_bridge_of_tasks_goes_on_in_another_runtime() {
+    let store = store();
+    store.start().unwrap();
+    let pid = store.process().pid();
+    let tasks = store.to_async();
+    let new = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (idle, ended) = (new(), new());
+    assert_eq!(idle.block_on(tasks.echo(1)).unwrap(), 1);
+    // In the first one nothing runs now.
+    let call = ended.block_on(async { tokio::time::timeout(Duration::from_secs(20), tasks.echo(2)).await });
+    assert_eq!(call.expect("the call hangs").unwrap(), 2);
+    drop(ended);
+    let third = new();
+    assert_eq!(third.block_on(tasks.echo(3)).unwrap(), 3);
+    assert_eq!(store.process().pid(), pid);
+    third.block_on(async {
+        let calls = [600_000, 0].map(|time| {
+            let tasks = tasks.clone();
+            tokio::spawn(async move { tasks.sleep(time).await.unwrap_err() })
+        });
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        store.process().child().unwrap().kill().unwrap();
+        for (call, execution) in calls.into_iter().zip([Execution::Unknown, Execution::NotRun]) {
+            let told = tokio::time::timeout(Duration::from_secs(20), call).await;
+            let error = told.expect("the call hangs").unwrap();
+            assert_eq!(error.execution(), execution, "{error}");
+        }
+    });
+    drop(idle);
+    store.start().unwrap();
+    assert_eq!(third.block_on(tasks.echo(4)).unwrap(), 4);
+    store.stop().unwrap();
+}
+
+#[test]
+fn a_death_is_told_to_a_task_beside_one_that_keeps_a_future_unpolled() {
+    spread(async {
+        for _ in 0..10 {
+            let store = store().to_async();
+            store.start().await.unwrap();
+            let (begin, begun) = tokio::sync::oneshot::channel();
+            let (end, ended) = tokio::sync::oneshot::channel::<()>();
+            let other = store.clone();
+            let keeper = tokio::spawn(async move {
+                let mut call = std::pin::pin!(other.sleep(600_000));
+                let first = tokio::time::timeout(Duration::from_millis(20), call.as_mut()).await;
+                assert!(first.is_err());
+                begin.send(()).unwrap();
+                // What the others have to say comes first.
+                ended.await.unwrap();
+                call.await.unwrap_err()
+            });
+            begun.await.unwrap();
+            let waits = store.clone();
+            let waiter = tokio::spawn(async move { waits.echo(1).await.unwrap_err() });
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            store.process().child().unwrap().kill().unwrap();
+            let told = tokio::time::timeout(Duration::from_secs(20), waiter).await;
+            let error = told.expect("the call hangs").unwrap();
+            assert!(matches!(error, BridgeError::PeerDied { .. }), "{error}");
+            end.send(()).unwrap();
+            keeper.await.unwrap();
+        }
+    });
+}

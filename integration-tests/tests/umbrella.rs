@@ -13,8 +13,8 @@ use multiprocess::{
     JoinError, LaunchOptions, LoopStep, Map, MapUnordered, PanicReport, ParentDeath, PoolError, Process,
     ProcessBuilder, ProcessExit, ProcessGroup, ProcessOpen, ProcessPool, Refusal, RemoteError, Resource,
     RestartPolicy, Sigint, Signal, Slot, SlotError, SlotPool, StartError, Stdio, StopSignals, StopStep,
-    Stopped, Subprocess, SubprocessLoop, Target, Task, TaskError, TaskInfo, TaskStatus, active_children,
-    current, join_callbacks, progress, ready, spawn, spawn_with,
+    Stopped, Subprocess, SubprocessLoop, Target, Task, TaskError, TaskInfo, TaskStatus, Timeout,
+    active_children, current, join_callbacks, progress, ready, spawn, spawn_with,
 };
 
 struct Once;
@@ -66,7 +66,8 @@ fn a_bridge_is_there() {
     let refused = |error: &BridgeError| matches!(error, BridgeError::Start(why) if matches!(**why, StartError::Refused(_)));
     assert!(refused(&eight.start().unwrap_err()));
     assert_eq!(eight.get().unwrap_err().execution(), Execution::NotRun);
-    let process: &BridgeProcess = eight.process();
+    let hasty = eight.with_timeout(Timeout::after(std::time::Duration::from_secs(1)));
+    let process: &BridgeProcess = hasty.process();
     assert_eq!(process.pid(), None);
 }
 

@@ -104,6 +104,8 @@ pub(crate) fn close(socket: BorrowedFd<'_>) {
 pub(crate) struct Peer {
     /// Its pidfd.
     pub(crate) owner: Option<Arc<PrivateFd>>,
+    /// That is certain: what the other end says of it doesn't count.
+    pub(crate) is_certain: bool,
     /// The other end is gone for good. Everything that it sent is in the ring by then.
     pub(crate) gone: bool,
     /// Descriptors for which there is no room are closed, rather than in the way of all that comes after them.
@@ -258,6 +260,7 @@ impl Peer {
             (length, fds.into_iter().map(|fd| registry.list(fd)).collect::<Vec<_>>())
         };
         match (length, packet[0], fds) {
+            (1, OWNER | MOVING, _) if self.is_certain => {}
             (1, OWNER, fds) => {
                 let owner = fds.into_iter().next().filter(is_pidfd);
                 self.owner = owner.map(Arc::new).or(self.owner.take());
@@ -332,6 +335,17 @@ mod tests {
         assert!(Peer::default().look(fd(&one)).unwrap().0);
         peer.listen(fd(&one)).unwrap();
         assert!(peer.gone);
+    }
+
+    #[test]
+    fn of_who_is_known_for_certain_nothing_is_believed() {
+        let (one, other) = pair().unwrap();
+        let owner = Arc::new(own_pidfd().unwrap());
+        let mut peer = Peer { owner: Some(Arc::clone(&owner)), is_certain: true, ..Peer::default() };
+        tell_owner_is_here(&other).unwrap();
+        tell_moving(&other).unwrap();
+        peer.listen(fd(&one)).unwrap();
+        assert!(peer.owner.is_some_and(|known| Arc::ptr_eq(&known, &owner)));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 
 use crate::link::codec;
 use crate::link::poll::Deadline;
+use crate::link::{LinkError, OpenCaller};
 use crate::ownership::harmless;
 use crate::process::callbacks::Exit;
 use crate::process::errors::{ChildError, JoinError};
@@ -188,6 +189,31 @@ impl Child {
     pub fn signal(&self, signal: Signal) -> Result<(), ChildError> {
         self.record.home.check()?;
         self.record.signal(signal)
+    }
+
+    /// Makes certain that this child has the other side of `caller`, and keeps it: its end ends the calls, whatever it
+    /// says, or had no descriptor to say, of whose that side is, and whoever else has copies of its descriptors.
+    ///
+    /// ```
+    /// use common_ipc::link::{DEFAULT_MAX_FRAME, open_calls};
+    /// use common_ipc::process::{Launch, LaunchOptions};
+    ///
+    /// let (caller, server) = open_calls(DEFAULT_MAX_FRAME)?;
+    /// let options = LaunchOptions::new().give(&server);
+    /// let child = Launch::new(&options).start(move || drop(server.recv(&mut Vec::new())))?;
+    /// child.serves(&caller)?;
+    /// caller.call::<(), _, _>(1, &(), None, |_| ()).unwrap_err();
+    /// child.output::<()>()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// A child, or a caller, of another process; no room where the caller is polled.
+    pub fn serves(&self, caller: &OpenCaller) -> Result<(), LinkError> {
+        self.record.home.check()?;
+        // Of one that was collected the closed socket tells.
+        self.record.pidfd().map_or(Ok(()), |pidfd| caller.server_stays_with(pidfd))
     }
 
     /// Asks it to end, by SIGTERM, to its whole group if it leads one; doesn't wait.

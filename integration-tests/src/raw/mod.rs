@@ -104,6 +104,29 @@ pub fn exit_at_once() {
     unsafe { libc::_exit(0) };
 }
 
+/// Writes one word of a shared mapping with that name.
+///
+/// # Panics
+///
+/// If there is no such mapping.
+pub fn poke(name: &str, at: usize, value: u32) {
+    let (start, end) = mapping(name);
+    assert!(at % 4 == 0 && start + at < end);
+    // SAFETY: within the mapping that this process has, aligned. That others share it is the point.
+    unsafe { ((start + at) as *mut u32).write_volatile(value) };
+}
+
+/// Where the shared mapping with that name is.
+fn mapping(name: &str) -> (usize, usize) {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let mapping = maps.lines().find(|line| line.contains(&format!("memfd:{name}")));
+    let range = mapping.and_then(|line| line.split(' ').next()?.split_once('-'));
+    let number = |text: &str| usize::from_str_radix(text, 16).unwrap_or(0);
+    range
+        .map(|(start, end)| (number(start), number(end)))
+        .unwrap_or_else(|| panic!("no mapping of {name}:\n{maps}"))
+}
+
 /// Writes pseudo-random words all over this process's mappings of the memfd with this name, again and again,
 /// as a hostile process may.
 ///
@@ -111,13 +134,7 @@ pub fn exit_at_once() {
 ///
 /// If there is no such mapping.
 pub fn scribble(name: &str, seed: u64, time: Duration) {
-    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
-    let mapping = maps.lines().find(|line| line.contains(&format!("memfd:{name}")));
-    let range = mapping.and_then(|line| line.split(' ').next()?.split_once('-'));
-    let number = |text: &str| usize::from_str_radix(text, 16).unwrap_or(0);
-    let Some((start, end)) = range.map(|(start, end)| (number(start), number(end))) else {
-        panic!("no mapping of {name}:\n{maps}");
-    };
+    let (start, end) = mapping(name);
     let mut state = seed;
     let mut random = || {
         // Knuth's linear congruential generator: any other would do.
@@ -155,6 +172,27 @@ pub fn fork(body: impl FnOnce() -> i32) -> i32 {
 pub fn trace(pid: i32) -> bool {
     // SAFETY: two integers and two null pointers, which this request doesn't look at.
     unsafe { libc::ptrace(libc::PTRACE_SEIZE, pid, 0, 0) == 0 }
+}
+
+/// Tells the other ends of all connections that they are now of another process: whose it is not.
+///
+/// # Panics
+///
+/// If there is no such process.
+pub fn tell_owner(pid: i32) {
+    use nix::sys::socket::{ControlMessage, MsgFlags, SockType, getsockopt, sendmsg, sockopt};
+    // SAFETY: two integers.
+    let pidfd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) } as i32;
+    assert!(pidfd >= 0, "{}", std::io::Error::last_os_error());
+    for number in 3..1024 {
+        // SAFETY: only asked what it is, and sent to; whatever it is, it stays open.
+        let socket = unsafe { std::os::fd::BorrowedFd::borrow_raw(number) };
+        if getsockopt(&socket, sockopt::SockType).is_ok_and(|kind| kind == SockType::SeqPacket) {
+            let packet = [std::io::IoSlice::new(&[1])];
+            let rights = [ControlMessage::ScmRights(&[pidfd])];
+            let _ = sendmsg::<()>(number, &packet, &rights, MsgFlags::MSG_DONTWAIT, None);
+        }
+    }
 }
 
 /// Closes every descriptor from `first` on, whoever owns it.

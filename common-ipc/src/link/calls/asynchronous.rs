@@ -1,28 +1,14 @@
 //! Calls by tasks of a tokio runtime.
-//!
-//! A task never holds the reader role while it isn't polled: whoever does could be left unpolled for ever. A task of
-//! the library's, the *driver*, which the runtime polls whenever the connection has something, takes the role,
-//! hands over what is there, and leaves the role, all within one poll. It needs no thread, and nobody to wait for
-//! it.
-//!
-//! Where it finds a thread in the role, that hands over to tasks as well. It is told when the role is free again with nobody
-//! to take it: there may be something left. The rest is the connection's promise to those who poll: while nobody
-//! receives and something is there, its descriptor is readable.
-//!
-//! Once the driver has found the connection's end, or its runtime has ended, it is no more. Then a task that waits
-//! is offered the role as a thread is: it takes it for a moment, finds out why, and passes it on.
 
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::io::unix::AsyncFdReadyGuard;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -30,24 +16,27 @@ use tokio::time::Instant;
 use crate::link::attachments::Outgoing;
 use crate::link::calls::NO_REPLY;
 use crate::link::calls::caller::{OpenCaller, OpenReply, begin};
+use crate::link::calls::driver::Driving;
 use crate::link::calls::engine::Engine;
 use crate::link::calls::error::CallError;
 use crate::link::calls::slots::Sleeper;
 use crate::link::codec;
 use crate::link::connection::Came;
 use crate::link::connection::asynchronous::{Line, Readable, until};
-use crate::link::connection::scratch;
 use crate::link::error::LinkError;
 use crate::link::poll::Deadline;
 use crate::ownership::generation::Generation;
 
 /// An [`OpenCaller`] whose calls don't block the thread: for tasks of a tokio runtime.
 ///
-/// Clones of it, and the caller that it was made from with its clones, share one connection. Any number of tasks and threads may
-/// call at once.
+/// Clones of it, and the caller that it was made from with its clones, share one connection. Any number of tasks
+/// and threads may call at once.
 ///
-/// A future may be dropped at any time: a request arrives whole or not at all, a late reply is dropped, and the calls of others
-/// aren't touched.
+/// The runtime in which it was made brings the replies: calls that are made in another one wait while that one doesn't run.
+/// Make one in each.
+///
+/// A future may be dropped at any time: a request arrives whole or not at all, a late reply is dropped, and the
+/// calls of others aren't touched.
 ///
 /// ```
 /// use common_ipc::link::{DEFAULT_MAX_FRAME, OpenServer, open_calls};
@@ -89,8 +78,9 @@ struct Shared {
 }
 
 impl OpenCaller {
-    /// This caller, for tasks of the current tokio runtime; it goes on to serve threads. Its connection is pollable from
-    /// then on, which costs its server a call of the kernel's for each reply that isn't waited for by a thread.
+    /// This caller, for tasks of the current tokio runtime; it goes on to serve threads. Its connection is
+    /// pollable from then on, which costs its server a call of the kernel's for each reply that isn't waited for
+    /// by a thread.
     ///
     /// # Errors
     ///
@@ -112,6 +102,12 @@ impl OpenCaller {
 }
 
 impl AsyncOpenCaller {
+    /// Whether replies are brought to its calls: not once the runtime in which it was made has ended, or the connection.
+    #[must_use]
+    pub fn is_driven(&self) -> bool {
+        !self.shared.driver.is_finished()
+    }
+
     /// As [`OpenCaller::call`].
     ///
     /// # Errors
@@ -224,7 +220,7 @@ impl Call<'_> {
         if let Some(came) = slots.take(self.number, bytes) {
             return Poll::Ready(Ok(came));
         }
-        if slots.drivers > 0 || slots.is_read {
+        if slots.is_driven() || slots.is_read {
             let before = slots.wake(self.number);
             slots.sleep(self.number, Sleeper::Task(context.waker().clone()));
             // What a waker does when it is dropped is its runtime's.
@@ -250,100 +246,6 @@ impl Drop for Call<'_> {
         if self.engine.lock().is_ok() {
             self.engine.leave(self.number);
         }
-    }
-}
-
-/// The driver's share in the engine: while it waits it keeps no connection open.
-struct Driving(Weak<Engine>);
-
-/// What a driver found.
-enum Found {
-    /// All there was is handed over.
-    Nothing,
-    /// More than is handed over in one go.
-    More,
-    /// A thread that reads.
-    Reader,
-    /// Nothing will come any more.
-    End,
-}
-
-/// So many replies in one go: other tasks want to run as well.
-const AT_ONCE: usize = 128;
-
-impl Driving {
-    async fn drive(self, readable: Readable) {
-        let mut seen = None;
-        while let Some(engine) = self.0.upgrade() {
-            let Ok(released) = engine.lock().map(|slots| Arc::clone(&slots.released)) else { return };
-            let mut released = pin!(released.notified());
-            // Before the look: what is released after it counts.
-            released.as_mut().enable();
-            let found = engine.hand_over_all();
-            drop(engine);
-            match found {
-                Found::Nothing => {
-                    if let Some(mut seen) = seen.take() {
-                        AsyncFdReadyGuard::clear_ready(&mut seen);
-                    }
-                    let mut wait = pin!(readable.wait());
-                    let either = poll_fn(|context| match released.as_mut().poll(context) {
-                        Poll::Ready(()) => Poll::Ready(Ok(None)),
-                        Poll::Pending => wait.as_mut().poll(context).map_ok(Some),
-                    });
-                    match either.await {
-                        Ok(guard) => seen = guard,
-                        Err(_) => return,
-                    }
-                }
-                Found::More => tokio::task::yield_now().await,
-                Found::Reader => released.await,
-                Found::End => return,
-            }
-        }
-    }
-}
-
-/// When it is over, by what it found or by the end of its runtime.
-impl Drop for Driving {
-    fn drop(&mut self) {
-        let Some(engine) = self.0.upgrade() else { return };
-        let Ok(mut slots) = engine.lock() else { return };
-        slots.drivers -= 1;
-        engine.offer_the_role(slots);
-    }
-}
-
-impl Engine {
-    /// Hands over what is there, if nobody else does.
-    fn hand_over_all(&self) -> Found {
-        let Ok(mut slots) = self.lock() else { return Found::End };
-        if slots.is_read {
-            slots.missed = true;
-            return Found::Reader;
-        }
-        self.take_the_role(&mut slots);
-        drop(slots);
-        let now = Deadline::after(Duration::ZERO);
-        let found = scratch::with(|bytes| {
-            for _ in 0..AT_ONCE {
-                bytes.clear();
-                let came = match self.end().recv_bytes(bytes, now, 0) {
-                    Ok(Some(came)) => came,
-                    Ok(None) => return Found::Nothing,
-                    Err(_) => return Found::End,
-                };
-                match self.number_of(bytes) {
-                    Ok(number) => self.hand_over(number, bytes, came),
-                    Err(_) => return Found::End,
-                }
-            }
-            Found::More
-        });
-        let mut slots = self.slots.lock();
-        self.leave_the_role(&mut slots);
-        self.offer_the_role(slots);
-        found
     }
 }
 

@@ -11,11 +11,13 @@ use crate::link::calls::error::CallError;
 use crate::link::calls::{REPLY_HEADER, REQUEST_HEADER, word};
 use crate::link::codec::{self, DecodeError};
 use crate::link::connection::{Came, Connection, scratch};
+use crate::link::error::LinkError;
 use crate::link::poll::Deadline;
+use crate::ownership::descriptors::PrivateFd;
 use crate::ownership::give::{Give, Giver, private};
 
-/// The side that calls, of [`open_calls`](crate::link::open_calls). Clones share it; any number of threads may call at
-/// once, and each gets its own reply.
+/// The side that calls, of [`open_calls`](crate::link::open_calls). Clones share it; any number of threads may
+/// call at once, and each gets its own reply.
 ///
 /// It belongs to one process, as an end of a [`Connection`] does. Dropping the last clone ends the other side's
 /// [`recv`](crate::link::OpenServer::recv).
@@ -30,21 +32,21 @@ impl OpenCaller {
         OpenCaller { engine: Arc::new(Engine::new(connection)) }
     }
 
-    /// Sends a request, waits for its reply, for up to `timeout` or as long as it takes, and has `read` look at it on this
-    /// thread.
+    /// Sends a request, waits for its reply, for up to `timeout` or as long as it takes, and has `read` look at
+    /// it on this thread.
     ///
     /// `what` names what is called. The argument may borrow, and the other side reads it as a `Check`: debug
     /// builds read it back as that (see [`codec::encode_checked`]).
     ///
-    /// A call allocates nothing for itself, beyond what the argument's `Serialize` and `read` do, unless its argument or
-    /// reply is longer than 64 KiB or takes descriptors or [`Bytes`](crate::link::Bytes) along.
+    /// A call allocates nothing for itself, beyond what the argument's `Serialize` and `read` do, unless its
+    /// argument or reply is longer than 64 KiB or takes descriptors or [`Bytes`](crate::link::Bytes) along.
     ///
     /// # Errors
     ///
     /// With [`CallProgress::NotSent`](crate::link::CallProgress::NotSent), as for [`Connection::send`], and
     /// [`LinkError::TimedOut`](crate::link::LinkError::TimedOut) if there was no room in time. Afterwards, as for
-    /// [`Connection::recv`], [`LinkError::NoReply`](crate::link::LinkError::NoReply) if none came in time (it will be
-    /// dropped), and [`LinkError::Unanswered`](crate::link::LinkError::Unanswered).
+    /// [`Connection::recv`], [`LinkError::NoReply`](crate::link::LinkError::NoReply) if none came in time (it
+    /// will be dropped), and [`LinkError::Unanswered`](crate::link::LinkError::Unanswered).
     pub fn call<Check, Argument, R>(
         &self,
         what: u32,
@@ -103,6 +105,13 @@ impl OpenCaller {
     }
 }
 
+impl OpenCaller {
+    /// The other side is this process's for good.
+    pub(crate) fn server_stays_with(&self, owner: Arc<PrivateFd>) -> Result<(), LinkError> {
+        self.engine.end().other_end_stays_with(owner)
+    }
+}
+
 /// The header of a request that has no number yet.
 pub(super) fn begin(bytes: &mut Vec<u8>, what: u32) {
     bytes.extend([0; REQUEST_HEADER - 4]);
@@ -132,8 +141,8 @@ impl<'a> OpenReply<'a> {
     ///
     /// # Errors
     ///
-    /// It isn't a value of this type, or this process had no room for the descriptors that came with it. The connection goes
-    /// on.
+    /// It isn't a value of this type, or this process had no room for the descriptors that came with it. The
+    /// connection goes on.
     pub fn decode<T: DeserializeOwned>(self) -> Result<T, DecodeError> {
         codec::decode_message(self.bytes.get(REPLY_HEADER..).unwrap_or_default(), self.came)
     }

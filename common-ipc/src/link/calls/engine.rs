@@ -1,29 +1,29 @@
 //! Sending requests, and bringing the replies to those who wait for them.
 //!
 //! There is no thread that does that: of those who wait one holds the *reader role*. It receives; what is another
-//! one's it hands over; and when its own reply has come it takes out of the ring what else is there, and leaves the role to another
-//! one. So a lone caller has nothing in its way.
+//! one's it hands over; and when its own reply has come it takes out of the ring what else is there, and leaves
+//! the role to another one. So a lone caller has nothing in its way.
 //!
 //! The others first look, with yields, whether they have a reply or the role is free; after a while they sleep. So
 //! under load a reply is handed over, and the role, without a call of the kernel's.
 //!
 //! # Why nobody sleeps for ever
 //!
-//! `Slots` is under one lock. The role is taken, left, and a sleeper enters its sleep only with it held. What holds
-//! whenever the lock is free: *if somebody sleeps, then somebody holds the role, or is `looking`, or was woken and hasn't
-//! had the lock since.*
+//! `Slots` is under one lock. The role is taken, left, and a sleeper enters its sleep only with it held. What
+//! holds whenever the lock is free: *if somebody sleeps, then somebody holds the role, or is `looking`, or was
+//! woken and hasn't had the lock since.*
 //!
 //! - One goes to sleep only if the role is taken.
 //! - Whoever leaves the role, or stops looking, or was woken, does so under the lock, and before that is over has
 //!   taken the role, or sleeps (it was taken), or asks `offer_the_role` to wake somebody (in `leave`). Nothing
 //!   else ends a wait: a reply, a time-out and an error all go through `leave`.
 //! - Who is woken is taken off the sleepers under the lock: the next one who asks wakes another one.
-//! - Whoever is `looking` does nothing between that and the lock but look and yield, a bounded time. Who is sending isn't
-//!   `looking`: for that it may wait for room, for ever.
+//! - Whoever is `looking` does nothing between that and the lock but look and yield, a bounded time. Who is
+//!   sending isn't `looking`: for that it may wait for room, for ever.
 //!
-//! A reply is handed over only by who holds the role; so whoever takes the role looks into its slot once more, under
-//! the same lock, and from then on its reply can only be where it reads. And who holds the role reads until its
-//! reply comes, its time is over, or the connection is.
+//! A reply is handed over only by who holds the role; so whoever takes the role looks into its slot once more,
+//! under the same lock, and from then on its reply can only be where it reads. And who holds the role reads until
+//! its reply comes, its time is over, or the connection is.
 //!
 //! When the connection is over, whoever holds the role finds that out, and the next one that it wakes finds it out
 //! again: each ends with an error of its own.
@@ -127,6 +127,10 @@ impl Engine {
     /// What became of a request that was sent.
     pub(super) fn failed(&self, cause: LinkError, place: u64) -> CallError {
         let is_gone = matches!(cause, LinkError::Closed | LinkError::Truncated);
+        if is_gone {
+            // A process that has lost its descriptors still has the memory, and all that waits in there.
+            self.end().give_up_the_rest();
+        }
         let taken = !is_gone || self.end().was_taken(place);
         CallError { cause, progress: if taken { CallProgress::Taken } else { CallProgress::NotTaken } }
     }

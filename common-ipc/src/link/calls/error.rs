@@ -22,12 +22,13 @@ crate::error::debug_is_display!(CallError);
 /// How far a call had come that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CallProgress {
-    /// It wasn't sent: the argument can't be encoded, is too large, or had no room in time; the other side was gone; or
-    /// this is the wrong process. It isn't carried out.
+    /// It wasn't sent: the argument can't be encoded, is too large, or had no room in time; the other side was
+    /// gone; or this is the wrong process. It isn't carried out.
     NotSent,
     /// It was sent, and the other side is gone and had never taken it. It was never begun.
     NotTaken,
-    /// It was sent, and the other side may have taken it. It may have been carried out, in part or whole, or may yet be.
+    /// It was sent, and the other side may have taken it. It may have been carried out, in part or whole, or may
+    /// yet be.
     Taken,
 }
 
@@ -53,8 +54,8 @@ impl CallError {
 
 /// Why a reply couldn't be sent, and what can still answer.
 ///
-/// After [`LinkError::Encode`] and [`LinkError::TooLarge`] nothing was sent and the connection goes on: reply something
-/// else with the `responder`. If that is dropped, the caller has [`LinkError::Unanswered`].
+/// After [`LinkError::Encode`] and [`LinkError::TooLarge`] nothing was sent and the connection goes on: reply
+/// something else with the `responder`. If that is dropped, the caller has [`LinkError::Unanswered`].
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 #[error("the reply couldn't be sent: {cause}")]

@@ -6,6 +6,8 @@
 #[cfg(feature = "tokio")]
 mod asynchronous;
 mod caller;
+#[cfg(feature = "tokio")]
+mod driver;
 mod engine;
 mod error;
 mod server;

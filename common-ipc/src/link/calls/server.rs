@@ -18,11 +18,12 @@ use crate::link::poll::Deadline;
 use crate::link::ring::Garbled;
 use crate::ownership::give::{Give, Giver, private};
 
-/// The side that is called, of [`open_calls`](crate::link::open_calls). Clones share it: each request goes to one of them.
+/// The side that is called, of [`open_calls`](crate::link::open_calls). Clones share it: each request goes to one
+/// of them.
 ///
-/// It belongs to one process, as an end of a [`Connection`] does, and moves to another one in the same ways: given at
-/// a start, or as (a part of) a message. Dropping the last clone, or the death of its process, ends all calls with
-/// [`LinkError::Closed`].
+/// It belongs to one process, as an end of a [`Connection`] does, and moves to another one in the same ways:
+/// given at a start, or as (a part of) a message. Dropping the last clone, or the death of its process, ends all
+/// calls with [`LinkError::Closed`].
 #[derive(Debug, Clone)]
 pub struct OpenServer(pub(super) Connection<(), ()>);
 
@@ -32,8 +33,8 @@ impl OpenServer {
         OpenServer(connection)
     }
 
-    /// Receives the next request into `buffer`, waiting for it as long as it takes, and lends it. What the buffer held
-    /// is gone; kept from call to call, it saves an allocation.
+    /// Receives the next request into `buffer`, waiting for it as long as it takes, and lends it. What the buffer
+    /// held is gone; kept from call to call, it saves an allocation.
     ///
     /// From then on the request counts as taken: should this process die, its caller is told that it may have
     /// been carried out.
@@ -88,8 +89,8 @@ impl OpenServer {
     }
 }
 
-/// A request that was received, for as long as it is looked at. If it is dropped and its caller waits for a reply, that
-/// has [`LinkError::Unanswered`].
+/// A request that was received, for as long as it is looked at. If it is dropped and its caller waits for a
+/// reply, that has [`LinkError::Unanswered`].
 #[derive(Debug)]
 #[must_use = "its caller may wait for a reply"]
 pub struct OpenRequest<'b> {
@@ -112,8 +113,8 @@ impl OpenRequest<'_> {
     }
 
     /// Reads the argument, with what came along: descriptors and [`Bytes`](crate::link::Bytes). Whether it can be
-    /// read or not, the request is to be answered. If it can't, which may also be since this process had no room for the
-    /// descriptors that came with it, the connection goes on.
+    /// read or not, the request is to be answered. If it can't, which may also be since this process had no room
+    /// for the descriptors that came with it, the connection goes on.
     pub fn decode<T: DeserializeOwned>(self) -> (Result<T, DecodeError>, OpenResponder) {
         let bytes = self.bytes.get(REQUEST_HEADER..).unwrap_or_default();
         (codec::decode_message(bytes, self.came), self.responder)
@@ -125,8 +126,8 @@ impl OpenRequest<'_> {
     }
 }
 
-/// What replies to a request, on any thread and in any order. If it is dropped without a reply, by a panic for instance,
-/// the caller has [`LinkError::Unanswered`].
+/// What replies to a request, on any thread and in any order. If it is dropped without a reply, by a panic for
+/// instance, the caller has [`LinkError::Unanswered`].
 #[must_use = "its caller may wait for a reply"]
 pub struct OpenResponder {
     server: OpenServer,
@@ -144,9 +145,9 @@ impl OpenResponder {
         self.number != 0
     }
 
-    /// Sends the reply, waiting for room as long as it takes. `kind` is for the caller to tell what it is. The value may
-    /// borrow, and is read as a `Check` (see [`OpenCaller::call`](crate::link::OpenCaller::call)). Where no reply is
-    /// wanted, it does nothing.
+    /// Sends the reply, waiting for room as long as it takes. `kind` is for the caller to tell what it is. The
+    /// value may borrow, and is read as a `Check` (see [`OpenCaller::call`](crate::link::OpenCaller::call)).
+    /// Where no reply is wanted, it does nothing.
     ///
     /// # Errors
     ///

@@ -34,6 +34,9 @@ pub(super) struct Slots {
     /// How many tasks take the role whenever there is something, on behalf of those that sleep.
     #[cfg(feature = "tokio")]
     pub(super) drivers: usize,
+    /// One of them has found the end of the connection: there is nothing for the others to bring.
+    #[cfg(feature = "tokio")]
+    pub(super) is_over: bool,
     /// One of them has found the role taken, and is to be told when it is free.
     #[cfg(feature = "tokio")]
     pub(super) missed: bool,
@@ -84,6 +87,9 @@ pub(super) enum Sleeper {
     /// All who drive.
     #[cfg(feature = "tokio")]
     Drivers(Arc<tokio::sync::Notify>),
+    /// Each of these.
+    #[cfg(feature = "tokio")]
+    All(Vec<Sleeper>),
 }
 
 impl Sleeper {
@@ -95,6 +101,8 @@ impl Sleeper {
             Sleeper::Task(task) => task.wake(),
             #[cfg(feature = "tokio")]
             Sleeper::Drivers(drivers) => drivers.notify_waiters(),
+            #[cfg(feature = "tokio")]
+            Sleeper::All(sleepers) => sleepers.into_iter().for_each(Sleeper::wake),
         }
     }
 }
@@ -212,8 +220,9 @@ impl Slots {
         &mut self.threads_asleep
     }
 
-    /// The call has its reply, or has given up waiting for it: nobody knows its number any more. Whoever says so offers
-    /// the role afterwards. What is returned is done with; its drop may be anybody's code, and wants no lock held.
+    /// The call has its reply, or has given up waiting for it: nobody knows its number any more. Whoever says so
+    /// offers the role afterwards. What is returned is done with; its drop may be anybody's code, and wants no
+    /// lock held.
     pub(super) fn leave(&mut self, number: u64) -> (Option<Sleeper>, Came) {
         let sleeper = self.wake(number);
         let mut came = None;
@@ -247,29 +256,38 @@ impl Slots {
         if self.is_read || self.looking > 0 {
             return None;
         }
-        if !self.somebody_may_take_it() {
+        #[cfg(feature = "tokio")]
+        if self.tasks_asleep > 0 && !self.is_driven() {
+            return Some(self.wake_all());
+        }
+        if self.threads_asleep == 0 {
             #[cfg(feature = "tokio")]
             if std::mem::take(&mut self.missed) {
                 return Some(Sleeper::Drivers(Arc::clone(&self.released)));
             }
             return None;
         }
-        let takes = |slot: &Slot| match slot.phase {
-            Phase::Asleep(Sleeper::Thread(_)) => true,
-            #[cfg(feature = "tokio")]
-            Phase::Asleep(Sleeper::Task(_)) => self.drivers == 0,
-            _ => false,
-        };
-        let index = self.slots.iter().position(takes)?;
-        let number = u64::from(self.slots[index].generation) << 32 | index as u64;
-        self.wake(number)
+        let is_thread = |slot: &Slot| matches!(slot.phase, Phase::Asleep(Sleeper::Thread(_)));
+        let index = self.slots.iter().position(is_thread)?;
+        self.wake(self.number_at(index))
     }
 
-    fn somebody_may_take_it(&self) -> bool {
-        #[cfg(feature = "tokio")]
-        if self.drivers == 0 && self.tasks_asleep > 0 {
-            return true;
-        }
-        self.threads_asleep > 0
+    fn number_at(&self, index: usize) -> u64 {
+        u64::from(self.slots[index].generation) << 32 | index as u64
+    }
+
+    /// Whether somebody brings tasks their replies.
+    #[cfg(feature = "tokio")]
+    pub(super) fn is_driven(&self) -> bool {
+        self.drivers > 0 && !self.is_over
+    }
+
+    /// Everybody is to look. Of tasks one isn't enough: who keeps its future may not poll it for a long time, nor drop
+    /// it.
+    #[cfg(feature = "tokio")]
+    #[cold]
+    fn wake_all(&mut self) -> Sleeper {
+        let numbers: Vec<u64> = (0..self.slots.len()).map(|index| self.number_at(index)).collect();
+        Sleeper::All(numbers.into_iter().filter_map(|number| self.wake(number)).collect())
     }
 }

@@ -49,8 +49,8 @@ where
 
 /// The side that calls. Clones share it; any number of threads may call at once, and each gets its own reply.
 ///
-/// It belongs to one process, as an end of a [`Connection`](crate::link::Connection) does. Dropping the last clone ends the other side's
-/// [`serve`](Server::serve).
+/// It belongs to one process, as an end of a [`Connection`](crate::link::Connection) does. Dropping the last
+/// clone ends the other side's [`serve`](Server::serve).
 pub struct Caller<Request, Reply> {
     pub(super) open: OpenCaller,
     types: PhantomData<fn(Request) -> Reply>,
@@ -65,7 +65,8 @@ where
     ///
     /// # Errors
     ///
-    /// [`LinkError::Unanswered`]; else as for [`Connection::send`](crate::link::Connection::send) and [`Connection::recv`](crate::link::Connection::recv). If sending failed, the other side hasn't seen the
+    /// [`LinkError::Unanswered`]; else as for [`Connection::send`](crate::link::Connection::send) and
+    /// [`Connection::recv`](crate::link::Connection::recv). If sending failed, the other side hasn't seen the
     /// request; if receiving did, it may have.
     pub fn call(&self, request: Request) -> Result<Reply, LinkError> {
         self.call_until(request, Deadline::NEVER)
@@ -90,8 +91,8 @@ where
 
 /// The side that is called. Clones share it: each request goes to one of them.
 ///
-/// It belongs to one process, as an end of a [`Connection`](crate::link::Connection) does. Dropping the last clone, or the death of its
-/// process, ends all calls with [`LinkError::Closed`].
+/// It belongs to one process, as an end of a [`Connection`](crate::link::Connection) does. Dropping the last
+/// clone, or the death of its process, ends all calls with [`LinkError::Closed`].
 pub struct Server<Request, Reply> {
     open: OpenServer,
     types: PhantomData<fn(Request) -> Reply>,
@@ -117,7 +118,8 @@ where
     ///
     /// # Errors
     ///
-    /// As for [`Connection::recv`](crate::link::Connection::recv). A request that can't be read ([`LinkError::Decode`]) is dropped; there may be others.
+    /// As for [`Connection::recv`](crate::link::Connection::recv). A request that can't be read
+    /// ([`LinkError::Decode`]) is dropped; there may be others.
     pub fn recv(&self) -> Result<Received<Request, Reply>, LinkError> {
         scratch::with(|buffer| read(self.open.recv(buffer)?))
     }
@@ -144,7 +146,8 @@ where
     ///
     /// # Errors
     ///
-    /// As for [`Connection::send`](crate::link::Connection::send) and [`Connection::recv`](crate::link::Connection::recv), but for [`LinkError::Closed`], which is its end.
+    /// As for [`Connection::send`](crate::link::Connection::send) and
+    /// [`Connection::recv`](crate::link::Connection::recv), but for [`LinkError::Closed`], which is its end.
     pub fn serve(&self, mut answer: impl FnMut(Request) -> Reply) -> Result<(), LinkError> {
         let mut serve_one = || {
             let (request, responder) = self.recv()?;
@@ -196,7 +199,8 @@ impl<Request, Reply> Clone for Server<Request, Reply> {
     }
 }
 
-/// As that of the [`Connection`](crate::link::Connection) below it: readable when there are requests, or none will come any more.
+/// As that of the [`Connection`](crate::link::Connection) below it: readable when there are requests, or none
+/// will come any more.
 impl<Request, Reply> AsFd for Server<Request, Reply> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.open.as_fd()

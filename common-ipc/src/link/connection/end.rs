@@ -253,11 +253,40 @@ impl End {
         self.peer.lock().loses = true;
     }
 
+    /// Closes the control socket, and goes on.
+    #[cfg(test)]
+    pub(crate) fn hang_up(&self) {
+        control::close(self.wires.control.expose());
+    }
+
     /// Takes over who the other end is of.
     pub(super) fn other_end_is_of(&self, owner: Option<Arc<PrivateFd>>) {
         let owner = owner.filter(|owner| control::is_pidfd(owner));
         self.wires.control.take_along(owner.clone());
         self.peer.lock().owner = owner;
+    }
+
+    /// The other end is of this process for good, whatever it says.
+    pub(crate) fn other_end_stays_with(&self, owner: Arc<PrivateFd>) -> Result<(), LinkError> {
+        self.wires.control.get()?;
+        let mut peer = self.peer.lock();
+        peer.is_certain = true;
+        let before = peer.owner.replace(owner);
+        self.owner_has_changed(&peer, before)
+    }
+
+    /// Tells those who poll, and those to whom this end is given.
+    fn owner_has_changed(&self, peer: &Peer, before: Option<Arc<PrivateFd>>) -> Result<(), LinkError> {
+        self.wires.control.take_along(peer.owner.clone());
+        let Some(pollable) = self.polled() else { return Ok(()) };
+        let epoll = pollable.epoll.get()?;
+        if let Some(Ok(before)) = before.as_ref().map(|before| before.get()) {
+            sys::epoll::forget(epoll, before);
+        }
+        if let Some(owner) = &peer.owner {
+            sys::epoll::watch(epoll, owner.get()?, ANY)?;
+        }
+        Ok(())
     }
 
     /// Takes in what the other end has said beside its messages, and says whether it is gone for good. Only
@@ -270,16 +299,7 @@ impl End {
         let before = peer.owner.clone();
         let heard = peer.listen(self.wires.control.get()?);
         if before.as_ref().map(Arc::as_ptr) != peer.owner.as_ref().map(Arc::as_ptr) {
-            self.wires.control.take_along(peer.owner.clone());
-            if let Some(pollable) = self.polled() {
-                let epoll = pollable.epoll.get()?;
-                if let Some(Ok(before)) = before.as_ref().map(|before| before.get()) {
-                    sys::epoll::forget(epoll, before);
-                }
-                if let Some(owner) = &peer.owner {
-                    sys::epoll::watch(epoll, owner.get()?, ANY)?;
-                }
-            }
+            self.owner_has_changed(&peer, before)?;
         }
         heard?;
         if peer.gone {

@@ -7,6 +7,7 @@ mod end;
 pub mod fuzzing;
 mod halves;
 pub(crate) mod moving;
+mod raw;
 mod receiving;
 pub(crate) mod room;
 pub(crate) mod scratch;
@@ -30,7 +31,7 @@ use serde::de::DeserializeOwned;
 pub use asynchronous::AsyncConnection;
 pub(crate) use end::End;
 pub use halves::{Receiver, Sender};
-pub(crate) use receiving::Came;
+pub(crate) use raw::Came;
 
 use crate::link::connection::end::Wires;
 use crate::link::connection::room::Patience;

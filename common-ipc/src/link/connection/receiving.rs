@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use crate::link::attachments::Incoming;
 use crate::link::codec;
 use crate::link::connection::end::End;
+use crate::link::connection::raw::Came;
 use crate::link::connection::scratch;
 use crate::link::control::Descriptors;
 use crate::link::error::LinkError;
@@ -70,7 +71,7 @@ impl Receiving {
 
     /// The next frame, its message's bytes appended to `head`, as far as it is there.
     #[inline]
-    fn next(&mut self, end: &End, view: View<'_>, head: &mut Vec<u8>) -> Result<Next, LinkError> {
+    pub(super) fn next(&mut self, end: &End, view: View<'_>, head: &mut Vec<u8>) -> Result<Next, LinkError> {
         if let Some(why) = end.broken.get() {
             self.partial = None;
             return Err(LinkError::Broken(why.clone()));
@@ -122,7 +123,7 @@ impl Receiving {
     }
 
     /// Lets the other side have the room of what was received, and wakes it if it waits for that.
-    fn publish(&mut self, view: View<'_>) {
+    pub(super) fn publish(&mut self, view: View<'_>) {
         if self.consumer.publish(view) {
             futex::wake_all(view.word(self.consumer.room_word()));
         }
@@ -130,15 +131,12 @@ impl Receiving {
 }
 
 /// What was found.
-enum Next {
+pub(super) enum Next {
     Frame(Option<Box<Beside>>),
     /// Two rings full of chunks, and no end of a frame.
     Bits,
     Nothing,
 }
-
-/// What came along with a message, if anything.
-pub(crate) type Came = Option<Incoming>;
 
 /// A chunk of a frame that isn't one chunk.
 fn assemble(
@@ -183,59 +181,9 @@ impl End {
         })
     }
 
-    /// Receives a message's bytes, appended to `head`, which is empty, and returns what came along. So many others
-    /// wait for what this thread brings.
-    #[inline]
-    pub(crate) fn recv_bytes(
-        &self,
-        head: &mut Vec<u8>,
-        deadline: Deadline,
-        others: usize,
-    ) -> Result<Option<Came>, LinkError> {
-        let view = self.view()?;
-        let Some(mut receiving) = self.lock_receiving(deadline) else { return Ok(None) };
-        let received = self.recv_locked(view, &mut receiving, head, deadline, others);
-        // What follows is code of the message's type: it may take a while, or call anything.
-        drop(receiving);
-        self.remind_who_missed();
-        received.map_err(|error| self.fail(error))
-    }
-
-    /// As [`recv_bytes`](End::recv_bytes), and before it returns the other side can see that the message was taken (see
-    /// [`was_taken`](End::was_taken)).
-    #[inline]
-    pub(crate) fn take_bytes(
-        &self,
-        head: &mut Vec<u8>,
-        deadline: Deadline,
-    ) -> Result<Option<Came>, LinkError> {
-        let view = self.view()?;
-        let Some(mut receiving) = self.lock_receiving(deadline) else { return Ok(None) };
-        let received = self.recv_locked(view, &mut receiving, head, deadline, 0);
-        receiving.publish(view);
-        drop(receiving);
-        self.remind_who_missed();
-        received.map_err(|error| self.fail(error))
-    }
-
-    /// As [`recv_bytes`](End::recv_bytes), if a message is there: without a look at anything but the ring.
-    #[inline]
-    pub(crate) fn recv_what_is_there(&self, head: &mut Vec<u8>) -> Result<Option<Came>, LinkError> {
-        let view = self.view()?;
-        let Some(mut receiving) = self.receiving.try_lock() else { return Ok(None) };
-        let received = match receiving.next(self, view, head) {
-            Ok(Next::Frame(beside)) => self.complete(view, &mut receiving, head, beside).map(Some),
-            Ok(Next::Bits | Next::Nothing) => Ok(None),
-            Err(error) => Err(error),
-        };
-        drop(receiving);
-        self.remind_who_missed();
-        received.map_err(|error| self.fail(error))
-    }
-
     /// What came along with a message.
     #[inline]
-    fn complete(
+    pub(super) fn complete(
         &self,
         view: View<'_>,
         receiving: &mut Receiving,
@@ -252,7 +200,7 @@ impl End {
 
     /// The next message's bytes, in `head`, and what came with it.
     #[inline]
-    fn recv_locked(
+    pub(super) fn recv_locked(
         &self,
         view: View<'_>,
         receiving: &mut Receiving,

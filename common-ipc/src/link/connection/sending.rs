@@ -66,6 +66,14 @@ impl End {
         since > u64::from(self.wires.capacity) || self.wires.sending_lane().was_read_to(view, place as u32)
     }
 
+    /// Has the other end take nothing more than it has by now, should it still be able to: one that can't be reached
+    /// any more isn't always gone.
+    pub(crate) fn give_up_the_rest(&self) {
+        if let Ok(view) = self.view() {
+            self.wires.sending_lane().give_up_the_rest(view);
+        }
+    }
+
     /// Sends a message. It is encoded whole before anything else happens.
     pub(super) fn send<T>(&self, message: &T, patience: Patience<'_>) -> Result<(), LinkError>
     where

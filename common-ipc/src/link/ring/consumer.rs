@@ -128,6 +128,14 @@ impl Consumer {
         self.read.wrapping_sub(wanted) <= self.lane.capacity && mem.swap(waits, 0) != 0
     }
 
+    /// After a [`publish`](Consumer::publish): whether what was read may be taken. If not, the writer may have seen
+    /// it unread, and counts on that.
+    #[inline]
+    pub(crate) fn may_take<M: Mem>(&self, mem: M) -> bool {
+        // The fence between the two is that of the publish.
+        mem.load(self.lane.writer_left(), Ordering::Relaxed) == 0
+    }
+
     /// Where the word is that the writer may sleep on.
     pub(crate) fn room_word(&self) -> usize {
         self.lane.writer_waits()

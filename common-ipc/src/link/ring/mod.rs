@@ -89,6 +89,18 @@ impl Lane {
         self.words + 260
     }
 
+    /// The writer writes 1 when it counts on nothing more being taken.
+    fn writer_left(self) -> usize {
+        self.words + 264
+    }
+
+    /// By the writer's side: what the reader hasn't said by now to have read, it doesn't take any more (see
+    /// [`Consumer::may_take`]). Look at that afterwards.
+    pub(crate) fn give_up_the_rest<M: Mem>(self, mem: M) {
+        mem.store(self.writer_left(), 1, Ordering::Relaxed);
+        mem.fence();
+    }
+
     /// Where the word or byte at a position is.
     fn place(self, position: u32) -> usize {
         self.data + (position & (self.capacity - 1)) as usize

@@ -28,7 +28,7 @@ struct Memory {
 impl Memory {
     fn new() -> Memory {
         Memory {
-            words: (0..4 + CAPACITY / 4).map(|_| AtomicU32::new(0)).collect(),
+            words: (0..5 + CAPACITY / 4).map(|_| AtomicU32::new(0)).collect(),
             data: (0..CAPACITY / 4).map(|_| Raced::new()).collect(),
         }
     }
@@ -39,7 +39,8 @@ impl Memory {
             128 => 1,
             256 => 2,
             260 => 3,
-            data => 4 + (data - LANE.data) / 4,
+            264 => 4,
+            data => 5 + (data - LANE.data) / 4,
         };
         &self.words[place]
     }
@@ -200,4 +201,26 @@ fn loom_a_full_ring_wakes_the_writer() {
 fn loom_what_is_written_over_was_read() {
     // So long that each takes the place of the one before it.
     model(2, || go_around(3, 5));
+}
+
+#[test]
+fn loom_what_was_given_up_untaken_stays_so() {
+    model(3, || {
+        let (memory, bells) = (Arc::new(Memory::new()), Arc::new(Bells::default()));
+        let mut producer = Producer::new(LANE);
+        send(&memory, &mut producer, &bells, 11, 1);
+        let place = producer.position();
+        let reader = {
+            let (memory, bells) = (Arc::clone(&memory), Arc::clone(&bells));
+            thread::spawn(move || {
+                let mut consumer = Consumer::new(LANE);
+                recv(&memory, &mut consumer, &bells);
+                publish(&memory, &mut consumer, &bells);
+                consumer.may_take(&*memory)
+            })
+        };
+        LANE.give_up_the_rest(&*memory);
+        let was_read = LANE.was_read_to(&*memory, place);
+        assert!(!reader.join().unwrap() || was_read);
+    });
 }

@@ -17,10 +17,13 @@ macro_rules! scenarios {
 mod bad_input;
 mod beside_threads;
 mod bridge_blocks;
+mod bridge_chaos;
 mod bridge_faults;
+mod bridge_hostile;
 mod bridge_life;
 mod bridge_moving;
 mod bridge_names;
+mod bridge_nested;
 mod bridge_reentry;
 mod bridge_results;
 mod bridge_shapes;
@@ -95,10 +98,13 @@ const TABLES: &[&[Scenario]] = &[
     bad_input::ALL,
     beside_threads::ALL,
     bridge_blocks::ALL,
+    bridge_chaos::ALL,
     bridge_faults::ALL,
+    bridge_hostile::ALL,
     bridge_life::ALL,
     bridge_moving::ALL,
     bridge_names::ALL,
+    bridge_nested::ALL,
     bridge_results::ALL,
     bridge_shapes::ALL,
     bridge_start_stop::ALL,

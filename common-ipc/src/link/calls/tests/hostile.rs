@@ -130,3 +130,62 @@ async fn what_a_thread_finds_broken_ends_the_calls_of_tasks() {
         drop(server);
     }
 }
+
+/// Sends replies that nobody waits for, as fast as there is room, until the other side is gone.
+fn flood(server: &OpenServer, rest: &[u8], known: bool) {
+    let number = next(server);
+    let frame = [&(if known { number ^ 1 << 40 } else { u64::MAX }).to_le_bytes(), rest].concat();
+    while server.0.end().send_bytes(&frame, &mut None, Patience::Until(Deadline::NEVER)).is_ok() {}
+}
+
+#[test]
+fn a_flood_of_replies_keeps_no_call_beyond_its_time() {
+    for length in [4, 4000, 1 << 20] {
+        let (caller, server) = open_calls(DEFAULT_MAX_FRAME).unwrap();
+        thread::scope(|scope| {
+            scope.spawn(move || flood(&server, &vec![0; length], length == 4));
+            for size in [10, 3 << 20] {
+                let callers: Vec<_> = (0..3)
+                    .map(|_| {
+                        let caller = caller.clone();
+                        scope.spawn(move || {
+                            let text = "x".repeat(size);
+                            for _ in 0..10 {
+                                let timeout = Some(Duration::from_millis(10));
+                                let error =
+                                    caller.call::<String, _, _>(ECHO, &text, timeout, |_| ()).unwrap_err();
+                                assert!(
+                                    matches!(error.cause, LinkError::NoReply | LinkError::TimedOut),
+                                    "{error}"
+                                );
+                            }
+                        })
+                    })
+                    .collect();
+                callers.into_iter().for_each(|caller| caller.join().unwrap());
+            }
+            drop(caller);
+        });
+    }
+}
+
+#[cfg(feature = "tokio")]
+#[tokio::test]
+async fn a_flood_of_replies_keeps_no_task_beyond_its_time() {
+    for length in [4, 4000, 1 << 20] {
+        let (caller, server) = open_calls(DEFAULT_MAX_FRAME).unwrap();
+        let tasks = caller.to_async().unwrap();
+        let flooding = thread::spawn(move || flood(&server, &vec![0; length], false));
+        for size in [10, 3 << 20] {
+            let text = "x".repeat(size);
+            for _ in 0..10 {
+                let timeout = Some(Duration::from_millis(10));
+                let error = tasks.call::<String, _, _>(ECHO, &text, timeout, |_| ()).await.unwrap_err();
+                assert!(matches!(error.cause, LinkError::NoReply | LinkError::TimedOut), "{error}");
+            }
+        }
+        drop((caller, tasks));
+        tokio::task::yield_now().await;
+        flooding.join().unwrap();
+    }
+}

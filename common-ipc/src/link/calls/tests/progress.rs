@@ -106,3 +106,21 @@ fn taken_in_by_who_waits_for_room_is_taken() {
         assert!(is_closed(&reply.join().unwrap().unwrap_err()));
     });
 }
+
+#[test]
+fn what_was_not_taken_when_a_call_failed_is_never_taken() {
+    let (caller, server) = open_calls(DEFAULT_MAX_FRAME).unwrap();
+    thread::scope(|scope| {
+        let first = scope.spawn(|| call(&caller));
+        take(&server, 1);
+        let second = scope.spawn(|| call(&caller));
+        assert!(eventually(|| caller.engine.slots.lock().in_use() == 2));
+        thread::sleep(Duration::from_millis(20));
+        // As by who has closed all descriptors and goes on.
+        server.0.end().hang_up();
+        assert_eq!(first.join().unwrap().progress, CallProgress::Taken);
+        assert_eq!(second.join().unwrap().progress, CallProgress::NotTaken);
+    });
+    let mut buffer = Vec::new();
+    assert!(is_closed(&server.recv(&mut buffer).unwrap_err()));
+}
