@@ -37,6 +37,13 @@ fn borrowed(reference: &TypeReference) -> syn::Result<()> {
              leave out `'static`, or take the owned type",
         );
     }
+    if reference.mutability.is_none() && known::changes_when_shared(&reference.elem) {
+        return error(
+            reference,
+            "what the method changes through this reference wouldn't come back, since the other process has a copy: \
+             take it by `&mut`, which is written back",
+        );
+    }
     match known::peel(&reference.elem) {
         Type::Slice(slice) => inside(&slice.elem),
         Type::ImplTrait(opaque) => {

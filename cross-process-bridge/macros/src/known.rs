@@ -49,6 +49,14 @@ pub(crate) fn result_of(ty: &Type) -> Option<&Type> {
     types(last).first().copied()
 }
 
+/// Whether it is a type of the standard library that exists to be changed through a shared reference. (A `Mutex` may
+/// be one that processes share.)
+pub(crate) fn changes_when_shared(ty: &Type) -> bool {
+    let Some(last) = path(ty).and_then(|path| path.segments.last()) else { return false };
+    let name = last.ident.to_string();
+    ["Cell", "RefCell", "RwLock"].contains(&name.as_str()) || name.starts_with("Atomic")
+}
+
 /// The arguments that are types.
 pub(crate) fn types(segment: &PathSegment) -> Vec<&Type> {
     let PathArguments::AngleBracketed(arguments) = &segment.arguments else { return Vec::new() };

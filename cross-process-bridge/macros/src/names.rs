@@ -6,7 +6,7 @@ use crate::block::{Block, Listed, Of};
 use crate::problems::Problems;
 
 /// What every bridge has of its own. The object's `start` and `stop` are called by the bridge's.
-const RESERVED: [&str; 4] = ["process", "with_timeout", "to_async", "scope"];
+const RESERVED: [&str; 5] = ["process", "with_timeout", "to_async", "scope", "clone"];
 
 /// Whether a bridge, or its twin, has a method of its own of this name.
 pub(crate) fn is_reserved(name: &Ident) -> bool {

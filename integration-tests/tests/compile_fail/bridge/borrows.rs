@@ -39,6 +39,7 @@ impl Store {
     fn guarded(&self, guard: Guard<'_>) {}
     fn change(&self, text: &mut str, maybe: Option<&mut String>) {}
     fn raw(&self, pointer: *const u8) {}
+    fn count(&self, counter: &std::sync::atomic::AtomicU64, cell: &std::cell::Cell<u8>) {}
 }
 
 fn main() {}

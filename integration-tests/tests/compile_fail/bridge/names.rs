@@ -15,6 +15,7 @@ impl Machine {
     }
     fn process(&self) {}
     fn scope(&self) {}
+    fn clone(&self) {}
     fn set_speed(&mut self, speed: u32) {
         self.speed = speed;
     }
