@@ -163,10 +163,10 @@ fn by_threads(setting: Setting, threads: u32) -> f64 {
         });
         begin.elapsed().as_nanos() as f64 / 1e3 / f64::from(calls)
     };
-    round(8_000);
+    round(80_000);
     let begin = Instant::now();
     while begin.elapsed() < setting.time {
-        figures.push(round(40_000));
+        figures.push(round(400_000));
     }
     median(&mut figures)
 }
