@@ -13,9 +13,9 @@ use crate::bridge_process::BridgeProcess;
 use crate::crosses::Crosses;
 use crate::error::{BridgeError, Execution};
 use crate::handle::Handle;
-use crate::life::Run;
 use crate::method::Method;
 use crate::reply;
+use crate::run::Run;
 use crate::timeout::Timeout;
 
 /// The inside of an asynchronous bridge. Clones share its process; each call belongs to the runtime in which it is made.

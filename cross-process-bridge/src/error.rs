@@ -8,7 +8,7 @@ use common_ipc::RemoteError;
 use common_ipc::link::LinkError;
 use common_ipc::process::{ChildError, ExitStatus, PanicReport, Refusal, StartError, WrongProcess};
 
-use crate::life::is_nonsense;
+use crate::run::is_nonsense;
 
 /// Whether the method of a call that failed was carried out: what decides whether to call again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

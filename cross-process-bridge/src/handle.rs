@@ -12,10 +12,11 @@ use serde::de::DeserializeOwned;
 use crate::bridge_process::BridgeProcess;
 use crate::crosses::Crosses;
 use crate::error::{BridgeError, Execution};
-use crate::life::{Life, Run, STOP_GRACE, execution_of};
+use crate::life::{Life, STOP_GRACE};
 use crate::method::Method;
 use crate::origin::{ByClosure, ByConstructor, Origin};
 use crate::reply;
+use crate::run::{Run, execution_of};
 use crate::serving::Bridged;
 use crate::timeout::Timeout;
 

@@ -127,6 +127,7 @@ mod method;
 mod origin;
 mod reentry;
 mod reply;
+mod run;
 mod serving;
 mod timeout;
 mod wire;

@@ -11,20 +11,18 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common_ipc::link::{
-    CallError, CallProgress, DEFAULT_MAX_FRAME, LinkError, OpenCaller, OpenServer, open_calls,
-};
+use common_ipc::link::{CallError, DEFAULT_MAX_FRAME, LinkError, OpenServer, open_calls};
 use common_ipc::process::{
-    Child, ExitStatus, Generation, JoinError, Launch, LaunchOptions, StartError, StopStep, Stopped, Template,
-    WrongProcess, Zygote,
+    Child, ExitStatus, Generation, Launch, LaunchOptions, StartError, Stopped, Template, WrongProcess, Zygote,
 };
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::error::{BridgeError, Execution};
-use crate::method::{self, Method};
+use crate::method::Method;
 use crate::origin::Origin;
 use crate::reentry;
 use crate::reply;
+use crate::run::{Run, TERM_GRACE, broken, execution_of, is_nonsense, unsent};
 
 /// What the clones of a bridge share.
 #[derive(Debug)]
@@ -75,21 +73,12 @@ enum Now {
     },
 }
 
-/// A process that runs, or has just ended.
-#[derive(Debug)]
-pub(crate) struct Run {
-    pub(crate) caller: OpenCaller,
-    pub(crate) child: Child,
-}
-
 /// How long a process that has closed its end may take over its own end, before it is killed.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long `stop` waits for the calls that came before it, and for the drop of the object.
 pub(crate) const STOP_GRACE: Duration = Duration::from_secs(5);
 /// The same for a bridge that is dropped.
 const DROP_GRACE: Duration = Duration::from_secs(1);
-/// How long SIGTERM may take where it is sent because waiting was in vain.
-const TERM_GRACE: Duration = Duration::from_millis(500);
 
 impl Life {
     pub(crate) fn new(object: &'static str, origin: Box<dyn Origin>) -> Life {
@@ -334,9 +323,9 @@ impl Life {
         let _changing = self.changing.lock();
         self.leave(run, Now::Idle);
         run.child.wait_or_stop(STOP_GRACE, TERM_GRACE)?;
-        // Another call may have seen the end first, and taken it for an accident. Nobody has started the next run yet.
+        // Another call may have seen the end first, and taken it for an accident.
         let mut state = self.state.lock();
-        if matches!(state.now, Now::Lost { .. }) {
+        if matches!(&state.now, Now::Lost { child, .. } if child.id() == run.child.id()) {
             state.now = Now::Idle;
         }
         Ok(())
@@ -357,29 +346,6 @@ impl Life {
     }
 }
 
-impl Run {
-    /// How the process ended, which is seen to.
-    fn end(&self, patience: Duration) -> Result<ExitStatus, BridgeError> {
-        let status = self.child.wait_or_stop(patience, Duration::ZERO)?.status;
-        // In a program whose panics abort, the signal alone wouldn't say what the process said before.
-        match self.child.output::<()>() {
-            Err(JoinError::Panicked(report)) => Ok(ExitStatus::Panicked(report)),
-            _ => Ok(status),
-        }
-    }
-
-    fn stop(&self, grace: Duration) -> Result<Stopped, BridgeError> {
-        let begin = Instant::now();
-        let asked = self.caller.call::<(), _, ()>(method::STOP, &(), Some(grace), |_| ());
-        let mut stopped = self.child.wait_or_stop(grace.saturating_sub(begin.elapsed()), TERM_GRACE)?;
-        if asked.is_ok() && stopped.by == StopStep::HadEnded {
-            // It was quicker than the look at it.
-            stopped.by = StopStep::EndedByItself;
-        }
-        Ok(stopped)
-    }
-}
-
 /// The last handle is dropped: the object is, too, and its process ends.
 impl Drop for Life {
     fn drop(&mut self) {
@@ -391,38 +357,5 @@ impl Drop for Life {
                 log::warn!("the process of a dropped bridge to {} goes on: {error}", self.object);
             }
         }
-    }
-}
-
-/// Whether the other side has written what no honest one writes: nothing gets through any more.
-pub(crate) fn is_nonsense(cause: &LinkError) -> bool {
-    matches!(cause, LinkError::Garbled(_) | LinkError::Broken(_))
-}
-
-/// Why a call wasn't sent to a process that can be called as before.
-fn unsent(method: &'static str, error: CallError) -> BridgeError {
-    let execution = Execution::NotRun;
-    match error.cause {
-        LinkError::Encode(error) => {
-            let (type_name, message) = (error.type_name.to_owned(), error.message);
-            BridgeError::Encode { method, type_name, message, execution }
-        }
-        LinkError::TooLarge(error) => {
-            let (length, max) = (error.length as u64, error.max as u64);
-            BridgeError::TooLarge { method, length, max, execution }
-        }
-        LinkError::WrongProcess(error) => error.into(),
-        _ => broken(method, error),
-    }
-}
-
-fn broken(method: &'static str, error: CallError) -> BridgeError {
-    BridgeError::Broken { method, execution: execution_of(&error), source: error.cause }
-}
-
-pub(crate) fn execution_of(error: &CallError) -> Execution {
-    match error.progress {
-        CallProgress::NotSent | CallProgress::NotTaken => Execution::NotRun,
-        _ => Execution::Unknown,
     }
 }
