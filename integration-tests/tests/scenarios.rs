@@ -343,6 +343,7 @@ play!(
     a_process_is_reusable,
     a_process_runs_an_object_of_any_kind,
     a_process_that_cannot_serve_says_why,
+    a_process_that_has_closed_its_end_may_end_by_itself,
     a_process_that_is_kept_by_its_callbacks_alone_is_let_go,
     a_process_that_was_never_started_has_nothing_to_join,
     a_process_whose_name_holds_a_nul_is_an_error,

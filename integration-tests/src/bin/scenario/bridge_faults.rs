@@ -26,6 +26,7 @@ scenarios![
     a_gigabyte_of_arguments_is_an_error_of_its_call,
     garbage_in_the_shared_memory_is_an_error,
     an_object_that_closes_all_descriptors,
+    a_process_that_has_closed_its_end_may_end_by_itself,
     a_handle_in_a_forked_child,
     a_death_after_the_reply_is_told_to_the_next_call,
 ];
@@ -312,6 +313,14 @@ fn an_object_that_closes_all_descriptors() -> Outcome {
         }
         probe.process().restart().unwrap();
         assert_eq!(probe.echo(3).unwrap(), 3);
+    })
+}
+
+fn a_process_that_has_closed_its_end_may_end_by_itself() -> Outcome {
+    each(|probe, _| {
+        let error = probe.close_everything_and_exit().unwrap_err();
+        assert_eq!(status_of(&error).code(), Some(7), "{error}");
+        assert_eq!(error.execution(), Execution::Unknown);
     })
 }
 
