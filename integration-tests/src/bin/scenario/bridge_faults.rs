@@ -206,6 +206,7 @@ fn fault_49_a_call_that_timed_out_leaves_the_bridge_usable() -> Outcome {
         for _ in 0..3 {
             let error = hasty.work(60).unwrap_err();
             assert!(matches!(error, BridgeError::Timeout { killed: false, .. }), "{error}");
+            assert!(!error.needs_start());
         }
         // Answered when those are done, whose replies are nobody's.
         assert_eq!(probe.work(0).unwrap(), 4);
@@ -223,6 +224,7 @@ fn a_time_out_that_kills() -> Outcome {
             let ruthless = probe.with_timeout(Timeout::after(Duration::from_millis(50)).and_kill());
             let error = ruthless.echo(1).unwrap_err();
             assert!(matches!(error, BridgeError::Timeout { killed: true, .. }), "{error}");
+            assert!(error.needs_start());
             assert_eq!(status_of(&other.join().unwrap()).signal(), Some(Signal::KILL));
         });
         assert!(!proc::runs(pid));
@@ -245,8 +247,9 @@ fn a_panic_is_an_error_of_its_call() -> Outcome {
         probe.stop().unwrap();
         probe.process().max_message(10_000);
         probe.start().unwrap();
-        let error = probe.panic("x".repeat(9_900)).unwrap_err();
+        let error = probe.panic("x".repeat(9_960)).unwrap_err();
         assert!(matches!(error, BridgeError::Panicked { .. }), "{error}");
+        assert!(error.to_string().len() < 9_000, "{error}");
         assert_eq!(probe.echo(1).unwrap(), 1);
     })
 }
