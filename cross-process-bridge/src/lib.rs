@@ -115,6 +115,14 @@
 //! | an exception | what the method returns; a panic is [`BridgeError::Panicked`] |
 //! | a list as an argument stays as it was | a `&mut Vec` is written back |
 
+// The way of a call, and what it stands on:
+//
+//   handle, asynchronous    here: arguments out, the result in, or why there is none     (inside of each bridge)
+//   life, run               the process: started, stopped, lost, started again           (BridgeProcess)
+//   origin                  by a constructor or a closure; by a fork, a template, a zygote
+//   serving                 there: the object, and one call after another                (Bridged)
+//   method, wire, reply, failure, crosses    what goes over
+//   reentry                 calls of an object by itself
 #[cfg(feature = "tokio")]
 mod asynchronous;
 mod bridge_process;
