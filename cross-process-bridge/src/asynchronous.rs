@@ -78,7 +78,8 @@ impl AsyncHandle {
         let result = self.call_on::<W, A, R>(&run, method, arguments).await;
         if result.as_ref().map_or_else(BridgeError::execution, |_| Execution::Ran) == Execution::Ran {
             let life = Arc::clone(self.handle.life());
-            beside(method, move || life.finished(&run)).await?;
+            // Should the runtime shut down: the process ends all the same.
+            let _ = tokio::task::spawn_blocking(move || life.finished(&run)).await;
         }
         result
     }
@@ -104,7 +105,7 @@ impl AsyncHandle {
         if handle.life().forks() {
             return handle.start();
         }
-        beside(Method::new(0, 0, "start"), move || handle.start()).await
+        beside("start", move || handle.start()).await
     }
 
     /// As [`Handle::stop`].
@@ -113,7 +114,7 @@ impl AsyncHandle {
         // They would keep the connection open.
         self.callers.lock().clear();
         let handle = self.handle.clone();
-        beside(Method::new(0, 0, "stop"), move || handle.stop()).await
+        beside("stop", move || handle.stop()).await
     }
 
     /// Its process, and how that is started.
@@ -148,19 +149,19 @@ impl AsyncHandle {
     /// It may have to wait for the end of a process.
     async fn explain(&self, run: &Arc<Run>, method: Method, error: CallError) -> BridgeError {
         let (handle, run) = (self.handle.clone(), Arc::clone(run));
-        let explained = beside(method, move || Ok(handle.explain(&run, method, error))).await;
+        let explained = beside(method.name, move || Ok(handle.explain(&run, method, error))).await;
         explained.unwrap_or_else(|error| error)
     }
 }
 
 /// Does what blocks on a thread of the runtime's for that.
 async fn beside<R: Send + 'static>(
-    method: Method,
+    method: &'static str,
     work: impl FnOnce() -> Result<R, BridgeError> + Send + 'static,
 ) -> Result<R, BridgeError> {
     // It fails when the runtime shuts down.
     let failed = |error: tokio::task::JoinError| BridgeError::Broken {
-        method: method.name,
+        method,
         source: io::Error::from(error).into(),
         execution: Execution::Unknown,
     };

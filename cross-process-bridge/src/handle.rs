@@ -70,7 +70,7 @@ impl Handle {
         let run = self.life().run(method)?;
         let result = self.call_on::<W, A, R>(&run, method, arguments);
         if result.as_ref().map_or_else(BridgeError::execution, |_| Execution::Ran) == Execution::Ran {
-            self.life().finished(&run)?;
+            self.life().finished(&run);
         }
         result
     }

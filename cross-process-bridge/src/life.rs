@@ -318,17 +318,19 @@ impl Life {
         }
     }
 
-    /// A method has taken the object: the process ends by itself.
-    pub(crate) fn finished(&self, run: &Arc<Run>) -> Result<(), BridgeError> {
+    /// A method has taken the object: the process ends by itself. Should it not, that takes nothing from the method's
+    /// result.
+    pub(crate) fn finished(&self, run: &Arc<Run>) {
         let _changing = self.changing.lock();
         self.leave(run, Now::Idle);
-        run.child.wait_or_stop(STOP_GRACE, TERM_GRACE)?;
+        if let Err(error) = run.child.wait_or_stop(STOP_GRACE, TERM_GRACE) {
+            log::warn!("the process of a finished bridge to {} goes on: {error}", self.object);
+        }
         // Another call may have seen the end first, and taken it for an accident.
         let mut state = self.state.lock();
         if matches!(&state.now, Now::Lost { child, .. } if child.id() == run.child.id()) {
             state.now = Now::Idle;
         }
-        Ok(())
     }
 
     fn is_current(&self, run: &Arc<Run>) -> bool {

@@ -25,6 +25,8 @@ const SKIP_AFTER_SLOW: u32 = 1 << 13;
 /// ... and so many after it was in vain.
 const SKIP_AFTER_MISS: u32 = 64;
 
+/// So much time that others have used a wait bears: then whoever waits looks at its deadline, or sleeps.
+const USED: Duration = Duration::from_millis(20);
 /// Longer than an answer takes from another core that is at work on it at once.
 const LONG_LOOK: Duration = Duration::from_micros(2);
 /// After a long look in vain so many waits look briefly, after the next one twice as many, ...
@@ -76,7 +78,7 @@ impl Spinner {
         } else {
             last = Instant::now();
         }
-        let (mut spent, mut is_first) = (Duration::ZERO, true);
+        let (mut spent, mut used, mut is_first) = (Duration::ZERO, Duration::ZERO, true);
         loop {
             for _ in 0..LOOKS {
                 if is_there() {
@@ -98,6 +100,11 @@ impl Spinner {
             } else if !is_used(took) {
                 self.fail(SKIP_AFTER_SLOW);
                 return is_there();
+            } else {
+                used += took;
+                if used > USED {
+                    return is_there();
+                }
             }
             if spent > BUDGET * patience {
                 let there = is_there();
@@ -130,5 +137,23 @@ impl Spinner {
     fn fail(&mut self, most: u32) {
         self.skipped = self.skipped.max((self.skipped * 8).clamp(FIRST_SKIP, most));
         self.skip = self.skipped;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_ends_however_long_others_use_the_time() {
+        let mut looks = 0;
+        let is_there = || {
+            looks += 1;
+            assert!(looks < 1000, "no end of it");
+            std::thread::sleep(Duration::from_millis(1));
+            false
+        };
+        assert!(!Spinner::default().spin_among(8, is_there, |_| true));
+        assert!(looks > 6, "{looks}");
     }
 }

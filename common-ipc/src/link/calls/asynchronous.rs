@@ -15,12 +15,11 @@ use tokio::time::Instant;
 
 use crate::link::attachments::Outgoing;
 use crate::link::calls::NO_REPLY;
-use crate::link::calls::caller::{OpenCaller, OpenReply, begin};
+use crate::link::calls::caller::{OpenCaller, OpenReply, encode};
 use crate::link::calls::driver::Driving;
 use crate::link::calls::engine::Engine;
 use crate::link::calls::error::CallError;
 use crate::link::calls::slots::Sleeper;
-use crate::link::codec;
 use crate::link::connection::Came;
 use crate::link::connection::asynchronous::{Line, Readable, until};
 use crate::link::error::LinkError;
@@ -128,7 +127,8 @@ impl AsyncOpenCaller {
         Check: DeserializeOwned,
         Argument: Serialize + ?Sized,
     {
-        let (bytes, outgoing) = encode::<Check, Argument>(what, argument)?;
+        let mut bytes = Vec::new();
+        let outgoing = encode::<Check, Argument>(what, argument, &mut bytes)?;
         let (bytes, came) = self.shared.exchange(bytes, outgoing, timeout).await?;
         Ok(read(OpenReply::new(&bytes, came)))
     }
@@ -152,23 +152,11 @@ impl AsyncOpenCaller {
         Check: DeserializeOwned,
         Argument: Serialize + ?Sized,
     {
-        let (bytes, outgoing) = encode::<Check, Argument>(what, argument)?;
+        let mut bytes = Vec::new();
+        let outgoing = encode::<Check, Argument>(what, argument, &mut bytes)?;
         let sent = self.shared.line.send(bytes, outgoing, deadline(timeout)).await;
         sent.map(drop).map_err(CallError::not_sent)
     }
-}
-
-type Encoded = (Vec<u8>, Option<Box<Outgoing>>);
-
-fn encode<Check, Argument>(what: u32, argument: &Argument) -> Result<Encoded, CallError>
-where
-    Check: DeserializeOwned,
-    Argument: Serialize + ?Sized,
-{
-    let mut bytes = Vec::new();
-    begin(&mut bytes, what);
-    let outgoing = codec::encode_message_as::<Check, _>(argument, &mut bytes).map_err(CallError::not_sent)?;
-    Ok((bytes, outgoing))
 }
 
 /// Never, if that is further away than time can tell.

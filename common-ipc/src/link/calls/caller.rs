@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::link::attachments::Outgoing;
 use crate::link::calls::engine::Engine;
 use crate::link::calls::error::CallError;
 use crate::link::calls::{REPLY_HEADER, REQUEST_HEADER, word};
@@ -73,9 +74,7 @@ impl OpenCaller {
         Argument: Serialize + ?Sized,
     {
         scratch::with(|bytes| {
-            begin(bytes, what);
-            let outgoing =
-                codec::encode_message_as::<Check, _>(argument, bytes).map_err(CallError::not_sent)?;
+            let outgoing = encode::<Check, Argument>(what, argument, bytes)?;
             let came = self.engine.exchange(bytes, outgoing, deadline)?;
             Ok(read(OpenReply::new(bytes, came)))
         })
@@ -97,9 +96,7 @@ impl OpenCaller {
         Argument: Serialize + ?Sized,
     {
         scratch::with(|bytes| {
-            begin(bytes, what);
-            let outgoing =
-                codec::encode_message_as::<Check, _>(argument, bytes).map_err(CallError::not_sent)?;
+            let outgoing = encode::<Check, Argument>(what, argument, bytes)?;
             self.engine.send(bytes, outgoing, Deadline::optional(timeout))
         })
     }
@@ -112,10 +109,20 @@ impl OpenCaller {
     }
 }
 
-/// The header of a request that has no number yet.
-pub(super) fn begin(bytes: &mut Vec<u8>, what: u32) {
+/// Writes a request that has no number yet, and returns what it takes along.
+#[inline]
+pub(super) fn encode<Check, Argument>(
+    what: u32,
+    argument: &Argument,
+    bytes: &mut Vec<u8>,
+) -> Result<Option<Box<Outgoing>>, CallError>
+where
+    Check: DeserializeOwned,
+    Argument: Serialize + ?Sized,
+{
     bytes.extend([0; REQUEST_HEADER - 4]);
     bytes.extend(what.to_le_bytes());
+    codec::encode_message_as::<Check, _>(argument, bytes).map_err(CallError::not_sent)
 }
 
 /// A reply, for as long as it is looked at.
