@@ -4,5 +4,9 @@
 //! It stands on `common-ipc`, like its siblings, and depends on none of them. For a task
 //! in a process of its own today, use the crate `offspring`.
 
+#[allow(dead_code, reason = "its loops come next")]
+mod reactor;
+
 pub use common_ipc::init_before_main;
 pub use common_ipc::process::{Zygote, init};
+pub use reactor::{WatchError, WatchId};
