@@ -9,11 +9,10 @@ use common_ipc::process::{PanicReport, StopSignals, ready};
 use crate::message_process::backend::Backend;
 use crate::message_process::command_name::command_name;
 use crate::message_process::context::{Context, Handler};
-use crate::message_process::failure::{Cause, During, Failure, Policy};
+use crate::message_process::failure::{Cause, Done, During, Failure, Policy};
 use crate::message_process::inbox::Arrived;
 use crate::message_process::reply::ReplySlot;
 use crate::message_process::wire::{BackEnds, REFUSED};
-use crate::reactor::WatchId;
 
 /// So many commands are handled in a row before descriptors, timers and signals have their turn.
 const BURST: u32 = 64;
@@ -23,8 +22,8 @@ const BURST: u32 = 64;
 /// # Errors
 ///
 /// Why it has ended by itself.
-pub(crate) fn serve<B: Backend>(mut back: B, ends: BackEnds) -> Result<(), Failure> {
-    let cannot_begin = |error: std::io::Error| Failure { during: During::PreRun, cause: Cause::Error(error.into()) };
+pub(crate) fn serve<B: Backend>(mut back: B, ends: BackEnds) -> Done {
+    let cannot_begin = |error: std::io::Error| Failure::error(During::PreRun, error);
     let stop_signals = StopSignals::held().map_err(cannot_begin)?;
     let mut cx = Context::new(ends).map_err(cannot_begin)?;
     let pollable = stop_signals.pollable().map_err(cannot_begin)?;
@@ -48,26 +47,26 @@ pub(crate) fn serve<B: Backend>(mut back: B, ends: BackEnds) -> Result<(), Failu
 }
 
 /// Handles what comes until it is over.
-fn listen<B: Backend>(back: &mut B, cx: &mut Context<B>) -> Result<(), Failure> {
+fn listen<B: Backend>(back: &mut B, cx: &mut Context<B>) -> Done {
     let mut in_a_row = 0;
     while !cx.is_over {
         let arrived = match cx.next() {
             Ok(arrived) => arrived,
             // The front end was dropped, or has died.
             Err(LinkError::Closed) => break,
-            Err(error) => return Err(Failure { during: During::Listen, cause: Cause::Error(error.into()) }),
+            Err(error) => return Err(Failure::error(During::Listen, error)),
         };
         in_a_row = if arrived.is_some() { in_a_row + 1 } else { BURST };
         match arrived {
             Some(Arrived::Stop) => break,
             Some(Arrived::Command { number, command, reply }) => {
-                let during = During::Command { number, name: command_name(&command).into_owned() };
+                let during = During::Command { number, name: command_name(&command) };
                 let handled = attempt(back, cx, during, |back, cx| back.handle(cx, command));
                 conclude(back, cx, handled, reply)?;
             }
             Some(Arrived::Unreadable(why, reply)) => {
-                let during = During::Command { number: 0, name: "that can't be read".to_owned() };
-                let failure = Failure { during, cause: Cause::Error(RemoteError::msg(why)) };
+                let during = During::Command { number: 0, name: "that can't be read".into() };
+                let failure = Failure::error(during, RemoteError::msg(why));
                 tell(cx, &failure, reply);
             }
             None => {}
@@ -85,9 +84,9 @@ fn listen<B: Backend>(back: &mut B, cx: &mut Context<B>) -> Result<(), Failure> 
 }
 
 /// The turn of descriptors, timers and signals.
-fn turn<B: Backend>(back: &mut B, cx: &mut Context<B>) -> Result<(), Failure> {
+fn turn<B: Backend>(back: &mut B, cx: &mut Context<B>) -> Done {
     if let Err(error) = cx.reactor.poll(Some(Duration::ZERO)) {
-        return Err(Failure { during: During::Watch, cause: Cause::Error(error.into()) });
+        return Err(Failure::error(During::Watch, error));
     }
     while let Some(id) = cx.reactor.next_ready() {
         if cx.is_over {
@@ -99,6 +98,12 @@ fn turn<B: Backend>(back: &mut B, cx: &mut Context<B>) -> Result<(), Failure> {
                 let (during, Some(mut call)) = (during.clone(), call.take()) else { continue };
                 let done = attempt(back, cx, during, |back, cx| call(back, cx));
                 cx.set(id, call);
+                conclude(back, cx, done, None)?;
+            }
+            Some(Handler::Once(call)) => {
+                let Some(call) = call.take() else { continue };
+                cx.unwatch(id);
+                let done = attempt(back, cx, During::Timer, call);
                 conclude(back, cx, done, None)?;
             }
             None => {}
@@ -113,30 +118,25 @@ fn attempt<B: Backend>(
     cx: &mut Context<B>,
     during: During,
     call: impl FnOnce(&mut B, &mut Context<B>) -> Result<(), RemoteError>,
-) -> Result<(), Failure> {
+) -> Done {
     cx.during = during;
     let cause = match PanicReport::catch(|| call(back, cx)) {
         Ok(Ok(())) => return Ok(()),
         Ok(Err(error)) => Cause::Error(error),
         Err(report) => Cause::Panicked(report),
     };
-    Err(Failure { during: cx.during.clone(), cause })
+    Err(Box::new(Failure { during: cx.during.clone(), cause }))
 }
 
 /// Tells of a failure, and does what the policy says.
-fn conclude<B: Backend>(
-    back: &mut B,
-    cx: &mut Context<B>,
-    done: Result<(), Failure>,
-    reply: Option<ReplySlot>,
-) -> Result<(), Failure> {
+fn conclude<B: Backend>(back: &mut B, cx: &mut Context<B>, done: Done, reply: Option<ReplySlot>) -> Done {
     let Err(failure) = done else { return Ok(()) };
     tell(cx, &failure, reply);
     match PanicReport::catch(|| back.policy(&failure)) {
         Ok(Policy::GoOn) => Ok(()),
         Ok(Policy::Die) => Err(failure),
         Err(report) => {
-            let failure = Failure { during: failure.during, cause: Cause::Panicked(report) };
+            let failure = Box::new(Failure { during: failure.during, cause: Cause::Panicked(report) });
             cx.tell(&failure);
             Err(failure)
         }

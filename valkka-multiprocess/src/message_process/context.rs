@@ -9,7 +9,7 @@ use common_ipc::RemoteError;
 use common_ipc::link::LinkError;
 
 use crate::message_process::backend::Backend;
-use crate::message_process::failure::{Cause, During, Failure};
+use crate::message_process::failure::{During, Failure};
 use crate::message_process::inbox::{Arrived, Inbox};
 use crate::message_process::outbound::EventSender;
 use crate::message_process::wire::BackEnds;
@@ -25,7 +25,6 @@ pub struct Context<B: Backend> {
     pub(crate) during: During,
     pub(crate) is_listening: bool,
     pub(crate) is_over: bool,
-    /// Failures that were told by `report`, so not to be told once more.
     name: String,
     logger: String,
 }
@@ -36,9 +35,12 @@ pub(crate) enum Handler<B: Backend> {
     StopSignal,
     /// `None` while it is being called.
     Call(During, Option<Call<B>>),
+    /// To be called once.
+    Once(Option<CallOnce<B>>),
 }
 
 pub(crate) type Call<B> = Box<dyn FnMut(&mut B, &mut Context<B>) -> Result<(), RemoteError>>;
+pub(crate) type CallOnce<B> = Box<dyn FnOnce(&mut B, &mut Context<B>) -> Result<(), RemoteError>>;
 
 /// The first wait for room in which commands aren't taken in; each one after it is twice as long, since a long event
 /// begins anew each time.
@@ -173,7 +175,8 @@ impl<B: Backend> Context<B> {
         on_time: impl FnMut(&mut B, &mut Context<B>) -> Result<(), RemoteError> + 'static,
     ) -> WatchId {
         let period = period.max(Duration::from_millis(1));
-        self.timer(period, Some(period), Box::new(on_time))
+        let call = Handler::Call(During::Timer, Some(Box::new(on_time)));
+        self.reactor.add_timer(in_so_long(period), Some(period), call)
     }
 
     /// Calls `on_time` once, when so long has passed.
@@ -182,15 +185,7 @@ impl<B: Backend> Context<B> {
         time: Duration,
         on_time: impl FnOnce(&mut B, &mut Context<B>) -> Result<(), RemoteError> + 'static,
     ) -> WatchId {
-        let mut on_time = Some(on_time);
-        let once = move |back: &mut B, cx: &mut Context<B>| on_time.take().map_or(Ok(()), |call| call(back, cx));
-        self.timer(time, None, Box::new(once))
-    }
-
-    fn timer(&mut self, first: Duration, every: Option<Duration>, call: Call<B>) -> WatchId {
-        // Further away than time can tell: a century.
-        let first = Instant::now().checked_add(first).unwrap_or_else(|| Instant::now() + CENTURY);
-        self.reactor.add_timer(first, every, Handler::Call(During::Timer, Some(call)))
+        self.reactor.add_timer(in_so_long(time), None, Handler::Once(Some(Box::new(on_time))))
     }
 
     /// Ends a watch, or a timer, and says whether there was one.
@@ -201,7 +196,7 @@ impl<B: Backend> Context<B> {
     /// Tells of a failure that doesn't end the handler: logs it, and sends it to the front end, as one that belongs to what
     /// is being done.
     pub fn report(&mut self, error: impl Into<RemoteError>) {
-        let failure = Failure { during: self.during.clone(), cause: Cause::Error(error.into()) };
+        let failure = Failure::error(self.during.clone(), error);
         self.tell(&failure);
     }
 
@@ -247,10 +242,18 @@ impl<B: Backend> Context<B> {
     }
 }
 
-const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+/// A time that is further away than can be told is a century away.
+fn in_so_long(time: Duration) -> Instant {
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+    let now = Instant::now();
+    now.checked_add(time).unwrap_or_else(|| now + CENTURY)
+}
 
 impl<B: Backend> fmt::Debug for Context<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Context").field("name", &self.name).field("during", &self.during).finish_non_exhaustive()
+        f.debug_struct("Context")
+            .field("name", &self.name)
+            .field("during", &self.during)
+            .finish_non_exhaustive()
     }
 }

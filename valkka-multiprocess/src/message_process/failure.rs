@@ -1,5 +1,6 @@
 //! What went wrong in a back end, as the front end is told.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use common_ipc::RemoteError;
@@ -20,6 +21,15 @@ pub struct Failure {
     pub cause: Cause,
 }
 
+/// Whether something was done in a back end.
+pub(crate) type Done = Result<(), Box<Failure>>;
+
+impl Failure {
+    pub(crate) fn error(during: During, error: impl Into<RemoteError>) -> Box<Failure> {
+        Box::new(Failure { during, cause: Cause::Error(error.into()) })
+    }
+}
+
 /// What a back end is at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -31,7 +41,7 @@ pub enum During {
         /// Its number, as [`send`](crate::FrontEnd::send) returned it; 0 if it couldn't be read.
         number: u64,
         /// The name of the enum's variant, of the struct, or of the [`MessageObject`](crate::MessageObject)'s command.
-        name: String,
+        name: Cow<'static, str>,
     },
     /// A descriptor that it watches.
     Watch,

@@ -24,7 +24,11 @@ pub(crate) struct Inbox<C> {
 /// What has come.
 #[derive(Debug)]
 pub(crate) enum Arrived<C> {
-    Command { number: u64, command: C, reply: Option<ReplySlot> },
+    Command {
+        number: u64,
+        command: C,
+        reply: Option<ReplySlot>,
+    },
     /// The text says why.
     Unreadable(String, Option<ReplySlot>),
     Stop,
