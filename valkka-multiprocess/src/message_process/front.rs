@@ -213,8 +213,14 @@ where
     /// two.start()?;
     /// two.send(&2)?;
     /// let pipes = [one.pipe()?, two.pipe()?];
-    /// assert!(safe_select(&[pipes[0].as_fd(), pipes[1].as_fd()], None)?.contains(&1));
-    /// assert_eq!(two.try_recv()?, Some(2));
+    /// let number = 'wait: loop {
+    ///     for place in safe_select(&[pipes[0].as_fd(), pipes[1].as_fd()], None)? {
+    ///         if let Some(number) = [&one, &two][place].try_recv()? {
+    ///             break 'wait number;
+    ///         }
+    ///     }
+    /// };
+    /// assert_eq!(number, 2);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
