@@ -16,7 +16,7 @@ pub use message_process::{
     Backend, Cause, Context, During, Ended, EventSender, Execution, Failure, FrontEnd, Incoming,
     MessageProcess, Pipe, Policy, ProcessError, Reply,
 };
-pub use messages::{MessageObject, ParameterError, RouteError, Value, ValueError};
+pub use messages::{MessageObject, ParameterError, RouteError, Router, Value, ValueError};
 pub use reactor::{WatchError, WatchId};
 
 /// Under which name the processes of a class log: `Class.name`.

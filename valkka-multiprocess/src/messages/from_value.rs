@@ -8,6 +8,7 @@ use serde::forward_to_deserialize_any;
 
 use super::error::Mismatch;
 use super::value::Value;
+use crate::message_process::REPLY_NAME;
 
 /// How deep newtypes, options and enums may nest around a value: a recursive type without end would take any.
 const WRAPPERS_MAX: usize = 512;
@@ -134,6 +135,17 @@ impl<'de> Deserializer<'de> for FromValue<'de> {
         visitor.visit_newtype_struct(self.unwrapped()?)
     }
 
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Mismatch> {
+        match name == REPLY_NAME && self.value.is_reply() {
+            true => visitor.visit_unit(),
+            false => self.deserialize_any(visitor),
+        }
+    }
+
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
         match self.value {
             Value::Bytes(bytes) => {
@@ -201,7 +213,7 @@ impl<'de> Deserializer<'de> for FromValue<'de> {
     }
 
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 char str string bytes byte_buf unit unit_struct map
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 char str string bytes byte_buf unit map
     }
 }
 

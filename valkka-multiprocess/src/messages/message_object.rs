@@ -5,11 +5,12 @@ use std::fmt;
 use std::ops::Index;
 
 use serde::de::{self, Deserialize, Deserializer};
-use serde::ser::{Error as _, Serialize, SerializeMap, Serializer};
+use serde::ser::{Error as _, Serialize, SerializeMap, SerializeStruct, Serializer};
 
 use super::error::ParameterError;
 use super::value::{Value, compare_entries, repeated};
 use super::{from_value, parameters, repr, wire};
+use crate::message_process::{NAMED_BY_ITS_FIRST_FIELD, ReplySlot, decoded_slot, decoding};
 
 /// A command with named parameters, each of any serde type: for commands that aren't known when the program is
 /// compiled, or come from a program of another version. (Where they are, an enum is checked by the compiler.)
@@ -39,6 +40,8 @@ use super::{from_value, parameters, repr, wire};
 ///
 /// # Sending
 ///
+/// A parameter can also be the reply of a [request](crate::FrontEnd::request), which its handler takes as a [`Reply`](crate::Reply).
+///
 /// It is a serde type, so a connection carries it as any other, and it can be a part of a typed command. It travels as its
 /// command and the MessagePack of its parameters. A receiver takes as an error, and makes no room for: parameters
 /// that nest more than 128 levels deep, lengths that aren't true, names or keys that occur twice, names that
@@ -52,12 +55,14 @@ pub struct MessageObject {
     parameters: Vec<(String, Value)>,
     /// The first parameter that couldn't become a value.
     failure: Option<ParameterError>,
+    /// What answers, in the back end, if a parameter is the reply of a request.
+    reply: Option<ReplySlot>,
 }
 
 impl MessageObject {
     /// A message without parameters.
     pub fn new(command: impl Into<String>) -> MessageObject {
-        MessageObject { command: command.into(), parameters: Vec::new(), failure: None }
+        MessageObject { command: command.into(), parameters: Vec::new(), failure: None, reply: None }
     }
 
     /// Adds a parameter, or replaces the one of that name.
@@ -107,7 +112,9 @@ impl MessageObject {
     /// ```
     pub fn get<'de, T: Deserialize<'de>>(&'de self, name: &str) -> Result<T, ParameterError> {
         match self.present(name)? {
-            Some(value) => from_value::read(value).map_err(|mismatch| mismatch.of(name)),
+            Some(value) => {
+                decoding(self.reply.clone(), || from_value::read(value)).map_err(|mismatch| mismatch.of(name))
+            }
             None => parameters::missing(name),
         }
     }
@@ -167,7 +174,7 @@ impl MessageObject {
     pub(super) fn read<'de, P: Deserialize<'de>>(&'de self) -> Result<P, ParameterError> {
         match &self.failure {
             Some(failure) => Err(failure.clone()),
-            None => parameters::read(&self.parameters),
+            None => decoding(self.reply.clone(), || parameters::read(&self.parameters)),
         }
     }
 }
@@ -203,9 +210,7 @@ impl Eq for MessageObject {}
 /// `<MessageObject: ping: {'lis': [1, 2, 3]}>`, with the parameters as Python shows them.
 impl fmt::Display for MessageObject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("<MessageObject: ")?;
-        self.command.chars().try_for_each(|c| repr::plain(f, c))?;
-        f.write_str(": {")?;
+        write!(f, "<MessageObject: {}: {{", repr::Plain(&self.command))?;
         for (index, (name, value)) in self.parameters.iter().enumerate() {
             f.write_str(if index == 0 { "" } else { ", " })?;
             repr::quoted(f, name)?;
@@ -226,8 +231,8 @@ impl fmt::Debug for MessageObject {
     }
 }
 
-/// How it travels.
-#[derive(serde::Serialize, serde::Deserialize)]
+/// How it comes.
+#[derive(serde::Deserialize)]
 #[serde(rename = "MessageObject")]
 struct Travelling {
     command: String,
@@ -235,13 +240,27 @@ struct Travelling {
     parameters: Vec<u8>,
 }
 
+/// How it goes: its command first, by which it is called; the parameters are made into bytes when they are asked for.
 impl Serialize for MessageObject {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if let Some(failure) = &self.failure {
-            return Err(S::Error::custom(format_args!("{}: {failure}", repr::name(&self.command))));
+        let mut fields = serializer.serialize_struct(NAMED_BY_ITS_FIRST_FIELD, 2)?;
+        fields.serialize_field("command", &self.command)?;
+        fields.serialize_field("parameters", &AsBytes(self))?;
+        fields.end()
+    }
+}
+
+/// The parameters of a message.
+struct AsBytes<'a>(&'a MessageObject);
+
+impl Serialize for AsBytes<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let AsBytes(message) = self;
+        if let Some(failure) = &message.failure {
+            return Err(S::Error::custom(format_args!("{}: {failure}", repr::name(&message.command))));
         }
-        let parameters = wire::encode(&Names(&self.parameters)).map_err(S::Error::custom)?;
-        Travelling { command: self.command.clone(), parameters }.serialize(serializer)
+        let bytes = wire::encode(&Names(&message.parameters)).map_err(S::Error::custom)?;
+        serializer.serialize_bytes(&bytes)
     }
 }
 
@@ -251,7 +270,9 @@ impl<'de> Deserialize<'de> for MessageObject {
         let OwnNames(parameters) = wire::decode(&parameters).map_err(|error| {
             de::Error::custom(format_args!("the parameters of {}: {error}", repr::name(&command)))
         })?;
-        Ok(MessageObject { command, parameters, failure: None })
+        let holds_reply = parameters.iter().any(|(_, value)| value.holds_reply());
+        let reply = if holds_reply { decoded_slot() } else { None };
+        Ok(MessageObject { command, parameters, failure: None, reply })
     }
 }
 

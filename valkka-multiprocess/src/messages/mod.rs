@@ -5,6 +5,7 @@ mod from_value;
 mod message_object;
 mod parameters;
 mod repr;
+mod router;
 mod routes;
 mod to_value;
 mod value;
@@ -12,6 +13,8 @@ mod wire;
 
 pub use error::{ParameterError, RouteError};
 pub use message_object::MessageObject;
+pub(crate) use repr::unquoted;
+pub use router::Router;
 pub use value::{Value, ValueError};
 
 #[cfg(test)]

@@ -39,6 +39,7 @@ impl fmt::Display for Value {
                 }
                 f.write_char(']')
             }
+            reply if reply.is_reply() => f.write_str("<Reply>"),
             Value::Map(entries) => {
                 f.write_char('{')?;
                 for (index, (key, value)) in entries.iter().enumerate() {
@@ -73,7 +74,7 @@ pub(super) fn quoted(f: &mut impl Write, text: &str) -> fmt::Result {
 }
 
 /// A character, escaped if it isn't one to be seen: neither lines nor a terminal's commands come in through a text.
-pub(super) fn plain(f: &mut impl Write, c: char) -> fmt::Result {
+fn plain(f: &mut impl Write, c: char) -> fmt::Result {
     match (c, u32::from(c)) {
         ('\n', _) => f.write_str("\\n"),
         ('\r', _) => f.write_str("\\r"),
@@ -112,6 +113,20 @@ pub(super) fn short(shown: impl fmt::Display, max: usize) -> String {
     // Its only error is that there was enough.
     let _ = write!(cut, "{shown}");
     cut.text
+}
+
+/// Text without quotation marks, on one line.
+pub(super) struct Plain<'a>(pub(super) &'a str);
+
+impl fmt::Display for Plain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| plain(f, c))
+    }
+}
+
+/// A name that somebody else chose, cut if it is long.
+pub(crate) fn unquoted(name: &str) -> String {
+    short(Plain(name), SHORT)
 }
 
 /// A name that somebody else chose, between quotation marks, cut if it is long.

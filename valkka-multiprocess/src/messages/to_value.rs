@@ -5,6 +5,7 @@ use std::fmt;
 use serde::ser::{self, Serialize};
 
 use super::value::{LEVELS_MAX, Value, ValueError};
+use crate::message_process::REPLY_NAME;
 
 /// A sequence's announced length is believed up to this.
 const ROOM_MAX: usize = 4096;
@@ -126,8 +127,8 @@ impl ser::Serializer for ToValue {
         Ok(Value::Nil)
     }
 
-    fn serialize_unit_struct(self, _: &'static str) -> Result<Value, ValueError> {
-        Ok(Value::Nil)
+    fn serialize_unit_struct(self, name: &'static str) -> Result<Value, ValueError> {
+        Ok(if name == REPLY_NAME { Value::reply() } else { Value::Nil })
     }
 
     fn serialize_unit_variant(

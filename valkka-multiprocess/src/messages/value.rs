@@ -8,6 +8,7 @@ use serde::ser::{Error as _, Serialize, SerializeMap, Serializer};
 
 use super::error::Mismatch;
 use super::{from_value, repr, to_value, wire};
+use crate::message_process::REPLY_NAME;
 
 /// How deep lists and maps may nest in each other, and structs, enums and options in what a value is made from.
 pub(super) const LEVELS_MAX: usize = 128;
@@ -84,6 +85,30 @@ impl Value {
         match repeated(&entries) {
             None => Ok(Value::Map(entries)),
             Some(key) => Err(ValueError(format!("the key {} occurs twice", repr::short(key, repr::SHORT)))),
+        }
+    }
+
+    /// What a [`Reply`](crate::Reply) is on its way: nothing that anything else becomes.
+    pub(super) fn reply() -> Value {
+        Value::Map(vec![(Value::Nil, Value::Text(REPLY_NAME.to_owned()))])
+    }
+
+    pub(super) fn is_reply(&self) -> bool {
+        match self {
+            Value::Map(entries) => match entries.as_slice() {
+                [(Value::Nil, Value::Text(name))] => name == REPLY_NAME,
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
+    /// Whether a reply is in it, however deep.
+    pub(super) fn holds_reply(&self) -> bool {
+        match self {
+            Value::List(values) => values.iter().any(Value::holds_reply),
+            Value::Map(entries) => self.is_reply() || entries.iter().any(|(_, value)| value.holds_reply()),
+            _ => false,
         }
     }
 

@@ -1,6 +1,7 @@
 //! From a message to its handler, without one.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -8,7 +9,7 @@ use serde::de::DeserializeOwned;
 use super::{MessageObject, Value};
 use crate::message;
 use crate::messages::routes::{Routes, parameters};
-use crate::{ParameterError, RouteError};
+use crate::{Backend, Context, ParameterError, RemoteError, RouteError, Router};
 
 #[derive(Debug, PartialEq, Deserialize)]
 struct Ping {
@@ -112,6 +113,26 @@ fn an_unknown_command_is_told_the_nearest_one() {
     names.into_iter().for_each(|name| many.add(name, ()));
     assert!(many.find(&message!("j")).is_ok());
     assert!(many.find(&message!("k")).unwrap_err().to_string().ends_with("and 2 more"));
+}
+
+#[test]
+fn a_router_is_shared_by_threads_whatever_its_back_end_is() {
+    struct Local(std::rc::Rc<u8>);
+    impl Backend for Local {
+        type Command = MessageObject;
+        type Event = u8;
+        fn handle(&mut self, cx: &mut Context<Self>, message: MessageObject) -> Result<(), RemoteError> {
+            ROUTES.route(self, cx, message)
+        }
+    }
+    impl Local {
+        fn tell(&mut self, cx: &mut Context<Self>, (): ()) -> Result<(), RemoteError> {
+            Ok(cx.send_out(&self.0)?)
+        }
+    }
+    static ROUTES: LazyLock<Router<Local>> =
+        LazyLock::new(|| Router::new().on("tell", Local::tell).on("nothing", |_, _, _: Ping| Ok(())));
+    assert_eq!(format!("{:?}", *ROUTES), r#"{"nothing", "tell"}"#);
 }
 
 #[test]
