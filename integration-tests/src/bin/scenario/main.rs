@@ -42,6 +42,7 @@ mod link;
 mod link_death;
 mod many;
 mod memory;
+mod messages;
 mod nested;
 mod offspring_restarts;
 mod offspring_tasks;
@@ -120,6 +121,7 @@ const TABLES: &[&[Scenario]] = &[
     link_death::ALL,
     many::ALL,
     memory::ALL,
+    messages::ALL,
     nested::ALL,
     offspring_restarts::ALL,
     offspring_tasks::ALL,
