@@ -225,7 +225,7 @@ impl std::error::Error for Mismatch {}
 
 impl de::Error for Mismatch {
     fn custom<T: fmt::Display>(text: T) -> Mismatch {
-        What::Other(repr::short(text, REASON_MAX)).into()
+        What::Other(repr::short(repr::Plain(&text.to_string()), REASON_MAX)).into()
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Mismatch {

@@ -140,9 +140,10 @@ impl<'de> Deserializer<'de> for FromValue<'de> {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Mismatch> {
-        match name == REPLY_NAME && self.value.is_reply() {
-            true => visitor.visit_unit(),
-            false => self.deserialize_any(visitor),
+        match (name == REPLY_NAME, self.value.is_reply()) {
+            (true, true) => visitor.visit_unit(),
+            (true, false) => self.mismatch(&visitor),
+            (false, _) => self.deserialize_any(visitor),
         }
     }
 

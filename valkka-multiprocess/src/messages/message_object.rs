@@ -41,6 +41,7 @@ use crate::message_process::{NAMED_BY_ITS_FIRST_FIELD, ReplySlot, decoded_slot, 
 /// # Sending
 ///
 /// A parameter can also be the reply of a [request](crate::FrontEnd::request), which its handler takes as a [`Reply`](crate::Reply).
+/// While nobody has answered, whoever asked waits for as long as the message, or a clone of it, is kept in the back end.
 ///
 /// It is a serde type, so a connection carries it as any other, and it can be a part of a typed command. It travels as its
 /// command and the MessagePack of its parameters. A receiver takes as an error, and makes no room for: parameters
@@ -192,7 +193,7 @@ impl Index<&str> for MessageObject {
     fn index(&self, name: &str) -> &Value {
         match self.value(name) {
             Some(value) => value,
-            None => panic!("{self} has no parameter {}", repr::name(name)),
+            None => panic!("{} has no parameter {}", repr::short(self, 400), repr::name(name)),
         }
     }
 }

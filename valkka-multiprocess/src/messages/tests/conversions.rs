@@ -188,6 +188,21 @@ fn errors_name_the_place() {
     assert_eq!(error.to_string(), "it[0] must be u8, and is integer `300`");
 }
 
+#[test]
+fn what_a_type_says_stays_on_one_short_line() {
+    #[derive(Debug, Deserialize)]
+    #[serde(try_from = "String")]
+    struct Even;
+    impl TryFrom<String> for Even {
+        type Error = String;
+        fn try_from(text: String) -> Result<Even, String> {
+            Err(format!("{text} isn't even"))
+        }
+    }
+    assert_eq!(refusal::<Even>("o\nne"), "the parameter 'p' isn't accepted: o\\nne isn't even");
+    assert!(refusal::<Even>("\n".repeat(1_000_000)).len() < 500);
+}
+
 /// What a parameter that can't be sent says.
 fn unsendable(value: impl Serialize) -> String {
     let message = parameter(value);

@@ -4,7 +4,7 @@ use super::{Value, with_parameters};
 use crate::messages::value::LEVELS_MAX;
 
 /// Reads these bytes as parameters; what that takes in memory is bounded by how many they are.
-fn read_bounded(bytes: &[u8]) -> Result<crate::MessageObject, String> {
+pub(super) fn read_bounded(bytes: &[u8]) -> Result<crate::MessageObject, String> {
     let mut read = None;
     let taken = allocation_counter::measure(|| read = Some(with_parameters(bytes)));
     let most = 128 * bytes.len() as u64 + 8192;

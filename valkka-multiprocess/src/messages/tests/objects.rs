@@ -47,6 +47,17 @@ fn messages_are_shown_as_in_python() {
 }
 
 #[test]
+fn a_reply_is_nothing_else() {
+    let message = parameter(crate::Reply::<u8>::wanted());
+    assert_eq!(message.to_string(), "<MessageObject: c: {'p': <Reply>}>");
+    let message: MessageObject = read(&bytes_of(&message).unwrap()).unwrap();
+    assert!(message.get::<Option<crate::Reply<u8>>>("p").unwrap().is_some());
+    assert!(message.get::<()>("p").is_err() && message.get::<Option<u8>>("p").is_err());
+    let error = parameter(()).get::<crate::Reply<u8>>("p").unwrap_err();
+    assert_eq!(error.to_string(), "the parameter 'p' must be the reply of a request, and is unit value");
+}
+
+#[test]
 fn the_order_of_parameters_does_not_matter() {
     assert_eq!(message!("c", a = 1, b = 2), message!("c", b = 2, a = 1));
     assert_ne!(message!("c", a = 1), message!("c", a = 1, b = 2));

@@ -1,9 +1,13 @@
 //! What holds for any value.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 
+use super::hostile::read_bounded;
 use super::{MessageObject, Value, bytes_of, read, sent};
 use crate::messages::value::repeated;
+use crate::messages::wire;
 
 /// A value of any shape, in which no key occurs twice.
 fn values() -> impl Strategy<Value = Value> {
@@ -41,6 +45,24 @@ proptest! {
             .iter()
             .fold(MessageObject::new(command), |message, (name, value)| message.with(name.as_str(), value));
         prop_assert_eq!(read::<MessageObject>(&bytes_of(&message).unwrap()).unwrap(), message);
+    }
+
+    #[test]
+    fn a_garbled_message_is_an_error_or_another(
+        value in values(),
+        at in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+        cut in any::<bool>(),
+    ) {
+        let mut bytes = wire::encode(&BTreeMap::from([("p", value)])).unwrap();
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        if cut {
+            bytes.truncate(at);
+        }
+        if let Ok(message) = read_bounded(&bytes) {
+            prop_assert_eq!(&read::<MessageObject>(&bytes_of(&message).unwrap()).unwrap(), &message);
+        }
     }
 
     #[test]
