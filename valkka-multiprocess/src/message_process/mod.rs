@@ -31,6 +31,7 @@ use common_ipc::process::{Launch, LaunchOptions, Portable, Sigint, StartError, Z
 use parking_lot::Mutex;
 
 pub use backend::Backend;
+pub(crate) use command_name::NAMED_BY_ITS_FIRST_FIELD;
 pub use context::Context;
 pub use error::{Execution, ProcessError};
 pub use failure::{Cause, During, Failure, Policy};
@@ -38,6 +39,7 @@ pub use front::{FrontEnd, Pipe};
 pub use incoming::{Ended, Incoming};
 pub use outbound::EventSender;
 pub use reply::Reply;
+pub(crate) use reply::{ReplySlot, TRAVELLING as REPLY_NAME, decoded_slot, decoding};
 
 use crate::message_process::run::Run;
 use crate::message_process::way::Way;

@@ -45,6 +45,7 @@ mod memory;
 mod message_commands;
 mod message_life;
 mod message_ways;
+mod messages;
 mod nested;
 mod offspring_restarts;
 mod offspring_tasks;
@@ -125,6 +126,7 @@ const TABLES: &[&[Scenario]] = &[
     memory::ALL,
     message_commands::ALL,
     message_life::ALL,
+    messages::ALL,
     nested::ALL,
     offspring_restarts::ALL,
     offspring_tasks::ALL,
