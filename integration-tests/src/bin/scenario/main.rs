@@ -44,6 +44,7 @@ mod many;
 mod memory;
 mod message_commands;
 mod message_life;
+mod message_loop;
 mod message_ways;
 mod messages;
 mod nested;
@@ -126,6 +127,7 @@ const TABLES: &[&[Scenario]] = &[
     memory::ALL,
     message_commands::ALL,
     message_life::ALL,
+    message_loop::ALL,
     messages::ALL,
     nested::ALL,
     offspring_restarts::ALL,
