@@ -4,5 +4,8 @@
 //! It stands on `common-ipc`, like its siblings, and depends on none of them. For a task
 //! in a process of its own today, use the crate `offspring`.
 
+mod events;
+
 pub use common_ipc::init_before_main;
 pub use common_ipc::process::{Zygote, init};
+pub use events::{EventError, EventGroup, EventIndex, Reserved, SyncIndex};
