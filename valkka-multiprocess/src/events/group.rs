@@ -17,7 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::events::errors::EventError;
 use crate::events::index::EventIndex;
 use crate::events::reserved::Reserved;
-use crate::events::slot::{Slot, State};
+use crate::events::slot::{GENERATION_MAX, Slot, State};
 use crate::events::sync_index::SyncIndex;
 
 /// A number of events that processes share, of which each is reserved for one purpose at a time.
@@ -274,8 +274,9 @@ impl<E: EventFlag> EventGroup<E> {
     }
 
     fn slot(&self, index: EventIndex) -> Result<Slot<'_, AtomicU64, E>, EventError> {
-        // A made-up index is out of range, or its generation isn't.
-        if index.group != self.shared.id || index.slot() >= self.len() {
+        let is_ours = index.group == self.shared.id;
+        // An index that was made up may hold anything.
+        if !is_ours || index.slot() >= self.len() || index.generation > GENERATION_MAX {
             return Err(EventError::NotInGroup { index });
         }
         Ok(self.shared.slot(index))

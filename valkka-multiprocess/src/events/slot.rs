@@ -30,6 +30,8 @@ pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(50);
 const OPEN: u64 = 1;
 const SET: u64 = 2;
 const GENERATION: u32 = 2;
+/// The largest generation that there is.
+pub(super) const GENERATION_MAX: u64 = u64::MAX >> GENERATION;
 
 /// A word in shared memory, or a model of one.
 pub(super) trait Word {
@@ -89,7 +91,7 @@ impl<'a, W: Word, E: EventFlag> Slot<'a, W, E> {
         bell.clear()?;
         let before = word.load(Ordering::Relaxed) >> GENERATION;
         // What a hostile process wrote there may be the last one.
-        let generation = before.wrapping_add(1) << GENERATION >> GENERATION;
+        let generation = (before + 1) & GENERATION_MAX;
         let slot = Slot { word, bell, generation };
         // Who gets the index gets it after this; and setters of the dead are overtaken.
         word.store(slot.open_word(), Ordering::Release);
@@ -173,6 +175,233 @@ impl<'a, W: Word, E: EventFlag> Slot<'a, W, E> {
             }
             if is_end()? {
                 return Ok(self.state());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use loom::sync::atomic::AtomicU64 as ModelWord;
+    use loom::sync::{Arc, Condvar, Mutex};
+    use loom::thread;
+
+    impl Word for ModelWord {
+        fn load(&self, order: Ordering) -> u64 {
+            self.load(order)
+        }
+
+        fn store(&self, value: u64, order: Ordering) {
+            self.store(value, order);
+        }
+
+        fn compare_exchange(
+            &self,
+            current: u64,
+            new: u64,
+            success: Ordering,
+            failure: Ordering,
+        ) -> Result<u64, u64> {
+            self.compare_exchange(current, new, success, failure)
+        }
+    }
+
+    /// An event that hides whether it orders anything: what is seen is seen by way of the word alone. Nobody who sleeps on
+    /// it looks by itself, so a ring that is lost is a deadlock, which fails the test.
+    struct Bell {
+        rings: Mutex<bool>,
+        woken: Condvar,
+    }
+
+    impl EventFlag for Bell {
+        fn set(&self) -> io::Result<()> {
+            *self.rings.lock().unwrap() = true;
+            self.woken.notify_all();
+            Ok(())
+        }
+
+        fn clear(&self) -> io::Result<()> {
+            *self.rings.lock().unwrap() = false;
+            Ok(())
+        }
+
+        fn is_set(&self) -> io::Result<bool> {
+            Ok(*self.rings.lock().unwrap())
+        }
+
+        fn wait(&self) -> io::Result<()> {
+            let mut rings = self.rings.lock().unwrap();
+            while !*rings {
+                rings = self.woken.wait(rings).unwrap();
+            }
+            Ok(())
+        }
+
+        fn wait_timeout(&self, _: Duration) -> io::Result<bool> {
+            unimplemented!("there is no time here")
+        }
+    }
+
+    struct Model {
+        word: ModelWord,
+        bell: Bell,
+        /// Written by each setter before it sets.
+        before: [ModelWord; 2],
+    }
+
+    impl Model {
+        fn new() -> Arc<Model> {
+            Arc::new(Model {
+                word: ModelWord::new(0),
+                bell: Bell { rings: Mutex::new(false), woken: Condvar::new() },
+                before: [ModelWord::new(0), ModelWord::new(0)],
+            })
+        }
+
+        fn open(&self) -> u64 {
+            Slot::open(&self.word, &self.bell).unwrap().generation
+        }
+
+        fn slot(&self, generation: u64) -> Slot<'_, ModelWord, Bell> {
+            Slot { word: &self.word, bell: &self.bell, generation }
+        }
+
+        fn must_wait(&self, generation: u64) {
+            let sleep = |bell: &Bell| bell.wait().map(|()| true);
+            assert_eq!(self.slot(generation).wait(sleep, || Ok(false)).unwrap(), State::Set);
+        }
+
+        /// In a thread of its own.
+        fn setter(model: &Arc<Model>, generation: u64) -> thread::JoinHandle<bool> {
+            let model = Arc::clone(model);
+            thread::spawn(move || {
+                model.before[generation as usize % 2].store(1, Ordering::Relaxed);
+                model.slot(generation).set().unwrap()
+            })
+        }
+
+        fn saw(&self, generation: u64) -> bool {
+            self.before[generation as usize % 2].load(Ordering::Relaxed) == 1
+        }
+    }
+
+    fn explore(play: impl Fn() + Sync + Send + 'static) {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound.get_or_insert(2);
+        builder.check(play);
+    }
+
+    #[test]
+    fn loom_a_waiter_wakes_and_sees_what_came_before() {
+        explore(|| {
+            let model = Model::new();
+            let generation = model.open();
+            let setter = Model::setter(&model, generation);
+            model.must_wait(generation);
+            assert!(model.saw(generation));
+            assert!(setter.join().unwrap());
+        });
+    }
+
+    #[test]
+    fn loom_a_late_set_satisfies_nobody_and_hides_no_set() {
+        explore(|| {
+            let model = Model::new();
+            let old = model.open();
+            let late = Model::setter(&model, old);
+            model.slot(old).close();
+            let new = model.open();
+            let setter = Model::setter(&model, new);
+            model.must_wait(new);
+            assert!(model.saw(new), "woken by the late one");
+            assert!(setter.join().unwrap());
+            // It may have come before the release.
+            late.join().unwrap();
+            assert_eq!(model.slot(old).state(), State::Over);
+        });
+    }
+
+    #[test]
+    fn loom_all_who_wait_wake_beside_a_late_ring() {
+        explore(|| {
+            let model = Model::new();
+            // A setter of the reservation before is between its two steps.
+            let generation = model.open();
+            let late = {
+                let model = Arc::clone(&model);
+                thread::spawn(move || model.bell.set().unwrap())
+            };
+            let other = {
+                let model = Arc::clone(&model);
+                thread::spawn(move || model.must_wait(generation))
+            };
+            let setter = Model::setter(&model, generation);
+            model.must_wait(generation);
+            assert!(setter.join().unwrap());
+            other.join().unwrap();
+            late.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn loom_who_looks_at_one_that_is_over_hides_no_set() {
+        explore(|| {
+            let model = Model::new();
+            let old = model.open();
+            model.bell.set().unwrap();
+            let owner = {
+                let model = Arc::clone(&model);
+                thread::spawn(move || {
+                    model.slot(old).close();
+                    let new = model.open();
+                    let setter = Model::setter(&model, new);
+                    model.must_wait(new);
+                    assert!(setter.join().unwrap());
+                })
+            };
+            // A forked copy of the process, say, that polls what isn't its own; and the bell rings for nothing.
+            let seen = model.slot(old).look().unwrap();
+            owner.join().unwrap();
+            assert_ne!(seen, State::Set);
+        });
+    }
+
+    #[test]
+    fn loom_a_set_comes_before_the_release_or_is_over() {
+        explore(|| {
+            let model = Model::new();
+            let generation = model.open();
+            let setter = Model::setter(&model, generation);
+            let seen = model.slot(generation).state();
+            model.slot(generation).close();
+            let word = model.word.load(Ordering::Relaxed);
+            assert_eq!(word, generation << GENERATION, "closed, whoever set it");
+            let was_set = setter.join().unwrap();
+            assert!(was_set || seen == State::NotSet);
+            assert_eq!(model.word.load(Ordering::Relaxed), word);
+        });
+    }
+
+    #[test]
+    fn whatever_a_hostile_process_writes_is_a_state() {
+        let bell = common_ipc::sync::Event::new().unwrap();
+        for before in [0, 1, 2, 3, u64::MAX, u64::MAX - 3, 1 << 63, 7 << 60 | 2] {
+            let word = AtomicU64::new(before);
+            let slot = Slot::open(&word, &bell).unwrap();
+            assert_eq!(slot.state(), State::NotSet, "{before:x}");
+            assert!(slot.set().unwrap() && slot.set().unwrap());
+            assert_eq!(slot.look().unwrap(), State::Set);
+            slot.close();
+            assert_eq!((slot.state(), slot.set().unwrap()), (State::Over, false));
+            let next = Slot::open(&word, &bell).unwrap();
+            assert_ne!(next.generation, slot.generation);
+            slot.close();
+            assert_eq!((slot.state(), next.state()), (State::Over, State::NotSet), "{before:x}");
+            // Generations that no reservation has: an index that was made up.
+            for generation in [GENERATION_MAX, next.generation + 1, next.generation.wrapping_sub(1)] {
+                let made_up = Slot { generation: generation & GENERATION_MAX, ..next };
+                assert_eq!(made_up.set().unwrap(), made_up.generation == next.generation, "{generation:x}");
             }
         }
     }
