@@ -1,24 +1,18 @@
 //! A number of events, and who has which.
 
-use std::error::Error;
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use common_ipc::memory::SharedAtomics;
-use common_ipc::process::Child;
 use common_ipc::sync::{Event, EventFlag, Semaphore};
-use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::events::errors::EventError;
 use crate::events::index::EventIndex;
 use crate::events::reserved::Reserved;
-use crate::events::slot::{GENERATION_MAX, Slot, State};
-use crate::events::sync_index::SyncIndex;
+use crate::events::shared::Shared;
+use crate::events::slot::State;
 
 /// A number of events that processes share, of which each is reserved for one purpose at a time.
 ///
@@ -54,7 +48,7 @@ use crate::events::sync_index::SyncIndex;
 /// A reservation has an index of its own, which is over with it. So an event that is set after its waiter has given up
 /// is not set for who has reserved it since: [`set`](EventGroup::set) returns false, and wakes nobody for good. An event
 /// can't be released twice, since a [`Reserved`] is a guard. What a process had reserved when it died is free
-/// again. That the setter dies is an error of [`sync`](EventGroup::sync), [`SyncIndex::wait`] and
+/// again. That the setter dies is an error of [`sync`](EventGroup::sync), [`SyncIndex::wait`](crate::SyncIndex::wait) and
 /// [`Reserved::wait_or_death`]; the others wait as long as they are told to.
 ///
 /// # Other processes
@@ -71,26 +65,6 @@ use crate::events::sync_index::SyncIndex;
 /// Not promised: which event is reserved next, and an order among those who wait for one.
 pub struct EventGroup<E: EventFlag = Event> {
     shared: Arc<Shared<E>>,
-}
-
-/// What all handles in a process share, and what is reserved.
-#[derive(Debug)]
-pub(super) struct Shared<E> {
-    /// Of this group, by which it knows its own indices.
-    pub(super) id: u32,
-    pub(super) events: Vec<E>,
-    /// Who has which, by the permit's index.
-    permits: Semaphore,
-    /// What is reserved, and set.
-    pub(super) words: SharedAtomics,
-}
-
-impl<E: EventFlag> Shared<E> {
-    /// Of an index that is this group's.
-    pub(super) fn slot(&self, index: EventIndex) -> Slot<'_, AtomicU64, E> {
-        let place = index.slot();
-        Slot { word: &self.words[place], bell: &self.events[place], generation: index.generation }
-    }
 }
 
 impl EventGroup {
@@ -132,10 +106,7 @@ impl<E: EventFlag> EventGroup<E> {
             let text = format!("a group of {size} events was asked for; it has from 1 to 65,536");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        let permits = Semaphore::new(size)?;
-        let words = SharedAtomics::new(size)?;
-        let events = std::iter::repeat_with(make).take(size).collect::<io::Result<_>>()?;
-        Ok(EventGroup { shared: Arc::new(Shared { id: new_id(), events, permits, words }) })
+        Ok(EventGroup { shared: Arc::new(Shared::new(size, make)?) })
     }
 
     /// Reserves an event that nobody else has, at once. It isn't set.
@@ -169,7 +140,7 @@ impl<E: EventFlag> EventGroup<E> {
     /// [`EventError::NotInGroup`]; [`EventError::Event`] if the event can't be set, a [given](EventGroup::events) one that
     /// this process wasn't given, say: the reservation is set all the same, and who waits notices within 50 ms.
     pub fn set(&self, index: EventIndex) -> Result<bool, EventError> {
-        Ok(self.slot(index)?.set()?)
+        Ok(self.shared.named(index)?.set()?)
     }
 
     /// Whether the event of this reservation is set at this moment.
@@ -178,7 +149,7 @@ impl<E: EventFlag> EventGroup<E> {
     ///
     /// [`EventError::StaleIndex`] if the reservation is over; [`EventError::NotInGroup`]; [`EventError::Event`].
     pub fn is_set(&self, index: EventIndex) -> Result<bool, EventError> {
-        match self.slot(index)?.look()? {
+        match self.shared.named(index)?.look()? {
             State::Set => Ok(true),
             State::NotSet => Ok(false),
             State::Over => Err(EventError::StaleIndex { index }),
@@ -193,62 +164,8 @@ impl<E: EventFlag> EventGroup<E> {
     /// [`EventError::StaleIndex`] if the reservation is over; [`EventError::NotInGroup`].
     #[doc(alias = "fromIndex")]
     pub fn event(&self, index: EventIndex) -> Result<&E, EventError> {
-        let slot = self.slot(index)?;
+        let slot = self.shared.named(index)?;
         if slot.state() == State::Over { Err(EventError::StaleIndex { index }) } else { Ok(slot.bell) }
-    }
-
-    /// Reserves an event, calls `tell` with its index, waits until it is set, and releases it; then returns what `tell`
-    /// returned. `child` is who is to set it: its death is noticed within 50 ms.
-    ///
-    /// If `tell` fails, or panics, nothing is waited for. [`SyncIndex`] is the same in steps.
-    ///
-    /// # Errors
-    ///
-    /// [`EventError::NotEnoughEvents`] and the others of [`reserve`](EventGroup::reserve); [`EventError::Call`] with the
-    /// error of `tell`; [`EventError::DiedBeforeSet`] and the others of [`SyncIndex::wait`].
-    #[doc(alias = "SyncIndex")]
-    pub fn sync<T, X>(
-        &self,
-        child: &Child,
-        tell: impl FnOnce(EventIndex) -> Result<T, X>,
-    ) -> Result<T, EventError>
-    where
-        X: Into<Box<dyn Error + Send + Sync>>,
-    {
-        let (sync, told) = self.begin(tell)?;
-        sync.wait(child)?;
-        Ok(told)
-    }
-
-    /// As [`sync`](EventGroup::sync); from the return of `tell` on it waits for up to `timeout`.
-    ///
-    /// # Errors
-    ///
-    /// As for [`sync`](EventGroup::sync), and [`EventError::TimedOut`].
-    pub fn sync_timeout<T, X>(
-        &self,
-        child: &Child,
-        timeout: Duration,
-        tell: impl FnOnce(EventIndex) -> Result<T, X>,
-    ) -> Result<T, EventError>
-    where
-        X: Into<Box<dyn Error + Send + Sync>>,
-    {
-        let (sync, told) = self.begin(tell)?;
-        sync.wait_timeout(child, timeout)?;
-        Ok(told)
-    }
-
-    fn begin<T, X>(
-        &self,
-        tell: impl FnOnce(EventIndex) -> Result<T, X>,
-    ) -> Result<(SyncIndex<E>, T), EventError>
-    where
-        X: Into<Box<dyn Error + Send + Sync>>,
-    {
-        let sync = SyncIndex::reserve(self)?;
-        let told = tell(sync.index()).map_err(|error| EventError::Call(error.into()))?;
-        Ok((sync, told))
     }
 
     /// How many events there are. It doesn't change, and isn't zero.
@@ -272,21 +189,6 @@ impl<E: EventFlag> EventGroup<E> {
     pub fn events(&self) -> &[E] {
         &self.shared.events
     }
-
-    fn slot(&self, index: EventIndex) -> Result<Slot<'_, AtomicU64, E>, EventError> {
-        let is_ours = index.group == self.shared.id;
-        // An index that was made up may hold anything.
-        if !is_ours || index.slot() >= self.len() || index.generation > GENERATION_MAX {
-            return Err(EventError::NotInGroup { index });
-        }
-        Ok(self.shared.slot(index))
-    }
-}
-
-/// A number that other groups hardly have, whichever processes make them.
-fn new_id() -> u32 {
-    // A forked copy of the process has the keys of this one.
-    RandomState::new().hash_one((std::process::id(), Instant::now())) as u32
 }
 
 impl<E: EventFlag> Clone for EventGroup<E> {
@@ -318,20 +220,119 @@ impl<E: EventFlag> fmt::Debug for EventGroup<E> {
 /// descriptors, so a group of up to 251 events. With other formats it is an error.
 impl<E: EventFlag + Serialize> Serialize for EventGroup<E> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Shared { id, events, permits, words } = &*self.shared;
-        (id, events, permits, words).serialize(serializer)
+        self.shared.serialize(serializer)
     }
 }
 
 impl<'de, E: EventFlag + Deserialize<'de>> Deserialize<'de> for EventGroup<E> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<EventGroup<E>, D::Error> {
-        let (id, events, permits, words) =
-            <(u32, Vec<E>, Semaphore, SharedAtomics)>::deserialize(deserializer)?;
-        if [permits.permits(), words.len()] != [events.len(); 2] {
-            return Err(D::Error::custom(
-                "what came is no group: it has not as many permits and words as events",
-            ));
+        Ok(EventGroup { shared: Arc::new(Shared::deserialize(deserializer)?) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_reserved_until_there_are_none() {
+        let events = EventGroup::new(3).unwrap();
+        assert_eq!((events.len(), events.available(), events.events().len()), (3, 3, 3));
+        let mut all: Vec<_> = (0..3).map(|_| events.reserve().unwrap()).collect();
+        let mut slots: Vec<_> = all.iter().map(|reserved| reserved.index().slot()).collect();
+        slots.sort_unstable();
+        assert_eq!((slots, events.available()), (vec![0, 1, 2], 0));
+        for error in [events.reserve(), events.reserve_timeout(Duration::from_millis(5))] {
+            let error = error.unwrap_err();
+            assert!(matches!(error, EventError::NotEnoughEvents { size: 3 }));
+            assert!(format!("{error:?}").contains("all 3 events"), "{error}");
         }
-        Ok(EventGroup { shared: Arc::new(Shared { id, events, permits, words }) })
+        all.truncate(1);
+        let place = all[0].index().slot();
+        let shown = events.to_string();
+        assert!(shown.starts_with("<EventGroup: ") && shown.ends_with(" >"), "{shown}");
+        assert!(shown.contains(&format!("R{place} ")) && shown.matches('f').count() == 2, "{shown}");
+        assert_eq!(format!("{events:?}"), shown);
+    }
+
+    #[test]
+    fn who_waits_for_an_event_gets_the_one_that_is_released() {
+        let events = EventGroup::new(1).unwrap();
+        let held = events.reserve().unwrap();
+        std::thread::scope(|scope| {
+            let next = scope.spawn(|| events.reserve_timeout(Duration::from_secs(60)).unwrap().index());
+            std::thread::sleep(Duration::from_millis(5));
+            let index = held.index();
+            drop(held);
+            assert_ne!(next.join().unwrap(), index);
+        });
+    }
+
+    #[test]
+    fn a_set_is_for_one_reservation() {
+        let events = EventGroup::new(1).unwrap();
+        let first = events.reserve().unwrap();
+        let old = first.index();
+        assert!(!events.is_set(old).unwrap() && !first.is_set().unwrap());
+        // Twice is as good as once.
+        assert!(events.set(old).unwrap() && events.set(old).unwrap());
+        assert!(events.is_set(old).unwrap() && first.event().is_set());
+        assert!(std::ptr::eq(events.event(old).unwrap(), first.event()));
+        drop(first);
+        assert!(!events.set(old).unwrap());
+        let second = events.reserve().unwrap();
+        assert_eq!((second.index().slot(), old.slot()), (0, 0));
+        assert!(!events.set(old).unwrap() && !second.is_set().unwrap());
+        for error in [events.is_set(old).map(drop), events.event(old).map(drop)] {
+            assert!(matches!(error, Err(EventError::StaleIndex { index }) if index == old));
+        }
+        // A setter that was overtaken between its two steps.
+        second.event().set();
+        assert!(!second.wait_timeout(Duration::from_millis(5)).unwrap());
+        assert!(!second.event().is_set(), "it doesn't ring for nothing any more");
+        second.event().set();
+        assert!(!second.is_set().unwrap() && !second.event().is_set());
+        assert!(events.set(second.index()).unwrap() && second.is_set().unwrap());
+    }
+
+    #[test]
+    fn an_index_of_another_group_is_an_error() {
+        let (here, there) = (EventGroup::new(2).unwrap(), EventGroup::new(2).unwrap());
+        let reserved = here.reserve().unwrap();
+        let index = reserved.index();
+        let made_up = [
+            EventIndex { slot: 2, ..index },
+            EventIndex { slot: u32::MAX, ..index },
+            EventIndex { generation: u64::MAX, ..index },
+            EventIndex { generation: index.generation | 1 << 62, ..index },
+        ];
+        for (events, index) in made_up.map(|index| (&here, index)).into_iter().chain([(&there, index)]) {
+            let error = events.set(index).unwrap_err();
+            assert!(
+                matches!(error, EventError::NotInGroup { .. }) && error.to_string().contains('#'),
+                "{error}"
+            );
+            assert!(events.is_set(index).is_err() && events.event(index).is_err());
+        }
+        // What can't be told from an earlier or later one is none.
+        assert!(!here.set(EventIndex { generation: index.generation + 1, ..index }).unwrap());
+        assert!(!here.set(EventIndex { slot: 1 - index.slot, ..index }).unwrap());
+        assert!(!reserved.is_set().unwrap());
+        assert_eq!(index.to_string(), format!("{}#{}", index.slot(), index.generation));
+    }
+
+    #[test]
+    fn there_is_no_empty_group_and_none_too_large() {
+        for size in [0, 65_537, usize::MAX] {
+            let error = EventGroup::new(size).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+            assert!(error.to_string().contains(&format!("{size} events")), "{error}");
+        }
+        let mut made = 0;
+        let none = EventGroup::from_fn(5, || {
+            made += 1;
+            if made < 3 { Event::new() } else { Err(io::Error::other("no more")) }
+        });
+        assert_eq!((none.unwrap_err().to_string(), made), ("no more".to_owned(), 3));
     }
 }

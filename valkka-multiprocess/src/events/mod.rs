@@ -1,18 +1,22 @@
 //! Events that are made before processes start, and reserved one at a time.
 //!
 //! ```text
-//! group        the events, and who has which       (EventGroup)
-//!   reserved     one of them, for one purpose      (Reserved)
-//!   index        its name in a message             (EventIndex)
-//!   slot         the algorithm: what a reservation is, and when it is set
-//! sync_index   reserve, tell, wait, release        (SyncIndex)
-//! errors       why there is no event, or it isn't set
+//! group        the events, and who has which               (EventGroup)
+//!   reserved     one of them, for one purpose              (Reserved)
+//!     index        its name in a message                   (EventIndex)
+//!   shared       what of it is in shared memory
+//!     slot         the algorithm: what a reservation is, and when it is set
+//! sync_index   reserve, tell, wait, release                (SyncIndex, EventGroup::sync)
+//! errors       why there is no event, or it isn't set      (EventError)
 //! ```
 
 mod errors;
 mod group;
 mod index;
+#[cfg(test)]
+mod model;
 mod reserved;
+mod shared;
 mod slot;
 mod sync_index;
 

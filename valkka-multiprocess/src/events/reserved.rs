@@ -8,8 +8,8 @@ use common_ipc::process::{Child, Generation};
 use common_ipc::sync::{Event, EventFlag, Permit};
 
 use crate::events::errors::EventError;
-use crate::events::group::Shared;
 use crate::events::index::EventIndex;
+use crate::events::shared::Shared;
 use crate::events::slot::{LOOK_AGAIN, Slot, State};
 
 /// An event of an [`EventGroup`](crate::EventGroup) that is this process's until this is dropped.
@@ -177,4 +177,99 @@ fn has_passed(end: Option<Instant>) -> bool {
 /// How long to sleep until the next look.
 fn slice(end: Option<Instant>) -> Duration {
     end.map_or(LOOK_AGAIN, |end| end.saturating_duration_since(Instant::now()).min(LOOK_AGAIN))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::EventGroup;
+    use common_ipc::sync::EventFd;
+    use std::io;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    #[test]
+    fn all_threads_that_wait_wake() {
+        let events = EventGroup::new(1).unwrap();
+        let reserved = events.reserve().unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| reserved.wait().unwrap());
+                scope.spawn(|| assert!(reserved.wait_timeout(Duration::MAX).unwrap()));
+            }
+            // Rings for nothing, which the waiters take back from each other.
+            for _ in 0..100 {
+                reserved.event().set();
+            }
+            assert!(events.set(reserved.index()).unwrap());
+        });
+    }
+
+    #[test]
+    fn a_wait_ends_although_it_rings_for_nothing_all_the_time() {
+        let events = EventGroup::new(1).unwrap();
+        let reserved = events.reserve().unwrap();
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    reserved.event().set();
+                }
+            });
+            for timeout in [0, 1, 20].map(Duration::from_millis) {
+                assert!(!reserved.wait_timeout(timeout).unwrap());
+                assert!(!reserved.is_set().unwrap());
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+    }
+
+    #[test]
+    fn a_set_whose_ring_is_lost_is_found() {
+        let events = EventGroup::from_fn(1, || Ok(Mute)).unwrap();
+        let reserved = events.reserve().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| reserved.wait().unwrap());
+            assert!(matches!(events.set(reserved.index()), Err(EventError::Event(_))));
+        });
+        assert!(reserved.is_set().unwrap());
+    }
+
+    /// It can't be set, and nobody is woken.
+    struct Mute;
+
+    impl EventFlag for Mute {
+        fn set(&self) -> io::Result<()> {
+            Err(io::Error::other("mute"))
+        }
+
+        fn clear(&self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn is_set(&self) -> io::Result<bool> {
+            Ok(false)
+        }
+
+        fn wait(&self) -> io::Result<()> {
+            loop {
+                std::thread::park();
+            }
+        }
+
+        fn wait_timeout(&self, timeout: Duration) -> io::Result<bool> {
+            std::thread::sleep(timeout);
+            Ok(false)
+        }
+    }
+
+    #[test]
+    fn event_fds_are_cleared_for_the_next_one() {
+        let events = EventGroup::from_fn(1, EventFd::new).unwrap();
+        for _ in 0..3 {
+            let reserved = events.reserve().unwrap();
+            assert!(!reserved.event().is_set().unwrap());
+            assert!(events.set(reserved.index()).unwrap());
+            assert!(reserved.event().is_set().unwrap() && reserved.wait_timeout(Duration::ZERO).unwrap());
+        }
+    }
 }

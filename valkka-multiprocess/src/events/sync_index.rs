@@ -1,5 +1,6 @@
 //! Reserve, tell, wait, release.
 
+use std::error::Error;
 use std::time::Duration;
 
 use common_ipc::process::Child;
@@ -80,5 +81,61 @@ impl<E: EventFlag> SyncIndex<E> {
             return Ok(());
         }
         Err(EventError::TimedOut { index: self.index(), after: timeout })
+    }
+}
+
+impl<E: EventFlag> EventGroup<E> {
+    /// Reserves an event, calls `tell` with its index, waits until it is set, and releases it; then returns what `tell`
+    /// returned. `child` is who is to set it: its death is noticed within 50 ms.
+    ///
+    /// If `tell` fails, or panics, nothing is waited for. [`SyncIndex`] is the same in steps.
+    ///
+    /// # Errors
+    ///
+    /// [`EventError::NotEnoughEvents`] and the others of [`reserve`](EventGroup::reserve); [`EventError::Call`] with the
+    /// error of `tell`; [`EventError::DiedBeforeSet`] and the others of [`SyncIndex::wait`].
+    #[doc(alias = "SyncIndex")]
+    pub fn sync<T, X>(
+        &self,
+        child: &Child,
+        tell: impl FnOnce(EventIndex) -> Result<T, X>,
+    ) -> Result<T, EventError>
+    where
+        X: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let (sync, told) = self.begin(tell)?;
+        sync.wait(child)?;
+        Ok(told)
+    }
+
+    /// As [`sync`](EventGroup::sync); from the return of `tell` on it waits for up to `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`sync`](EventGroup::sync), and [`EventError::TimedOut`].
+    pub fn sync_timeout<T, X>(
+        &self,
+        child: &Child,
+        timeout: Duration,
+        tell: impl FnOnce(EventIndex) -> Result<T, X>,
+    ) -> Result<T, EventError>
+    where
+        X: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let (sync, told) = self.begin(tell)?;
+        sync.wait_timeout(child, timeout)?;
+        Ok(told)
+    }
+
+    fn begin<T, X>(
+        &self,
+        tell: impl FnOnce(EventIndex) -> Result<T, X>,
+    ) -> Result<(SyncIndex<E>, T), EventError>
+    where
+        X: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let sync = SyncIndex::reserve(self)?;
+        let told = tell(sync.index()).map_err(|error| EventError::Call(error.into()))?;
+        Ok((sync, told))
     }
 }
