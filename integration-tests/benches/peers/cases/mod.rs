@@ -8,6 +8,7 @@ mod event_group;
 mod idle;
 mod init;
 mod memory;
+mod message;
 mod one_way;
 pub(crate) mod payload;
 mod pool;
@@ -19,7 +20,7 @@ mod zygote;
 use crate::case::Case;
 
 /// All of them, in the order in which they are measured.
-pub(crate) const ALL: [&Case; 18] = [
+pub(crate) const ALL: [&Case; 19] = [
     &round_trip::CASE,
     &round_trip::BESIDE_HOG,
     &one_way::CASE,
@@ -27,6 +28,7 @@ pub(crate) const ALL: [&Case; 18] = [
     &bridge::CASE,
     &bridge::PAYLOAD,
     &bridge::THREADS,
+    &message::CASE,
     &event::CASE,
     &event_group::CASE,
     &idle::CASE,
