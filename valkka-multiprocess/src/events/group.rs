@@ -21,25 +21,37 @@ use crate::events::slot::State;
 /// sends its index and waits; the back end [sets](EventGroup::set) the event of that index.
 ///
 /// ```
-/// use common_ipc::link::Connection;
-/// use common_ipc::process::{Launch, LaunchOptions};
-/// use valkka_multiprocess::{EventGroup, EventIndex};
+/// use serde::{Deserialize, Serialize};
+/// use valkka_multiprocess::{Backend, Context, EventGroup, EventIndex, MessageProcess, RemoteError};
+///
+/// #[derive(Serialize, Deserialize)]
+/// enum Command {
+///     Ping { done: EventIndex },
+/// }
+///
+/// struct Player {
+///     events: EventGroup,
+/// }
+///
+/// impl Backend for Player {
+///     type Command = Command;
+///     type Event = ();
+///
+///     fn handle(&mut self, _: &mut Context<Self>, command: Command) -> Result<(), RemoteError> {
+///         let Command::Ping { done } = command;
+///         // do something, then:
+///         self.events.set(done)?;
+///         Ok(())
+///     }
+/// }
 ///
 /// let events = EventGroup::new(10)?;
-/// let (front, back) = Connection::<EventIndex, ()>::pair()?;
-/// let in_child = events.clone();
-/// let options = LaunchOptions::new().give(&back);
-/// let child = Launch::new(&options).start(move || {
-///     while let Ok(index) = back.recv() {
-///         // do something, then:
-///         in_child.set(index).unwrap();
-///     }
-/// })?;
-///
-/// events.sync(&child, |index| front.send(&index))?; // returns when it is set
+/// let process = MessageProcess::new("my-process", Player { events: events.clone() });
+/// process.start()?;
+/// // Returns when it is set.
+/// events.sync(&process.child()?, |done| process.send(&Command::Ping { done }))?;
 /// assert_eq!(events.available(), 10);
-/// drop(front);
-/// child.output::<()>()?;
+/// process.stop()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
@@ -85,8 +97,8 @@ impl<E: EventFlag> EventGroup<E> {
     ///
     /// ```
     /// use common_ipc::process::{Launch, LaunchOptions};
-    /// use common_ipc::sync::EventFd;
     /// use valkka_multiprocess::EventGroup;
+    /// use valkka_multiprocess::sync::EventFd;
     ///
     /// let events = EventGroup::from_fn(3, EventFd::new)?;
     /// let done = events.reserve()?;

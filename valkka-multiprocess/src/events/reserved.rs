@@ -74,9 +74,8 @@ impl<E: EventFlag> Reserved<E> {
     ///
     /// ```
     /// use std::os::fd::AsFd;
-    /// use common_ipc::link::safe_select;
-    /// use common_ipc::sync::EventFd;
-    /// use valkka_multiprocess::EventGroup;
+    /// use valkka_multiprocess::sync::EventFd;
+    /// use valkka_multiprocess::{EventGroup, safe_select};
     ///
     /// let events = EventGroup::from_fn(2, EventFd::new)?;
     /// let (one, other) = (events.reserve()?, events.reserve()?);
