@@ -21,7 +21,7 @@ fn readable() -> (UnixStream, UnixStream) {
 #[test]
 fn descriptors_and_timers_take_turns() {
     let mut reactor = Reactor::new().unwrap();
-    assert!(reactor.is_empty());
+    assert_eq!(reactor.len(), 0);
     let ends = [readable(), readable(), readable()];
     for (end, _) in &ends {
         reactor.add_fd(end.as_fd(), "end").unwrap();
@@ -59,7 +59,7 @@ fn what_was_removed_is_not_ready_any_more() {
     assert!(third != second && reactor.get_mut(second).is_none());
     assert_eq!(reactor.remove(first), Some("one"));
     assert_eq!(reactor.remove(third), Some("three"));
-    assert!(reactor.is_empty());
+    assert_eq!(reactor.len(), 0);
 }
 
 #[test]
