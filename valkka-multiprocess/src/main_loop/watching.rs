@@ -46,8 +46,8 @@ impl<E: 'static> MainLoop<E> {
     /// to end the watch.
     ///
     /// The loop keeps `fd` until [`unwatch`](MainLoop::unwatch) or its own end; hand it an [`Arc`] to have it as
-    /// well. Should other code close it by its number, that is logged when it is noticed, and nothing more comes
-    /// of it.
+    /// well. Should other code close it by its number, the watch is over when that is noticed, which is logged,
+    /// and `fd` is never dropped, since that would close whatever has its number by then.
     ///
     /// # Errors
     ///

@@ -50,8 +50,7 @@ struct Watch<H> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Of {
     Descriptor(RawFd),
-    /// Nothing, or a descriptor that was closed elsewhere: never ready.
-    Lost,
+    Nothing,
     Timer,
 }
 
@@ -91,10 +90,10 @@ impl<H> Reactor<H> {
 
     /// Watches `fd`, which stays open until [`remove`](Reactor::remove).
     ///
-    /// If it is closed all the same, its watch is lost, which is logged where it is found out: it isn't ready any more,
-    /// and stays where it is until it is removed.
+    /// If it is closed all the same, its watch is over when that is found out, which is logged. Its handler isn't dropped:
+    /// that would close the descriptor again, or whatever has its number by then.
     pub(crate) fn add_fd(&mut self, fd: BorrowedFd<'_>, handler: H) -> Result<WatchId, WatchError> {
-        let key = self.watches.insert(Watch { of: Of::Lost, is_queued: false, handler });
+        let key = self.watches.insert(Watch { of: Of::Nothing, is_queued: false, handler });
         let added = self.begin(key, fd);
         if added.is_err() {
             self.watches.remove(key);
@@ -131,13 +130,13 @@ impl<H> Reactor<H> {
 
     fn end(&mut self, key: DefaultKey) {
         let Some(watch) = self.watches.get_mut(key) else { return };
-        match std::mem::replace(&mut watch.of, Of::Lost) {
+        match std::mem::replace(&mut watch.of, Of::Nothing) {
             Of::Descriptor(number) => {
                 self.poller.remove(number);
                 self.numbers.remove(&number);
             }
             Of::Timer => self.timers.unset(key),
-            Of::Lost => {}
+            Of::Nothing => {}
         }
     }
 
@@ -213,7 +212,7 @@ impl<H> Reactor<H> {
     fn queue(&mut self, key: Option<DefaultKey>) {
         let Some(key) = key else { return };
         let Some(watch) = self.watches.get_mut(key) else { return };
-        if watch.of != Of::Lost && !std::mem::replace(&mut watch.is_queued, true) {
+        if !std::mem::replace(&mut watch.is_queued, true) {
             self.ready.push_back(key);
         }
     }
@@ -230,8 +229,8 @@ impl<H> Reactor<H> {
     }
 
     fn lose(&mut self, key: DefaultKey, number: RawFd) {
-        if let Some(watch) = self.watches.get_mut(key) {
-            watch.of = Of::Lost;
+        if let Some(watch) = self.watches.remove(key) {
+            std::mem::forget(watch.handler);
             log::warn!("descriptor {number} was closed while it was watched: its watch is over");
         }
     }
