@@ -1,6 +1,7 @@
 //! Message processes: a front end in this process, a back end in another, typed messages between them.
 mod main_loop;
 mod message_process;
+mod messages;
 mod reactor;
 
 pub use common_ipc::link::safe_select;
@@ -17,6 +18,7 @@ pub use message_process::{
     Backend, Cause, Context, During, Ended, EventSender, Execution, Failure, FrontEnd, Incoming,
     MessageProcess, Pipe, Policy, ProcessError, Reply,
 };
+pub use messages::{MessageObject, ParameterError, RouteError, Router, Value, ValueError};
 pub use reactor::{WatchError, WatchId};
 
 /// Under which name the processes of a class log: `Class.name`.

@@ -46,6 +46,11 @@ mod main_loop_processes;
 mod main_loop_signals;
 mod many;
 mod memory;
+mod message_commands;
+mod message_life;
+mod message_loop;
+mod message_ways;
+mod messages;
 mod nested;
 mod offspring_restarts;
 mod offspring_tasks;
@@ -128,6 +133,10 @@ const TABLES: &[&[Scenario]] = &[
     main_loop_signals::ALL,
     many::ALL,
     memory::ALL,
+    message_commands::ALL,
+    message_life::ALL,
+    message_loop::ALL,
+    messages::ALL,
     nested::ALL,
     offspring_restarts::ALL,
     offspring_tasks::ALL,
