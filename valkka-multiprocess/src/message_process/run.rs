@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::main_loop::source::Next;
 use crate::message_process::error::{Execution, ProcessError, execution_of};
 use crate::message_process::failure::Done;
 use crate::message_process::incoming::{Ended, Incoming};
@@ -114,6 +115,30 @@ impl<E: DeserializeOwned> Run<E> {
                 None => self.see_the_end().map(|ended| Some(Incoming::Ended(ended.clone()))),
             },
             Err(error) => Err(self.broken(error, Execution::NotRun)),
+        }
+    }
+
+    /// What is there, without waiting for anything.
+    pub(crate) fn look(&self) -> Next<Incoming<E>> {
+        loop {
+            if let Some(kept) = self.take_kept() {
+                return Next::Something(kept);
+            }
+            match self.receive(Some(Duration::ZERO)) {
+                Ok(Some((Ok(incoming), _))) => return Next::Something(incoming),
+                Ok(Some((Err(error), _))) => log::error!("what {} sent can't be read: {error}", self.name),
+                Ok(None) => return Next::Nothing,
+                Err(LinkError::Closed | LinkError::Truncated) => match self.take_kept() {
+                    // Somebody else has received meanwhile.
+                    Some(kept) => return Next::Something(kept),
+                    None => return Next::Closing,
+                },
+                Err(error) => {
+                    log::error!("nothing more can be received from {}, so it is killed: {error}", self.name);
+                    let _ = self.child.kill();
+                    return Next::Closing;
+                }
+            }
         }
     }
 

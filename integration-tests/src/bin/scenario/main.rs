@@ -42,6 +42,10 @@ mod fork_rule;
 mod inheritance;
 mod link;
 mod link_death;
+mod main_loop;
+mod main_loop_context;
+mod main_loop_processes;
+mod main_loop_signals;
 mod many;
 mod memory;
 mod message_commands;
@@ -127,6 +131,10 @@ const TABLES: &[&[Scenario]] = &[
     inheritance::ALL,
     link::ALL,
     link_death::ALL,
+    main_loop::ALL,
+    main_loop_context::ALL,
+    main_loop_processes::ALL,
+    main_loop_signals::ALL,
     many::ALL,
     memory::ALL,
     message_commands::ALL,
