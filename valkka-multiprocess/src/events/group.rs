@@ -149,8 +149,8 @@ impl<E: EventFlag> EventGroup<E> {
     ///
     /// # Errors
     ///
-    /// [`EventError::NotInGroup`]; [`EventError::Event`] if the event can't be set, a [given](EventGroup::events) one that
-    /// this process wasn't given, say: the reservation is set all the same, and who waits notices within 50 ms.
+    /// [`EventError::NotInGroup`]; [`EventError::Event`] if nobody could be woken, as by an `EventFd` that this process
+    /// wasn't [given](EventGroup::events): the reservation is set all the same, and who waits notices within 50 ms.
     pub fn set(&self, index: EventIndex) -> Result<bool, EventError> {
         Ok(self.shared.named(index)?.set()?)
     }
