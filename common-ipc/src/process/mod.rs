@@ -18,6 +18,7 @@
 //! errors          why there is no child, or no output         (StartError, ChildError, JoinError)
 //! reaper, callbacks, exit_hook    what happens when nobody waits
 //! library_thread  threads beside which one can fork                      (LibraryThread)
+//!   log_thread          the one that hands over the records of children
 //! state           all that belongs to one process
 //! ```
 
@@ -37,6 +38,7 @@ mod keeper;
 mod launch;
 mod library_thread;
 mod lifeline;
+mod log_thread;
 pub(crate) mod options;
 mod panic_report;
 mod plan;
