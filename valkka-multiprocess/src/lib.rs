@@ -1,8 +1,29 @@
 //! Message processes: a front end in this process, a back end in another, typed messages between them.
-//!
-//! Of its own nothing is here yet: this crate holds the place in the workspace until its turn comes.
-//! It stands on `common-ipc`, like its siblings, and depends on none of them. For a task
-//! in a process of its own today, use the crate `offspring`.
 
-pub use common_ipc::init_before_main;
-pub use common_ipc::process::{Zygote, init};
+pub mod logging;
+mod message_process;
+#[allow(dead_code, reason = "its loops come next")]
+mod reactor;
+
+pub use common_ipc::link::safe_select;
+pub use common_ipc::process::{
+    AtExit, Child, ChildError, ExitStatus, LaunchOptions, PanicReport, ParentDeath, Portable, ProcessGroup,
+    Refusal, Resource, Sigint, Signal, StartError, Stdio, StopStep, Stopped, WrongProcess, Zygote, init,
+};
+pub use common_ipc::{RemoteError, init_before_main};
+#[doc(no_inline)]
+pub use common_ipc::{link, memory, process, sync};
+pub use logging::format_logger;
+pub use message_process::{
+    Backend, Cause, Context, During, Ended, EventSender, Execution, Failure, FrontEnd, Incoming,
+    MessageProcess, Pipe, Policy, ProcessError, Reply,
+};
+pub use reactor::{WatchError, WatchId};
+
+/// Under which name the processes of a class log: `Class.name`.
+fn logger_name<B>(name: &str) -> String {
+    let class = std::any::type_name::<B>();
+    let class = class.split('<').next().unwrap_or(class);
+    let class = class.rsplit("::").next().unwrap_or(class);
+    format!("{class}.{name}")
+}

@@ -13,6 +13,7 @@ mod guard;
 pub(crate) mod in_transit;
 pub mod pipe;
 pub mod poll;
+mod poller;
 pub mod queue;
 mod ring;
 pub(crate) mod sealed;
@@ -38,5 +39,6 @@ pub use frame::{DEFAULT_MAX_FRAME, FrameTooLarge};
 pub use pipe::{PipeReader, PipeWriter, pipe};
 #[doc(inline)]
 pub use poll::safe_select;
+pub use poller::Poller;
 #[doc(inline)]
 pub use queue::Queue;

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use crate::link::codec;
 use crate::link::poll::Deadline;
-use crate::link::{LinkError, OpenCaller};
+use crate::link::{LinkError, OpenCaller, OpenServer};
 use crate::ownership::harmless;
 use crate::process::callbacks::Exit;
 use crate::process::errors::{ChildError, JoinError};
@@ -214,6 +214,17 @@ impl Child {
         self.record.home.check()?;
         // Of one that was collected the closed socket tells.
         self.record.pidfd().map_or(Ok(()), |pidfd| caller.server_stays_with(pidfd))
+    }
+
+    /// As [`serves`](Child::serves), where it is the child that calls: the other side of `server` is its, and never
+    /// moves on.
+    ///
+    /// # Errors
+    ///
+    /// As for [`serves`](Child::serves).
+    pub fn calls(&self, server: &OpenServer) -> Result<(), LinkError> {
+        self.record.home.check()?;
+        self.record.pidfd().map_or(Ok(()), |pidfd| server.caller_stays_with(pidfd))
     }
 
     /// Asks it to end, by SIGTERM, to its whole group if it leads one; doesn't wait.

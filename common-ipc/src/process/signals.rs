@@ -6,9 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::uio::pread;
+use once_cell::unsync::OnceCell;
 use serde::{Deserialize, Serialize};
 
+use crate::ownership::descriptors::PrivateFd;
 use crate::process::options::Sigint;
 use crate::sys::signals::{self, Disposition};
 
@@ -154,6 +157,7 @@ pub(crate) fn unblock_all_but(held: Held, sigint: Sigint) {
 #[derive(Debug)]
 pub struct StopSignals {
     signals: &'static [i32],
+    pollable: OnceCell<PrivateFd>,
 }
 
 impl StopSignals {
@@ -171,7 +175,8 @@ impl StopSignals {
                 "this process doesn't hold its stop signals: have it started with hold_stop_signals",
             ));
         }
-        Ok(StopSignals { signals: held_for(mask.contains(nix::sys::signal::Signal::SIGINT)) })
+        let signals = held_for(mask.contains(nix::sys::signal::Signal::SIGINT));
+        Ok(StopSignals { signals, pollable: OnceCell::new() })
     }
 
     /// Waits for a request to stop for up to `timeout` (zero just looks) and says whether one came.
@@ -182,6 +187,22 @@ impl StopSignals {
     /// What sigtimedwait(2) fails with; none of its errors is expected here.
     pub fn wait_timeout(&self, timeout: Duration) -> io::Result<bool> {
         Ok(signals::wait_for(self.signals, timeout)?.is_some())
+    }
+
+    /// For poll, select and epoll: a descriptor that is readable while a request to stop is there to be told by
+    /// [`wait_timeout`](StopSignals::wait_timeout). Nothing is to be read from it.
+    ///
+    /// # Errors
+    ///
+    /// No descriptors left; in another process, a [`WrongProcess`](crate::process::WrongProcess) inside the `io::Error`.
+    pub fn pollable(&self) -> io::Result<BorrowedFd<'_>> {
+        let make = || {
+            let held =
+                self.signals.iter().filter_map(|signal| nix::sys::signal::Signal::try_from(*signal).ok());
+            let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+            Ok(SignalFd::with_flags(&held.collect(), flags)?.into())
+        };
+        self.pollable.get_or_try_init(|| PrivateFd::new(make))?.get().map_err(io::Error::other)
     }
 }
 

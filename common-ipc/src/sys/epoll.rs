@@ -1,7 +1,7 @@
 //! Epoll: descriptors watched once each, for the reaper, or for good, for whoever polls a connection.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use super::check;
@@ -28,16 +28,36 @@ pub(crate) fn watch(epoll: BorrowedFd<'_>, fd: BorrowedFd<'_>, token: u64) -> io
     add(epoll, fd, libc::EPOLLIN, token)
 }
 
-fn add(epoll: BorrowedFd<'_>, fd: BorrowedFd<'_>, events: libc::c_int, token: u64) -> io::Result<()> {
+fn add(epoll: BorrowedFd<'_>, fd: impl AsRawFd, events: libc::c_int, token: u64) -> io::Result<()> {
+    control(epoll, libc::EPOLL_CTL_ADD, fd, events, token)
+}
+
+fn control(
+    epoll: BorrowedFd<'_>,
+    what: libc::c_int,
+    fd: impl AsRawFd,
+    events: libc::c_int,
+    token: u64,
+) -> io::Result<()> {
     let mut event = libc::epoll_event { events: events as u32, u64: token };
-    // SAFETY: event is valid for the call; the kernel copies it.
-    let added =
-        unsafe { libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, fd.as_raw_fd(), &mut event) };
-    check(added.into()).map(drop)
+    // SAFETY: event is valid for the call; the kernel copies it. A number behind which nothing stands, or
+    // something else, is an error.
+    let done = unsafe { libc::epoll_ctl(epoll.as_raw_fd(), what, fd.as_raw_fd(), &mut event) };
+    check(done.into()).map(drop)
+}
+
+/// As [`watch`], of what another epoll watches by this number.
+pub(crate) fn watch_number(epoll: BorrowedFd<'_>, number: RawFd, token: u64) -> io::Result<()> {
+    add(epoll, number, libc::EPOLLIN, token)
+}
+
+/// Whether what stands behind this number now is what was given to [`watch`] with it; makes `token` its token.
+pub(crate) fn is_watched(epoll: BorrowedFd<'_>, number: RawFd, token: u64) -> bool {
+    control(epoll, libc::EPOLL_CTL_MOD, number, libc::EPOLLIN, token).is_ok()
 }
 
 /// Ends the watch, if there is one.
-pub(crate) fn forget(epoll: BorrowedFd<'_>, fd: BorrowedFd<'_>) {
+pub(crate) fn forget(epoll: BorrowedFd<'_>, fd: impl AsRawFd) {
     // SAFETY: since Linux 2.6.9 the event may be null here. That it wasn't watched is fine.
     unsafe { libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_DEL, fd.as_raw_fd(), std::ptr::null_mut()) };
 }

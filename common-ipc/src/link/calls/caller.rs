@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::link::attachments::Outgoing;
 use crate::link::calls::engine::Engine;
@@ -160,5 +160,19 @@ impl private::Sealed for OpenCaller {}
 impl Give for OpenCaller {
     fn list(&self, giver: &mut Giver<'_>) {
         self.engine.list(giver);
+    }
+}
+
+/// Moves it: after the message was sent it is of no more use here. Else as for [`Connection`].
+impl Serialize for OpenCaller {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.engine.serialize(serializer)
+    }
+}
+
+/// Takes it over: it belongs to this process.
+impl<'de> Deserialize<'de> for OpenCaller {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Connection::deserialize(deserializer).map(OpenCaller::new)
     }
 }

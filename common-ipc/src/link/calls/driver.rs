@@ -24,6 +24,7 @@ use tokio::io::unix::AsyncFdReadyGuard;
 use crate::link::calls::engine::Engine;
 use crate::link::connection::asynchronous::Readable;
 use crate::link::connection::scratch;
+use crate::link::connection::waiting::Wait;
 use crate::link::poll::Deadline;
 
 /// The driver's share in the engine: while it waits it keeps no connection open.
@@ -102,7 +103,7 @@ impl Engine {
         let found = scratch::with(|bytes| {
             for _ in 0..AT_ONCE {
                 bytes.clear();
-                let came = match self.end().recv_bytes(bytes, now, 0) {
+                let came = match self.end().recv_bytes(bytes, Wait::until(now)) {
                     Ok(Some(came)) => came,
                     Ok(None) => return Found::Nothing,
                     Err(_) => return Found::End,

@@ -33,12 +33,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
+use serde::{Serialize, Serializer};
 
 use crate::link::attachments::Outgoing;
 use crate::link::calls::error::{CallError, CallProgress};
 use crate::link::calls::slots::{Bell, Sleeper, Slots};
 use crate::link::calls::{NO_REPLY, REPLY_HEADER, number};
 use crate::link::connection::room::Patience;
+use crate::link::connection::waiting::Wait;
 use crate::link::connection::{Came, Connection, End};
 use crate::link::error::LinkError;
 use crate::link::poll::Deadline;
@@ -73,6 +75,10 @@ impl Engine {
 
     pub(super) fn list(&self, giver: &mut Giver<'_>) {
         self.connection.list(giver);
+    }
+
+    pub(super) fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.connection.serialize(serializer)
     }
 
     pub(super) fn end(&self) -> &Arc<End> {
@@ -203,7 +209,7 @@ impl Engine {
     ) -> Result<Came, LinkError> {
         let result = loop {
             bytes.clear();
-            match self.end().recv_bytes(bytes, deadline, others) {
+            match self.end().recv_bytes(bytes, Wait { deadline, others, beside: None }) {
                 Ok(Some(came)) => match self.number_of(bytes) {
                     Ok(number) if number == own => break Ok(came),
                     Ok(number) => {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -12,10 +13,12 @@ use crate::link::calls::error::ReplyError;
 use crate::link::calls::{NO_REPLY, REQUEST_HEADER, number, word};
 use crate::link::codec::{self, DecodeError};
 use crate::link::connection::room::Patience;
+use crate::link::connection::waiting::Wait;
 use crate::link::connection::{Came, Connection, scratch};
 use crate::link::error::LinkError;
 use crate::link::poll::Deadline;
 use crate::link::ring::Garbled;
+use crate::ownership::descriptors::PrivateFd;
 use crate::ownership::give::{Give, Giver, private};
 
 /// The side that is called, of [`open_calls`](crate::link::open_calls). Clones share it: each request goes to one
@@ -44,7 +47,7 @@ impl OpenServer {
     /// As for [`Connection::recv`], except that nothing is decoded.
     pub fn recv<'b>(&self, buffer: &'b mut Vec<u8>) -> Result<OpenRequest<'b>, LinkError> {
         let came = loop {
-            if let Some(came) = self.recv_until(buffer, Deadline::NEVER)? {
+            if let Some(came) = self.take(buffer, Wait::until(Deadline::NEVER))? {
                 break came;
             }
         };
@@ -61,7 +64,7 @@ impl OpenServer {
         buffer: &'b mut Vec<u8>,
         timeout: Duration,
     ) -> Result<Option<OpenRequest<'b>>, LinkError> {
-        let came = self.recv_until(buffer, Deadline::after(timeout))?;
+        let came = self.take(buffer, Wait::until(Deadline::after(timeout)))?;
         Ok(came.map(|came| self.lend(buffer, came)))
     }
 
@@ -74,9 +77,41 @@ impl OpenServer {
         self.recv_timeout(buffer, Duration::ZERO)
     }
 
-    fn recv_until(&self, buffer: &mut Vec<u8>, deadline: Deadline) -> Result<Option<Came>, LinkError> {
+    /// As [`recv`](OpenServer::recv), until `beside` is readable, for up to `timeout` if there is one. `Ok(None)`: no
+    /// request came before. For somebody who has other things to do as well: those are asked for in the same call of
+    /// the kernel's, and only when there is no request, so under load they are to be looked at now and then.
+    ///
+    /// ```
+    /// use std::os::fd::AsFd;
+    /// use common_ipc::link::{DEFAULT_MAX_FRAME, open_calls, pipe};
+    ///
+    /// let (caller, server) = open_calls(DEFAULT_MAX_FRAME)?;
+    /// let (reader, mut writer) = pipe()?;
+    /// std::io::Write::write_all(&mut writer, b"!")?;
+    /// let mut buffer = Vec::new();
+    /// assert!(server.recv_beside(&mut buffer, reader.as_fd(), None)?.is_none());
+    /// caller.send::<u8, _>(7, &1u8, None)?;
+    /// assert_eq!(server.recv_beside(&mut buffer, reader.as_fd(), None)?.unwrap().what(), 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`recv`](OpenServer::recv).
+    pub fn recv_beside<'b>(
+        &self,
+        buffer: &'b mut Vec<u8>,
+        beside: BorrowedFd<'_>,
+        timeout: Option<Duration>,
+    ) -> Result<Option<OpenRequest<'b>>, LinkError> {
+        let wait = Wait { deadline: Deadline::optional(timeout), others: 0, beside: Some(beside) };
+        let came = self.take(buffer, wait)?;
+        Ok(came.map(|came| self.lend(buffer, came)))
+    }
+
+    fn take(&self, buffer: &mut Vec<u8>, wait: Wait<'_>) -> Result<Option<Came>, LinkError> {
         buffer.clear();
-        let came = self.0.end().take_bytes(buffer, deadline)?;
+        let came = self.0.end().take_bytes(buffer, wait)?;
         if came.is_some() && buffer.len() < REQUEST_HEADER {
             return Err(self.0.end().fail(Garbled("a request without a header").into()));
         }
@@ -86,6 +121,13 @@ impl OpenServer {
     fn lend<'b>(&self, bytes: &'b [u8], came: Came) -> OpenRequest<'b> {
         let responder = OpenResponder { server: self.clone(), number: number(bytes) };
         OpenRequest { bytes, came, responder }
+    }
+}
+
+impl OpenServer {
+    /// The other side is this process's for good.
+    pub(crate) fn caller_stays_with(&self, owner: Arc<PrivateFd>) -> Result<(), LinkError> {
+        self.0.end().other_end_stays_with(owner)
     }
 }
 

@@ -13,7 +13,7 @@ pub(crate) mod room;
 pub(crate) mod scratch;
 mod sending;
 mod travel;
-mod waiting;
+pub(crate) mod waiting;
 
 #[cfg(test)]
 mod tests;

@@ -3,36 +3,26 @@
 use crate::link::attachments::Incoming;
 use crate::link::connection::end::End;
 use crate::link::connection::receiving::{Next, Receiving};
+use crate::link::connection::waiting::Wait;
 use crate::link::error::LinkError;
-use crate::link::poll::Deadline;
 use crate::sys::mapping::View;
 
 /// What came along with a message, if anything.
 pub(crate) type Came = Option<Incoming>;
 
 impl End {
-    /// Receives a message's bytes, appended to `head`, which is empty, and returns what came along. So many others
-    /// wait for what this thread brings.
+    /// Receives a message's bytes, appended to `head`, which is empty, and returns what came along.
     #[inline]
-    pub(crate) fn recv_bytes(
-        &self,
-        head: &mut Vec<u8>,
-        deadline: Deadline,
-        others: usize,
-    ) -> Result<Option<Came>, LinkError> {
-        self.recv_and(head, deadline, others, |_, _| ())
+    pub(crate) fn recv_bytes(&self, head: &mut Vec<u8>, wait: Wait<'_>) -> Result<Option<Came>, LinkError> {
+        self.recv_and(head, wait, |_, _| ())
     }
 
     /// As [`recv_bytes`](End::recv_bytes), and before it returns the other side can see that the message was
     /// taken (see [`was_taken`](End::was_taken)). If that had [given it up](End::give_up_the_rest) before, it isn't.
     #[inline]
-    pub(crate) fn take_bytes(
-        &self,
-        head: &mut Vec<u8>,
-        deadline: Deadline,
-    ) -> Result<Option<Came>, LinkError> {
+    pub(crate) fn take_bytes(&self, head: &mut Vec<u8>, wait: Wait<'_>) -> Result<Option<Came>, LinkError> {
         let mut may_take = true;
-        let received = self.recv_and(head, deadline, 0, |receiving, view| {
+        let received = self.recv_and(head, wait, |receiving, view| {
             receiving.publish(view);
             may_take = receiving.consumer.may_take(view);
         })?;
@@ -43,13 +33,12 @@ impl End {
     fn recv_and(
         &self,
         head: &mut Vec<u8>,
-        deadline: Deadline,
-        others: usize,
+        wait: Wait<'_>,
         finish: impl FnOnce(&mut Receiving, View<'_>),
     ) -> Result<Option<Came>, LinkError> {
         let view = self.view()?;
-        let Some(mut receiving) = self.lock_receiving(deadline) else { return Ok(None) };
-        let received = self.recv_locked(view, &mut receiving, head, deadline, others);
+        let Some(mut receiving) = self.lock_receiving(wait.deadline) else { return Ok(None) };
+        let received = self.recv_locked(view, &mut receiving, head, wait);
         finish(&mut receiving, view);
         // What follows is code of the message's type: it may take a while, or call anything.
         drop(receiving);

@@ -10,6 +10,7 @@ use crate::link::codec;
 use crate::link::connection::end::End;
 use crate::link::connection::raw::Came;
 use crate::link::connection::scratch;
+use crate::link::connection::waiting::Wait;
 use crate::link::control::Descriptors;
 use crate::link::error::LinkError;
 use crate::link::frame::{Assembly, Beside, Frame};
@@ -176,7 +177,7 @@ impl End {
         T: Serialize + DeserializeOwned,
     {
         scratch::with(|head| {
-            let Some(incoming) = self.recv_bytes(head, deadline, 0)? else { return Ok(None) };
+            let Some(incoming) = self.recv_bytes(head, Wait::until(deadline))? else { return Ok(None) };
             codec::decode_message(head, incoming).map(Some).map_err(|error| self.fail(error.into()))
         })
     }
@@ -205,8 +206,7 @@ impl End {
         view: View<'_>,
         receiving: &mut Receiving,
         head: &mut Vec<u8>,
-        deadline: Deadline,
-        others: usize,
+        wait: Wait<'_>,
     ) -> Result<Option<Came>, LinkError> {
         // It may have been given away while this waited for the lock.
         self.wires.control.get()?;
@@ -217,7 +217,7 @@ impl End {
                     return self.complete(view, receiving, head, beside).map(Some);
                 }
                 Next::Bits => {
-                    if deadline.has_passed() {
+                    if wait.deadline.has_passed() {
                         // Something is left, and whoever saw a change before is to see one more.
                         self.polled().inspect(|polled| polled.remind_again());
                         return Ok(None);
@@ -231,7 +231,7 @@ impl End {
                 }
                 Next::Nothing => {}
             }
-            if !self.wait_for_more(view, receiving, deadline, others)? {
+            if !self.wait_for_more(view, receiving, wait)? {
                 return Ok(None);
             }
         }

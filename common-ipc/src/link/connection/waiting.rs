@@ -1,5 +1,6 @@
 //! Waiting for messages: spinning, sleeping, and what those who poll are to see.
 
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{Ordering, fence};
 
 use nix::poll::{PollFd, PollFlags};
@@ -10,6 +11,23 @@ use crate::link::connection::receiving::Receiving;
 use crate::link::error::LinkError;
 use crate::link::poll::{Deadline, wait_until};
 use crate::sys::mapping::View;
+
+/// For how long, and for what, somebody waits who receives.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wait<'a> {
+    pub(crate) deadline: Deadline,
+    /// So many others wait for what this thread brings.
+    pub(crate) others: usize,
+    /// What also ends the wait when it is readable.
+    pub(crate) beside: Option<BorrowedFd<'a>>,
+}
+
+impl Wait<'_> {
+    /// For nothing else.
+    pub(crate) fn until(deadline: Deadline) -> Wait<'static> {
+        Wait { deadline, others: 0, beside: None }
+    }
+}
 
 impl End {
     #[inline]
@@ -34,14 +52,14 @@ impl End {
         }
     }
 
-    /// Waits until there may be more in the ring; false if the deadline passes before.
+    /// Waits until there may be more in the ring; false if there is something beside it or the deadline passes before.
     pub(super) fn wait_for_more(
         &self,
         view: View<'_>,
         receiving: &mut Receiving,
-        deadline: Deadline,
-        others: usize,
+        wait: Wait<'_>,
     ) -> Result<bool, LinkError> {
+        let Wait { deadline, others, beside } = wait;
         let Receiving { consumer, spinner, .. } = receiving;
         if !deadline.has_passed() && spinner.spin_among(others, || !consumer.is_empty(view), |_| false) {
             return Ok(true);
@@ -68,8 +86,11 @@ impl End {
             let mut fds = [
                 PollFd::new(control, PollFlags::POLLIN),
                 PollFd::new(owner.unwrap_or(control), PollFlags::POLLIN),
+                PollFd::new(beside.unwrap_or(control), PollFlags::POLLIN),
             ];
-            if !wait_until(&mut fds, deadline)? {
+            let came = wait_until(&mut fds, deadline)?;
+            let [said, ended, aside] = fds.map(|fd| fd.any().unwrap_or(true));
+            if !came || aside && beside.is_some() && !said && !ended {
                 self.stop_waiting(view, receiving);
                 return Ok(false);
             }

@@ -5,6 +5,7 @@ use std::thread;
 use super::*;
 use crate::link::calls::{NO_REPLY, number as number_of};
 use crate::link::connection::room::Patience;
+use crate::link::connection::waiting::Wait;
 use crate::link::poll::Deadline;
 use crate::link::{CallProgress, DEFAULT_MAX_FRAME, open_calls};
 
@@ -17,7 +18,7 @@ fn say(server: &OpenServer, number: u64, rest: &[u8]) {
 /// The number of the next request.
 fn next(server: &OpenServer) -> u64 {
     let mut bytes = Vec::new();
-    server.0.end().take_bytes(&mut bytes, Deadline::NEVER).unwrap().unwrap();
+    server.0.end().take_bytes(&mut bytes, Wait::until(Deadline::NEVER)).unwrap().unwrap();
     number_of(&bytes)
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::link::connection::room::Patience;
+use crate::link::connection::waiting::Wait;
 use crate::link::poll::Deadline;
 use crate::link::{Bytes, CallError, CallProgress, DEFAULT_MAX_FRAME, open_calls};
 
@@ -15,7 +16,7 @@ fn call(caller: &OpenCaller) -> CallError {
 /// Takes requests, and will say nothing about them: as who dies does.
 fn take(server: &OpenServer, count: usize) {
     for _ in 0..count {
-        server.0.end().take_bytes(&mut Vec::new(), Deadline::NEVER).unwrap().unwrap();
+        server.0.end().take_bytes(&mut Vec::new(), Wait::until(Deadline::NEVER)).unwrap().unwrap();
     }
 }
 

@@ -1,0 +1,159 @@
+//! Why something that was asked of a message process has failed.
+
+use std::fmt;
+use std::time::Duration;
+
+use common_ipc::link::{CallError, CallProgress, LinkError};
+use common_ipc::process::{ChildError, StartError, WrongProcess};
+
+use crate::message_process::failure::Failure;
+use crate::message_process::incoming::Ended;
+
+/// Whether the command of a failed `send` or `request` was, or will be, handled: what decides whether to send it again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Execution {
+    /// It wasn't, and won't be.
+    NotRun,
+    /// Nobody can tell: it may have been, in part or whole, or, while the back end lives, may yet be.
+    Unknown,
+    /// The handler was called, and has returned or panicked.
+    Ran,
+}
+
+impl fmt::Display for Execution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Execution::NotRun => "the command wasn't handled",
+            Execution::Unknown => "the command may have been handled, in part or whole",
+            Execution::Ran => "the command was handled",
+        })
+    }
+}
+
+/// Why something that was asked of a message process has failed.
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum ProcessError {
+    /// There is no back end yet.
+    #[error("{name} isn't started: call start() first")]
+    NotStarted {
+        /// The process's name.
+        name: String,
+    },
+    /// There is a back end already.
+    #[error("{name} runs already: stop() it before it is started again")]
+    Running {
+        /// The process's name.
+        name: String,
+    },
+    /// No process could be started.
+    #[error("the back end could not be started: {}{}", .0, way_out(.0))]
+    Start(#[source] Box<StartError>),
+    /// The back end has ended; all that it had sent was received before. `start()` starts a new one.
+    #[error("{ended}; {execution}")]
+    Ended {
+        /// How.
+        ended: Box<Ended>,
+        /// Whether the command was handled, if this is about one.
+        execution: Execution,
+    },
+    /// A handler has failed: of a request, the request's own; of a [`recv`](crate::FrontEnd::recv), some earlier one. The back end goes on,
+    /// unless its policy says otherwise.
+    #[error("{0}")]
+    Failed(Box<Failure>),
+    /// The back end has dropped the request's [`Reply`](crate::Reply).
+    #[error("the back end has dropped the reply to the request")]
+    Unanswered,
+    /// It took longer than it may.
+    #[error("not within {after:?}; {execution}")]
+    TimedOut {
+        /// How long it might take.
+        after: Duration,
+        /// Whether the command was handled: `NotRun` if there was no room to send it.
+        execution: Execution,
+    },
+    /// The command can't be sent: it can't be serialised, or is longer than a message may be. Or what came can't be read.
+    #[error("{source}; {execution}")]
+    Message {
+        /// Why.
+        source: LinkError,
+        /// Whether the command was handled: `NotRun` if it couldn't be sent, `Ran` if its reply can't be read.
+        execution: Execution,
+    },
+    /// The back end wrote what makes no sense, and was killed for that, or the connection to it failed.
+    #[error("the connection to the back end failed: {source}; {execution}")]
+    Broken {
+        /// Why.
+        source: LinkError,
+        /// Whether the command was handled, if this is about one.
+        execution: Execution,
+    },
+    /// It belongs to another process: a forked child has a copy that is of no use.
+    #[error(transparent)]
+    WrongProcess(#[from] WrongProcess),
+    /// The back end's process couldn't be waited for or signalled.
+    #[error(transparent)]
+    Child(#[from] ChildError),
+}
+
+/// Its text: this is what `main` and `unwrap` print.
+impl fmt::Debug for ProcessError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl ProcessError {
+    /// Whether the command that this is about was handled.
+    #[must_use]
+    pub fn execution(&self) -> Execution {
+        match self {
+            ProcessError::Ended { execution, .. }
+            | ProcessError::TimedOut { execution, .. }
+            | ProcessError::Message { execution, .. }
+            | ProcessError::Broken { execution, .. } => *execution,
+            ProcessError::Failed(_) | ProcessError::Unanswered => Execution::Ran,
+            ProcessError::NotStarted { .. }
+            | ProcessError::Running { .. }
+            | ProcessError::Start(_)
+            | ProcessError::WrongProcess(_)
+            | ProcessError::Child(_) => Execution::NotRun,
+        }
+    }
+
+    /// How the back end has ended, if it has.
+    #[must_use]
+    pub fn ended(&self) -> Option<&Ended> {
+        match self {
+            ProcessError::Ended { ended, .. } => Some(ended),
+            _ => None,
+        }
+    }
+}
+
+impl From<StartError> for ProcessError {
+    fn from(error: StartError) -> ProcessError {
+        match error {
+            StartError::WrongProcess(error) => error.into(),
+            error => ProcessError::Start(Box::new(error)),
+        }
+    }
+}
+
+/// What a message process can do that other things that are started can't.
+fn way_out(error: &StartError) -> &'static str {
+    match error {
+        StartError::Refused(_) => {
+            ". For a message process: launch_in(&Zygote::global()), or launch_from_template() before there are threads"
+        }
+        _ => "",
+    }
+}
+
+/// How far a command had come whose call failed like this.
+pub(crate) fn execution_of(error: &CallError) -> Execution {
+    match error.progress {
+        CallProgress::NotSent | CallProgress::NotTaken => Execution::NotRun,
+        _ => Execution::Unknown,
+    }
+}

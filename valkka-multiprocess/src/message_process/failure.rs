@@ -1,0 +1,102 @@
+//! What went wrong in a back end, as the front end is told.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use common_ipc::RemoteError;
+use common_ipc::process::PanicReport;
+use serde::{Deserialize, Serialize};
+
+/// An error or a panic in a back end, and what that was at.
+///
+/// The back end has logged it, and has told the front end: as [`Incoming::Failed`](crate::Incoming::Failed), or, if it
+/// was at a [request](crate::FrontEnd::request), as the error of that. What becomes of the back end is up to its
+/// [policy](crate::Backend::policy).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Failure {
+    /// What the back end was at.
+    pub during: During,
+    /// What happened.
+    pub cause: Cause,
+}
+
+/// Whether something was done in a back end.
+pub(crate) type Done = Result<(), Box<Failure>>;
+
+impl Failure {
+    pub(crate) fn error(during: During, error: impl Into<RemoteError>) -> Box<Failure> {
+        Box::new(Failure { during, cause: Cause::Error(error.into()) })
+    }
+}
+
+/// What a back end is at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum During {
+    /// [`pre_run`](crate::Backend::pre_run).
+    PreRun,
+    /// A command, or what was started for it.
+    Command {
+        /// Its number, as [`send`](crate::FrontEnd::send) returned it; 0 if it couldn't be read.
+        number: u64,
+        /// The name of the enum's variant, of the struct, or of the [`MessageObject`](crate::MessageObject)'s command.
+        name: Cow<'static, str>,
+    },
+    /// A descriptor that it watches.
+    Watch,
+    /// A timer.
+    Timer,
+    /// [`listen`](crate::Backend::listen).
+    Listen,
+    /// [`post_run`](crate::Backend::post_run).
+    PostRun,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cause {
+    /// An error was returned.
+    Error(RemoteError),
+    /// There was a panic. The back end is as that left it.
+    Panicked(PanicReport),
+}
+
+/// What becomes of a back end after a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Policy {
+    /// It goes on with the next command.
+    GoOn,
+    /// It ends: `post_run` is called, then the process ends, and [`Ended::failure`](crate::Ended::failure) says why.
+    Die,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.during, self.cause)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl fmt::Display for During {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            During::PreRun => f.write_str("pre_run"),
+            During::Command { number, name } => write!(f, "command {name} (number {number})"),
+            During::Watch => f.write_str("the handler of a descriptor"),
+            During::Timer => f.write_str("the handler of a timer"),
+            During::Listen => f.write_str("listen"),
+            During::PostRun => f.write_str("post_run"),
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Error(error) => write!(f, "failed: {error}"),
+            Cause::Panicked(report) => write!(f, "{report}"),
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! The back end's way out.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use common_ipc::link::{LinkError, OpenCaller};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::message_process::failure::Failure;
+use crate::message_process::wire::{EVENT, FAILED};
+
+/// Sends a back end's events to its front end, from any of its threads: [`Context::sender`](crate::Context::sender).
+/// Clones send in the same way.
+pub struct EventSender<E> {
+    caller: OpenCaller,
+    of: PhantomData<fn(E)>,
+}
+
+impl<E: Serialize + DeserializeOwned> EventSender<E> {
+    pub(crate) fn new(caller: OpenCaller) -> EventSender<E> {
+        EventSender { caller, of: PhantomData }
+    }
+
+    /// Sends an event, waiting for room as long as it takes.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError::Closed`] if the front end is gone; [`LinkError::Encode`] and [`LinkError::TooLarge`] with nothing sent.
+    #[doc(alias = "send_out__")]
+    pub fn send(&self, event: &E) -> Result<(), LinkError> {
+        self.send_within(event, None)
+    }
+
+    /// As [`send`](EventSender::send), if there is room for it now.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError::TimedOut`] if there isn't; else as for [`send`](EventSender::send).
+    pub fn try_send(&self, event: &E) -> Result<(), LinkError> {
+        self.send_within(event, Some(Duration::ZERO))
+    }
+
+    pub(crate) fn send_within(&self, event: &E, timeout: Option<Duration>) -> Result<(), LinkError> {
+        self.caller.send::<E, E>(EVENT, event, timeout).map_err(|error| error.cause)
+    }
+
+    pub(crate) fn send_failure(&self, failure: &Failure, timeout: Option<Duration>) -> Result<(), LinkError> {
+        self.caller.send::<Failure, _>(FAILED, failure, timeout).map_err(|error| error.cause)
+    }
+}
+
+impl<E> Clone for EventSender<E> {
+    fn clone(&self) -> Self {
+        EventSender { caller: self.caller.clone(), of: PhantomData }
+    }
+}
+
+impl<E> fmt::Debug for EventSender<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventSender").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,100 @@
+//! Replies: the way back of a request, as a part of its command.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use common_ipc::link::{LinkError, OpenResponder};
+use parking_lot::Mutex;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::message_process::wire::VALUE;
+
+/// The way back of a request, in the command that asks for it: see [`FrontEnd::request`](crate::FrontEnd::request).
+///
+/// In the back end, [`send`](Reply::send) it, in the handler or later, on any thread. If it is **dropped** instead, the
+/// request ends with [`ProcessError::Unanswered`](crate::ProcessError::Unanswered), or, if its handler fails, with that failure.
+#[doc(alias = "return_out__")]
+#[must_use = "somebody waits for it"]
+pub struct Reply<R> {
+    slot: Option<ReplySlot>,
+    of: PhantomData<fn(R)>,
+}
+
+/// What answers a request, as long as nobody has. The handler's command and the loop that called it share this.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ReplySlot(Arc<Mutex<Option<OpenResponder>>>);
+
+impl ReplySlot {
+    pub(crate) fn put(&self, responder: OpenResponder) {
+        *self.0.lock() = Some(responder);
+    }
+
+    /// What answers, if nobody has, and the command's `Reply` is gone.
+    pub(crate) fn take_if_dropped(self) -> Option<OpenResponder> {
+        Arc::into_inner(self.0)?.into_inner()
+    }
+}
+
+thread_local! {
+    /// Of the request that is being decoded on this thread.
+    static DECODED: RefCell<Option<ReplySlot>> = const { RefCell::new(None) };
+}
+
+/// Decodes a request: its `Reply` gets the slot.
+pub(crate) fn decoding<T>(slot: Option<ReplySlot>, decode: impl FnOnce() -> T) -> T {
+    let before = DECODED.replace(slot);
+    let decoded = decode();
+    // What it doesn't have is dropped here: nothing in the command can answer.
+    drop(DECODED.replace(before));
+    decoded
+}
+
+impl<R> Reply<R> {
+    /// In the front end: a place to be filled on the way.
+    pub(crate) fn wanted() -> Reply<R> {
+        Reply { slot: None, of: PhantomData }
+    }
+
+    /// Answers the request, waiting for room as long as it takes. (If nobody asks, since the command was sent without a
+    /// request, or the one who asked has given up, it does nothing.)
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError::Encode`] and [`LinkError::TooLarge`] if the value can't be sent; [`LinkError::Closed`] if the front end
+    /// is gone. Return the error from the handler, and whoever asked is told.
+    pub fn send(self, value: &R) -> Result<(), LinkError>
+    where
+        R: Serialize + DeserializeOwned,
+    {
+        let Some(slot) = &self.slot else { return Ok(()) };
+        let Some(responder) = slot.0.lock().take() else { return Ok(()) };
+        responder.reply::<R, R>(VALUE, value).map_err(|error| {
+            slot.put(error.responder);
+            error.cause
+        })
+    }
+}
+
+impl<R> fmt::Debug for Reply<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply").field("is_wanted", &self.slot.is_some()).finish()
+    }
+}
+
+/// As a part of the command of a request; of no value elsewhere.
+impl<R> Serialize for Reply<R> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_unit()
+    }
+}
+
+/// The first one of a command answers its request.
+impl<'de, R> Deserialize<'de> for Reply<R> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <()>::deserialize(deserializer)?;
+        Ok(Reply { slot: DECODED.take(), of: PhantomData })
+    }
+}

@@ -1,0 +1,330 @@
+//! The front end of one run of a back end: from a start to its end.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use common_ipc::link::{CallError, LinkError, OpenCaller, OpenRequest, OpenServer, safe_select};
+use common_ipc::process::{Child, ExitStatus, StopStep, Stopped};
+use parking_lot::Mutex;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::message_process::error::{Execution, ProcessError, execution_of};
+use crate::message_process::failure::Done;
+use crate::message_process::incoming::{Ended, Incoming};
+use crate::message_process::wire::{COMMAND, EVENT, FAILED, REFUSED, STOP, VALUE};
+
+/// What the handles of a front end share while its back end runs, and afterwards, until the next start.
+pub(crate) struct Run<E> {
+    pub(crate) name: String,
+    commands: OpenCaller,
+    events: OpenServer,
+    pub(crate) child: Child,
+    /// Of the last command.
+    number: AtomicU64,
+    /// Received by somebody who waited for the end, so that the back end could come to it.
+    kept: Mutex<Kept<E>>,
+    ended: OnceLock<Ended>,
+}
+
+struct Kept<E> {
+    /// And how many bytes each had.
+    incoming: VecDeque<(Incoming<E>, usize)>,
+    /// How many all had.
+    held: usize,
+}
+
+/// So many bytes are kept while somebody waits for the end.
+const HELD_MOST: usize = 64 << 20;
+/// How long a process that has closed its links may take over its own end, before it is killed.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long SIGTERM may take where it is sent because waiting was in vain.
+const TERM_GRACE: Duration = Duration::from_millis(500);
+/// How long a wait for room lasts before those who wait look at what has come.
+const LOOK: Duration = Duration::from_millis(2);
+
+impl<E: DeserializeOwned> Run<E> {
+    pub(crate) fn new(name: String, commands: OpenCaller, events: OpenServer, child: Child) -> Run<E> {
+        Run {
+            name,
+            commands,
+            events,
+            child,
+            number: AtomicU64::new(0),
+            kept: Mutex::new(Kept { incoming: VecDeque::new(), held: 0 }),
+            ended: OnceLock::new(),
+        }
+    }
+
+    /// Has the links know whose their other sides are.
+    pub(crate) fn belongs_to_its_child(&self) -> Result<(), ProcessError> {
+        let watched = self.child.serves(&self.commands).and_then(|()| self.child.calls(&self.events));
+        watched.map_err(|error| self.broken(error, Execution::NotRun))
+    }
+
+    fn number(&self) -> u64 {
+        self.number.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Sends a command, and returns its number.
+    pub(crate) fn send<C>(&self, command: &C, timeout: Option<Duration>) -> Result<u64, ProcessError>
+    where
+        C: Serialize + DeserializeOwned,
+    {
+        let number = self.number();
+        match self.commands.send::<(u64, C), _>(COMMAND, &(number, command), timeout) {
+            Ok(()) => Ok(number),
+            Err(error) => Err(self.failed(error, timeout)),
+        }
+    }
+
+    /// Sends a command, and waits for the reply to it.
+    pub(crate) fn request<C, R>(&self, command: &C, timeout: Option<Duration>) -> Result<R, ProcessError>
+    where
+        C: Serialize + DeserializeOwned,
+        R: DeserializeOwned,
+    {
+        let argument = (self.number(), command);
+        let replied =
+            self.commands.call::<(u64, C), _, _>(COMMAND, &argument, timeout, |reply| match reply.kind() {
+                VALUE => reply.decode::<R>().map_err(unreadable),
+                REFUSED => Err(ProcessError::Failed(Box::new(reply.decode().map_err(unreadable)?))),
+                _ => Err(unreadable(LinkError::Garbled("a reply of an unknown kind"))),
+            });
+        replied.unwrap_or_else(|error| Err(self.failed(error, timeout)))
+    }
+
+    /// What comes next, for up to `timeout` or as long as it takes. The end is told again and again.
+    pub(crate) fn next(&self, timeout: Option<Duration>) -> Result<Option<Incoming<E>>, ProcessError> {
+        if let Some(kept) = self.take_kept() {
+            return Ok(Some(kept));
+        }
+        match self.receive(timeout) {
+            Ok(Some((incoming, _))) => incoming.map(Some),
+            Ok(None) => Ok(None),
+            // Somebody else may have received meanwhile.
+            Err(LinkError::Closed | LinkError::Truncated) => match self.take_kept() {
+                Some(kept) => Ok(Some(kept)),
+                None => self.see_the_end().map(|ended| Some(Incoming::Ended(ended.clone()))),
+            },
+            Err(error) => Err(self.broken(error, Execution::NotRun)),
+        }
+    }
+
+    /// The next event; what isn't one is an error.
+    pub(crate) fn event(&self, timeout: Option<Duration>) -> Result<Option<E>, ProcessError> {
+        Ok(match self.next(timeout)? {
+            None => None,
+            Some(Incoming::Event(event)) => Some(event),
+            Some(Incoming::Failed(failure)) => return Err(ProcessError::Failed(Box::new(failure))),
+            Some(Incoming::Ended(ended)) => {
+                return Err(ProcessError::Ended { ended: Box::new(ended), execution: Execution::NotRun });
+            }
+        })
+    }
+
+    fn take_kept(&self) -> Option<Incoming<E>> {
+        let mut kept = self.kept.lock();
+        let (incoming, length) = kept.incoming.pop_front()?;
+        kept.held -= length;
+        Some(incoming)
+    }
+
+    /// Receives, and tells how many bytes that had.
+    #[expect(
+        clippy::type_complexity,
+        reason = "two outcomes, each with its own error: of the link, of the message"
+    )]
+    fn receive(
+        &self,
+        timeout: Option<Duration>,
+    ) -> Result<Option<(Result<Incoming<E>, ProcessError>, usize)>, LinkError> {
+        with_buffer(|buffer| {
+            let received = match timeout {
+                None => self.events.recv(buffer).map(Some),
+                Some(timeout) => self.events.recv_timeout(buffer, timeout),
+            };
+            let Some(request) = received? else { return Ok(None) };
+            let incoming = read(request);
+            Ok(Some((incoming, buffer.len())))
+        })
+    }
+
+    /// Asks the back end to end when it has handled what came before.
+    pub(crate) fn request_stop(&self, deadline: Option<Instant>) -> Result<(), ProcessError> {
+        loop {
+            match self.commands.send::<(), _>(STOP, &(), Some(LOOK)) {
+                Ok(()) => return Ok(()),
+                // It may wait for room itself, and for somebody who receives.
+                Err(error) if matches!(error.cause, LinkError::TimedOut) => {
+                    self.keep_what_is_there();
+                    if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                        return Err(self.failed(error, None));
+                    }
+                }
+                Err(error) => return Err(self.failed(error, None)),
+            }
+        }
+    }
+
+    /// Waits for the end; `None` if it doesn't come in time. What the back end sends meanwhile is kept.
+    pub(crate) fn wait_stop(&self, deadline: Option<Instant>) -> Result<Option<&Ended>, ProcessError> {
+        let mut watch_events = true;
+        while self.child.is_alive()? {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let fds = [self.child.as_fd(), self.events.as_fd()];
+            let watched = if watch_events { &fds[..] } else { &fds[..1] };
+            let poll = |source| common_ipc::process::ChildError::Os { step: "wait for the end", source };
+            let ready = safe_select(watched, left).map_err(poll)?;
+            if ready.contains(&1) {
+                watch_events = self.keep_what_is_there();
+            }
+            if ready.is_empty() && left.is_some() {
+                return Ok(None);
+            }
+        }
+        self.see_the_end().map(Some)
+    }
+
+    /// Receives what is there, and says whether more may come that there is room for.
+    fn keep_what_is_there(&self) -> bool {
+        loop {
+            let mut kept = self.kept.lock();
+            if kept.held >= HELD_MOST {
+                return false;
+            }
+            match self.receive(Some(Duration::ZERO)) {
+                Ok(Some((Ok(incoming), length))) => {
+                    kept.held += length;
+                    kept.incoming.push_back((incoming, length));
+                }
+                Ok(Some((Err(error), _))) => log::warn!("what {} sent can't be read: {error}", self.name),
+                Ok(None) => return true,
+                // It is found again by whoever receives next.
+                Err(_) => return false,
+            }
+        }
+    }
+
+    /// Ends it: asks it to, waits for `grace`, and then insists.
+    pub(crate) fn stop(&self, grace: Duration) -> Result<Stopped, ProcessError> {
+        let mut asked = false;
+        if self.child.is_alive()? {
+            let deadline = Instant::now().checked_add(grace);
+            match self.request_stop(deadline) {
+                Ok(()) => asked = true,
+                // It ends by itself, has no time for that, or was killed for what it wrote.
+                Err(
+                    ProcessError::Ended { .. } | ProcessError::TimedOut { .. } | ProcessError::Broken { .. },
+                ) => {}
+                Err(error) => return Err(error),
+            }
+            self.wait_stop(deadline)?;
+        }
+        let mut stopped = self.child.wait_or_stop(Duration::ZERO, TERM_GRACE)?;
+        if asked && stopped.by == StopStep::HadEnded {
+            stopped.by = StopStep::EndedByItself;
+        }
+        self.ended_with(stopped.status.clone());
+        Ok(stopped)
+    }
+
+    /// Why a command, or its reply, didn't get through.
+    #[cold]
+    fn failed(&self, error: CallError, timeout: Option<Duration>) -> ProcessError {
+        let execution = execution_of(&error);
+        match error.cause {
+            LinkError::Closed | LinkError::Truncated => match self.see_the_end() {
+                Ok(ended) => ProcessError::Ended { ended: Box::new(ended.clone()), execution },
+                Err(error) => error,
+            },
+            LinkError::TimedOut | LinkError::NoReply => {
+                ProcessError::TimedOut { after: timeout.unwrap_or_default(), execution }
+            }
+            LinkError::Unanswered => ProcessError::Unanswered,
+            LinkError::WrongProcess(error) => error.into(),
+            source @ (LinkError::Encode(_) | LinkError::TooLarge(_)) => {
+                ProcessError::Message { source, execution }
+            }
+            source => self.broken(source, execution),
+        }
+    }
+
+    /// Nobody can talk to it any more.
+    #[cold]
+    pub(crate) fn broken(&self, source: LinkError, execution: Execution) -> ProcessError {
+        if let LinkError::WrongProcess(error) = source {
+            return error.into();
+        }
+        if matches!(source, LinkError::Garbled(_) | LinkError::Broken(_) | LinkError::TooLarge(_)) {
+            if let Err(error) = self.child.kill() {
+                return error.into();
+            }
+        }
+        ProcessError::Broken { source, execution }
+    }
+
+    /// Its links are closed: it is about to end, or is made to.
+    pub(crate) fn see_the_end(&self) -> Result<&Ended, ProcessError> {
+        if let Some(ended) = self.ended.get() {
+            return Ok(ended);
+        }
+        let stopped = self.child.wait_or_stop(LAST_WORDS, Duration::ZERO)?;
+        Ok(self.ended_with(stopped.status))
+    }
+
+    pub(crate) fn ended_with(&self, status: ExitStatus) -> &Ended {
+        self.ended.get_or_init(|| {
+            // What its body returned.
+            let failure = match status.success() {
+                true => self.child.output::<Done>().ok().and_then(Result::err).map(|failure| *failure),
+                false => None,
+            };
+            Ended { name: self.name.clone(), status, failure }
+        })
+    }
+}
+
+fn read<E: DeserializeOwned>(request: OpenRequest<'_>) -> Result<Incoming<E>, ProcessError> {
+    match request.what() {
+        EVENT => request.decode().0.map(Incoming::Event).map_err(unreadable),
+        FAILED => request.decode().0.map(Incoming::Failed).map_err(unreadable),
+        _ => Err(unreadable(LinkError::Garbled("a message of an unknown kind"))),
+    }
+}
+
+fn unreadable(source: impl Into<LinkError>) -> ProcessError {
+    ProcessError::Message { source: source.into(), execution: Execution::Ran }
+}
+
+/// A buffer of this thread's, kept from one message to the next unless it has grown large.
+fn with_buffer<T>(work: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    const KEPT_MOST: usize = 64 << 10;
+    thread_local! {
+        static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    }
+    let mut buffer = BUFFER.take();
+    let result = work(&mut buffer);
+    if buffer.capacity() <= KEPT_MOST {
+        BUFFER.set(buffer);
+    }
+    result
+}
+
+/// For poll, select and epoll: readable when [`next`](Run::next) wouldn't wait.
+impl<E> AsFd for Run<E> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.events.as_fd()
+    }
+}
+
+impl<E> fmt::Debug for Run<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Run").field("name", &self.name).field("child", &self.child).finish_non_exhaustive()
+    }
+}
