@@ -83,10 +83,10 @@ mod tests {
 
     #[test]
     fn a_line_is_as_in_python() {
-        let mut record = Record::builder();
-        record.target("valkka.Player");
         for (level, name) in [(Level::Error, "ERROR"), (Level::Warn, "WARNING"), (Level::Info, "INFO")] {
-            let line = line(&record.level(level).args(format_args!("{} frames", 3)).build());
+            let mut record = Record::builder();
+            record.target("valkka.Player").level(level);
+            let line = line(&record.args(format_args!("{} frames", 3)).build());
             assert_eq!(line, format!("valkka.Player - {name} - 3 frames\n"));
         }
     }

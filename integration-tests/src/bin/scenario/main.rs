@@ -40,6 +40,10 @@ mod fork_rule;
 mod inheritance;
 mod link;
 mod link_death;
+mod log_collector;
+mod log_faults;
+mod log_programs;
+mod logs;
 mod many;
 mod memory;
 mod nested;
@@ -118,6 +122,8 @@ const TABLES: &[&[Scenario]] = &[
     inheritance::ALL,
     link::ALL,
     link_death::ALL,
+    log_faults::ALL,
+    logs::ALL,
     many::ALL,
     memory::ALL,
     nested::ALL,
@@ -172,7 +178,10 @@ fn main() {
         }
         return;
     }
-    if programs::run(name, &arguments[1..]) || server_programs::run(name, &arguments[1..]) {
+    if programs::run(name, &arguments[1..])
+        || server_programs::run(name, &arguments[1..])
+        || log_programs::run(name)
+    {
         return;
     }
     let Some((_, play)) = TABLES.iter().copied().flatten().find(|(known, _)| known == name) else {
