@@ -33,9 +33,9 @@ const FLUSH_PATIENCE: Duration = Duration::from_secs(5);
 /// So much of one link is handed over before another one has its turn.
 const TURN: usize = 32;
 const TURN_TIME: Duration = Duration::from_millis(5);
-/// A link that is read so often, a turn each, has given what was there at first: there is room for no more at once,
-/// unless a child with the rights to do so has made more.
-const TURNS_OF_ALL: usize = 32;
+/// A link from which so many came has given what was there at first: there is room for no more at once, unless a child
+/// with the rights to do so has made more.
+const ALL: usize = 1024;
 
 /// Wakes the thread; no link has this number.
 const WAKE: u64 = 0;
@@ -208,9 +208,14 @@ impl Relay {
 
     fn hand_over_all(&self, logger: &dyn Log, buffer: &mut Buffer, turn: &mut dyn FnMut(&mut dyn FnMut())) {
         let Flushes { asked, with_logger, .. } = *self.flushes.lock();
-        let mut links: Vec<_> = self.links.lock().by_number.values().cloned().collect();
-        for _ in 0..TURNS_OF_ALL {
-            links.retain(|link| self.turn_of(link, logger, buffer, turn) == Left::More);
+        let mut links: Vec<_> =
+            self.links.lock().by_number.values().map(|link| (Arc::clone(link), 0)).collect();
+        while !links.is_empty() {
+            links.retain_mut(|(link, count)| {
+                let (left, more) = self.turn_of(link, logger, buffer, turn);
+                *count += more;
+                left == Left::More && *count < ALL
+            });
         }
         if with_logger {
             turn(&mut || guarded(|| logger.flush()));
@@ -225,9 +230,9 @@ impl Relay {
         logger: &dyn Log,
         buffer: &mut Buffer,
         turn: &mut dyn FnMut(&mut dyn FnMut()),
-    ) -> Left {
-        let mut left = Left::Nothing;
-        turn(&mut || left = link.hand_over(logger, buffer));
+    ) -> (Left, usize) {
+        let (mut left, mut count) = (Left::Nothing, 0);
+        turn(&mut || left = link.hand_over(logger, buffer, &mut count));
         if left == Left::End {
             let link = self.links.lock().by_number.remove(&link.number);
             if let (Ok(epoll), Some(Ok(socket))) =
@@ -236,7 +241,7 @@ impl Relay {
                 sys::epoll::forget(epoll, socket);
             }
         }
-        left
+        (left, count)
     }
 }
 
@@ -248,11 +253,12 @@ impl Round {
 }
 
 impl Link {
-    /// A turn.
-    fn hand_over(&self, logger: &dyn Log, buffer: &mut Buffer) -> Left {
+    /// A turn, which counts what it takes.
+    fn hand_over(&self, logger: &dyn Log, buffer: &mut Buffer, count: &mut usize) -> Left {
         let Ok(socket) = self.socket.get() else { return Left::End };
         let begin = Instant::now();
-        for _ in 0..TURN {
+        while *count < TURN && begin.elapsed() < TURN_TIME {
+            *count += 1;
             match link::receive(socket, buffer) {
                 Ok(Arrived::Packet { pid, bytes }) => match Packet::decode(bytes) {
                     Some(packet) => self.hand_over_packet(logger, pid, &packet),
@@ -261,9 +267,6 @@ impl Link {
                 Ok(Arrived::Garbage) => self.tell_of_garbage(logger),
                 Ok(Arrived::Nothing) => return Left::Nothing,
                 Ok(Arrived::End) | Err(_) => return Left::End,
-            }
-            if begin.elapsed() >= TURN_TIME {
-                break;
             }
         }
         Left::More
