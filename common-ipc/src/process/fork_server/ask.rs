@@ -14,6 +14,7 @@ use crate::link::connection::moving::Moving;
 use crate::link::connection::room::Patience;
 use crate::link::control;
 use crate::link::poll::{Deadline, wait_until};
+use crate::logging::{self, Route};
 use crate::ownership::descriptors::PrivateFd;
 use crate::ownership::give::{Given, How};
 use crate::process::child::Child;
@@ -71,8 +72,9 @@ impl Start {
         let mut bytes = Vec::new();
         let outgoing = codec::encode_message(argument, &mut bytes)?;
         let outgoing = outgoing.map_or_else(Outgoing::default, |outgoing| *outgoing);
-        if outgoing.fds.len() + OTHER_FDS > FDS_MAX {
-            let (type_name, most) = (std::any::type_name::<A>(), FDS_MAX - OTHER_FDS);
+        let others = OTHER_FDS + usize::from(!matches!(logging::route(), Route::None));
+        if outgoing.fds.len() + others > FDS_MAX {
+            let (type_name, most) = (std::any::type_name::<A>(), FDS_MAX - others);
             let message = format!("a request carries {most} descriptors at the most");
             return Err(EncodeError { type_name, message }.into());
         }
@@ -108,8 +110,9 @@ impl From<StartError> for NoChild {
     }
 }
 
-/// So many descriptors a request may have of its own: two links, memory, three streams, a directory.
-const OTHER_FDS: usize = 7;
+/// So many descriptors a request may have of its own: a link, memory, three streams, a directory. The link for records
+/// comes on top.
+const OTHER_FDS: usize = 6;
 /// How long a server that was killed may take to die.
 const DEATH_PATIENCE: Duration = Duration::from_secs(5);
 
