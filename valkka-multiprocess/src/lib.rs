@@ -2,6 +2,7 @@
 
 pub mod logging;
 mod message_process;
+mod messages;
 #[allow(dead_code, reason = "its loops come next")]
 mod reactor;
 
@@ -18,6 +19,7 @@ pub use message_process::{
     Backend, Cause, Context, During, Ended, EventSender, Execution, Failure, FrontEnd, Incoming,
     MessageProcess, Pipe, Policy, ProcessError, Reply,
 };
+pub use messages::{MessageObject, ParameterError, RouteError, Router, Value, ValueError};
 pub use reactor::{WatchError, WatchId};
 
 /// Under which name the processes of a class log: `Class.name`.

@@ -31,6 +31,7 @@ use common_ipc::process::{Launch, LaunchOptions, Portable, Sigint, StartError, Z
 use parking_lot::Mutex;
 
 pub use backend::Backend;
+pub(crate) use command_name::NAMED_BY_ITS_FIRST_FIELD;
 pub use context::Context;
 pub use error::{Execution, ProcessError};
 pub use failure::{Cause, During, Failure, Policy};
@@ -38,6 +39,7 @@ pub use front::{FrontEnd, Pipe};
 pub use incoming::{Ended, Incoming};
 pub use outbound::EventSender;
 pub use reply::Reply;
+pub(crate) use reply::{ReplySlot, TRAVELLING as REPLY_NAME, decoded_slot, decoding};
 
 use crate::message_process::run::Run;
 use crate::message_process::way::Way;
@@ -85,7 +87,8 @@ use crate::message_process::wire::BackEnds;
 ///
 /// The back end's value stays here as well: each start moves a copy of it, as it is here, into the new process. So a process that
 /// has ended can be started again. What does something when it is dropped (a temporary directory that deletes itself, a
-/// buffered file) would do it there and here: make it in [`pre_run`](Backend::pre_run).
+/// buffered file) would do it there and here, and a socket stays open here as well: make it in
+/// [`pre_run`](Backend::pre_run).
 ///
 /// **Dropping** this ends the back end as [`stop`](FrontEnd::stop) does, but in a second at most, and then half a second.
 /// The exit of the program ends it by SIGTERM, so that `post_run` is called.

@@ -43,7 +43,7 @@ thread_local! {
     static DECODED: RefCell<Option<ReplySlot>> = const { RefCell::new(None) };
 }
 
-/// Decodes a request: its `Reply` gets the slot.
+/// Decodes a request, or a part of it later: its `Reply` gets the slot.
 pub(crate) fn decoding<T>(slot: Option<ReplySlot>, decode: impl FnOnce() -> T) -> T {
     let before = DECODED.replace(slot);
     let decoded = decode();
@@ -51,6 +51,19 @@ pub(crate) fn decoding<T>(slot: Option<ReplySlot>, decode: impl FnOnce() -> T) -
     drop(DECODED.replace(before));
     decoded
 }
+
+/// The slot of the request that is being decoded: for a part of it that is read later.
+pub(crate) fn decoded_slot() -> Option<ReplySlot> {
+    DECODED.take()
+}
+
+/// What of a reply goes over. It takes no bytes.
+#[derive(Serialize, Deserialize)]
+#[serde(rename = "valkka_multiprocess::Reply", expecting = "the reply of a request")]
+struct Travelling;
+
+/// The name of the unit struct that it is for serde.
+pub(crate) const TRAVELLING: &str = "valkka_multiprocess::Reply";
 
 impl<R> Reply<R> {
     /// In the front end: a place to be filled on the way.
@@ -87,14 +100,14 @@ impl<R> fmt::Debug for Reply<R> {
 /// As a part of the command of a request; of no value elsewhere.
 impl<R> Serialize for Reply<R> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_unit()
+        Travelling.serialize(serializer)
     }
 }
 
 /// The first one of a command answers its request.
 impl<'de, R> Deserialize<'de> for Reply<R> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        <()>::deserialize(deserializer)?;
+        Travelling::deserialize(deserializer)?;
         Ok(Reply { slot: DECODED.take(), of: PhantomData })
     }
 }

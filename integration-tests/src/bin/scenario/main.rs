@@ -46,6 +46,11 @@ mod log_programs;
 mod logs;
 mod many;
 mod memory;
+mod message_commands;
+mod message_life;
+mod message_loop;
+mod message_ways;
+mod messages;
 mod nested;
 mod offspring_restarts;
 mod offspring_tasks;
@@ -126,6 +131,10 @@ const TABLES: &[&[Scenario]] = &[
     logs::ALL,
     many::ALL,
     memory::ALL,
+    message_commands::ALL,
+    message_life::ALL,
+    message_loop::ALL,
+    messages::ALL,
     nested::ALL,
     offspring_restarts::ALL,
     offspring_tasks::ALL,
