@@ -53,12 +53,13 @@
 //!
 //! # How they come
 //!
-//! Each child of the program has a socket for them, which its own children share. A record is with the kernel when the
+//! Each child of the program has a socket for them, which its own children share; it takes a descriptor of the program's
+//! for as long as one of them runs. A record is with the kernel when the
 //! macro returns, so that it survives whatever happens to the child then: a panic, `abort`, SIGKILL. A thread of the
 //! library's hands them over, beside which the program may fork; it is started with the first child. While nobody logs,
 //! nothing happens, and what the level forbids costs what it costs without this.
 //!
-//! What is under way is bounded by the socket, which has room for some 200 records or 200 KiB. When it is full - the
+//! What is under way is bounded by the socket, which has room for more than 200 short records, or some 100 KiB. When it is full - the
 //! program is stopped, or its logger is slow - a record waits for up to a second. Then it is dropped, as are those that
 //! find no room after it, without any wait, until one does: that one, or the end of the child's body, tells how many
 //! there were, as a warning of the target `common_ipc::logging`: "n records of this process were lost". A child that is

@@ -52,7 +52,7 @@ use crate::sys::function;
 ///
 /// Handlers of `pthread_atfork` don't run; hooks of [`after_fork`](crate::process::after_fork) that were registered
 /// before `init`, or by the preload, do. A logger or a panic hook that was set after `init` isn't there, so that log
-/// records vanish: set it before, by such a hook, or in the preload.
+/// records vanish: have them [relayed](crate::logging), or set the logger before, by such a hook, or in the preload.
 ///
 /// A zygote that was killed while nobody started anything stays a zombie until the next start.
 ///
