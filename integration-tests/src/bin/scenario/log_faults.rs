@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use common_ipc::link::Connection;
-use common_ipc::process::{Launch, LaunchOptions, Refusal, StartError};
+use common_ipc::process::{Child, Launch, LaunchOptions, Refusal, StartError};
+use common_ipc::sync::Event;
 use integration_tests::{proc, raw, stress_factor};
 use log::Level;
 use nix::sys::socket::{ControlMessage, MsgFlags, UnixCredentials, sendmsg};
@@ -28,19 +29,43 @@ scenarios!(
     a_logger_that_logs_and_flushes_waits_for_nobody,
 );
 
+/// Children that log until the event is set, and return how many records that were.
+fn noisy(count: usize, stopped: &Event) -> Vec<Child> {
+    let options = LaunchOptions::new().give(stopped);
+    let body = || {
+        let stopped = stopped.clone();
+        move || {
+            let mut number = 0;
+            while !stopped.is_set() {
+                log::info!("{number}");
+                number += 1;
+            }
+            number
+        }
+    };
+    (0..count).map(|_| Launch::new(&options).start(body()).unwrap()).collect()
+}
+
+/// All of their records are there.
+fn assert_all_there(noisy: &[Child]) {
+    let counts: Vec<_> = noisy.iter().map(|child| child.output::<u32>().unwrap()).collect();
+    let seen = seen();
+    for (child, count) in noisy.iter().zip(counts) {
+        assert_eq!(messages(&seen, child.id()), numbers(count));
+    }
+}
+
 fn fault_59_a_slow_logger_loses_nothing_and_refuses_no_fork() -> Outcome {
     install_with(|_| std::thread::sleep(Duration::from_millis(1)));
-    let count = 1000;
-    let noisy: Vec<_> = (0..2).map(|_| start(move || log_numbers(count))).collect();
-    // The logger is at work nearly all of the time.
-    for _ in 0..20 {
-        start(|| log_numbers(1)).wait().unwrap();
-    }
-    assert!(noisy.iter().any(|child| child.is_alive().unwrap()), "too late to tell");
-    noisy.iter().for_each(|child| assert!(child.wait().unwrap().success()));
+    let stop = Event::new().unwrap();
+    let noisy = noisy(2, &stop);
+    // The logger is at work all of the time.
+    let short: Vec<_> = (0..20).map(|_| start(|| log_numbers(1))).collect();
+    stop.set();
+    assert_all_there(&noisy);
+    short.iter().for_each(|child| assert!(child.wait().unwrap().success()));
     let seen = seen();
-    assert_eq!(seen.len() as u32, 2 * count + 20);
-    noisy.iter().for_each(|child| assert_eq!(messages(&seen, child.id()), numbers(count)));
+    short.iter().for_each(|child| assert_eq!(messages(&seen, child.id()), numbers(1)));
     Passed
 }
 
@@ -203,22 +228,8 @@ fn fault_59_garbage_harms_nobody() -> Outcome {
 fn fault_59_forks_beside_records_hang_nobody() -> Outcome {
     install();
     let zygote = zygote();
-    let (stop, stopped) = common_ipc::sync::Event::new().map(|event| (event.clone(), event)).unwrap();
-    let noisy: Vec<_> = (0..3)
-        .map(|_| {
-            let stopped = stopped.clone();
-            let options = LaunchOptions::new().give(&stopped);
-            let body = move || {
-                let mut number = 0;
-                while !stopped.is_set() {
-                    log::info!("{number}");
-                    number += 1;
-                }
-                number
-            };
-            Launch::new(&options).start(body).unwrap()
-        })
-        .collect();
+    let stop = Event::new().unwrap();
+    let noisy = noisy(3, &stop);
     let rounds = 100 * stress_factor();
     let short: Vec<_> = (0..rounds)
         .map(|round| match round % 2 {
@@ -228,12 +239,9 @@ fn fault_59_forks_beside_records_hang_nobody() -> Outcome {
         .collect();
     short.iter().for_each(|child| assert!(child.wait().unwrap().success()));
     stop.set();
-    let counts: Vec<_> = noisy.iter().map(|child| child.output::<u32>().unwrap()).collect();
+    assert_all_there(&noisy);
     let seen = seen();
     short.iter().for_each(|child| assert_eq!(messages(&seen, child.id()), numbers(3)));
-    for (child, count) in noisy.iter().zip(counts) {
-        assert_eq!(messages(&seen, child.id()), numbers(count));
-    }
     Passed
 }
 
