@@ -15,7 +15,7 @@
 //! | `offspring` (default) | [`offspring`] | task objects that run in a subprocess, once or in a loop |
 //! | `pkit` (default) | [`pkit`] | reusable, restartable, supervised processes; pools and slots |
 //! | `cross-process-bridge` (default) | [`cross_process_bridge`] | an object in another process, its methods called as if it were here |
-//! | always | [`process`], [`link`], [`memory`], [`sync`] | the base: children; connections, calls and queues; shared memory; events and locks |
+//! | always | [`process`], [`link`], [`memory`], [`sync`], [`logging`] | the base: children; connections, calls and queues; shared memory; events and locks; log records of children |
 //! | `tokio` | `link::AsyncConnection`, and methods named `.._async` | sending, receiving and waiting in tasks of that runtime |
 //!
 //! The one promise at the centre: **no call ever hangs because a process died, and every error
@@ -32,7 +32,7 @@ pub use common_ipc::process::{
 };
 pub use common_ipc::{RemoteError, init_before_main};
 #[doc(no_inline)]
-pub use common_ipc::{link, memory, process, sync};
+pub use common_ipc::{link, logging, memory, process, sync};
 
 #[cfg(feature = "offspring")]
 pub use offspring;

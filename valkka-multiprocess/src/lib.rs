@@ -1,6 +1,8 @@
 //! Message processes: a front end in this process, a back end in another, typed messages between them.
 mod events;
 mod main_loop;
+
+pub mod logging;
 mod message_process;
 mod messages;
 mod reactor;
@@ -14,6 +16,7 @@ pub use common_ipc::{RemoteError, init_before_main};
 #[doc(no_inline)]
 pub use common_ipc::{link, memory, process, sync};
 pub use events::{EventError, EventGroup, EventIndex, Reserved, SyncIndex};
+pub use logging::format_logger;
 pub use main_loop::source::Watch;
 pub use main_loop::{LoopError, MainContext, MainLoop, Polled, RunningContext, StopHandle, ThreadError};
 pub use message_process::{
