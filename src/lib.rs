@@ -15,6 +15,7 @@
 //! | `offspring` (default) | [`offspring`] | task objects that run in a subprocess, once or in a loop |
 //! | `pkit` (default) | [`pkit`] | reusable, restartable, supervised processes; pools and slots |
 //! | `cross-process-bridge` (default) | [`cross_process_bridge`] | an object in another process, its methods called as if it were here |
+//! | `valkka-multiprocess` (default) | [`valkka_multiprocess`] | message processes: a back end that is told what to do, and tells what has happened; the program's loop over many |
 //! | always | [`process`], [`link`], [`memory`], [`sync`], [`logging`] | the base: children; connections, calls and queues; shared memory; events and locks; log records of children |
 //! | `tokio` | `link::AsyncConnection`, and methods named `.._async` | sending, receiving and waiting in tasks of that runtime |
 //!
@@ -47,6 +48,15 @@ pub use cross_process_bridge;
 #[cfg(feature = "cross-process-bridge")]
 #[doc(no_inline)]
 pub use cross_process_bridge::{BridgeError, BridgeProcess, Crosses, Execution, Timeout, bridge};
+
+#[cfg(feature = "valkka-multiprocess")]
+pub use valkka_multiprocess;
+#[cfg(feature = "valkka-multiprocess")]
+#[doc(no_inline)]
+pub use valkka_multiprocess::{
+    Backend, Context, EventGroup, Incoming, MainContext, MainLoop, MessageObject, MessageProcess,
+    ProcessError, Reply, Router,
+};
 
 #[cfg(feature = "pkit")]
 pub use pkit;
