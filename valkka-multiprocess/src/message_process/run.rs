@@ -118,6 +118,11 @@ impl<E: DeserializeOwned> Run<E> {
         }
     }
 
+    /// For whoever waits by it: readable when there is something to [`look`](Run::look) at.
+    pub(crate) fn pollable(&self) -> Result<BorrowedFd<'_>, LinkError> {
+        self.events.pollable()
+    }
+
     /// What is there, without waiting for anything.
     pub(crate) fn look(&self) -> Next<Incoming<E>> {
         loop {

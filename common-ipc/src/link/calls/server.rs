@@ -260,6 +260,17 @@ impl AsFd for OpenServer {
     }
 }
 
+impl OpenServer {
+    /// As [`Connection::pollable`].
+    ///
+    /// # Errors
+    ///
+    /// As for that.
+    pub fn pollable(&self) -> Result<BorrowedFd<'_>, LinkError> {
+        self.0.pollable()
+    }
+}
+
 impl private::Sealed for OpenServer {}
 
 impl Give for OpenServer {
