@@ -1,4 +1,5 @@
 //! Message processes: a front end in this process, a back end in another, typed messages between them.
+mod events;
 mod main_loop;
 mod message_process;
 mod messages;
@@ -12,6 +13,7 @@ pub use common_ipc::process::{
 pub use common_ipc::{RemoteError, init_before_main};
 #[doc(no_inline)]
 pub use common_ipc::{link, memory, process, sync};
+pub use events::{EventError, EventGroup, EventIndex, Reserved, SyncIndex};
 pub use main_loop::source::Watch;
 pub use main_loop::{LoopError, MainContext, MainLoop, Polled, RunningContext, StopHandle, ThreadError};
 pub use message_process::{

@@ -73,11 +73,22 @@ impl<E: DeserializeOwned> Run<E> {
         self.number.fetch_add(1, Ordering::Relaxed) + 1
     }
 
+    /// Whoever sends finds out late that nobody reads any more: here it may be known.
+    fn check_alive(&self) -> Result<(), ProcessError> {
+        match self.ended.get() {
+            None => Ok(()),
+            Some(ended) => {
+                Err(ProcessError::Ended { ended: Box::new(ended.clone()), execution: Execution::NotRun })
+            }
+        }
+    }
+
     /// Sends a command, and returns its number.
     pub(crate) fn send<C>(&self, command: &C, timeout: Option<Duration>) -> Result<u64, ProcessError>
     where
         C: Serialize + DeserializeOwned,
     {
+        self.check_alive()?;
         let number = self.number();
         match self.commands.send::<(u64, C), _>(COMMAND, &(number, command), timeout) {
             Ok(()) => Ok(number),
@@ -91,6 +102,7 @@ impl<E: DeserializeOwned> Run<E> {
         C: Serialize + DeserializeOwned,
         R: DeserializeOwned,
     {
+        self.check_alive()?;
         let argument = (self.number(), command);
         let replied =
             self.commands.call::<(u64, C), _, _>(COMMAND, &argument, timeout, |reply| match reply.kind() {

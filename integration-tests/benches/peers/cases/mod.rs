@@ -4,6 +4,7 @@ mod alive;
 mod bridge;
 mod callback;
 mod event;
+mod event_group;
 mod idle;
 mod init;
 mod memory;
@@ -19,7 +20,7 @@ mod zygote;
 use crate::case::Case;
 
 /// All of them, in the order in which they are measured.
-pub(crate) const ALL: [&Case; 18] = [
+pub(crate) const ALL: [&Case; 19] = [
     &round_trip::CASE,
     &round_trip::BESIDE_HOG,
     &one_way::CASE,
@@ -29,6 +30,7 @@ pub(crate) const ALL: [&Case; 18] = [
     &bridge::THREADS,
     &message::CASE,
     &event::CASE,
+    &event_group::CASE,
     &idle::CASE,
     &start::CASE,
     &callback::CASE,

@@ -35,6 +35,8 @@ mod calls;
 mod children;
 mod collecting;
 mod death;
+mod event_faults;
+mod events;
 mod failed_starts;
 mod fork_rule;
 mod inheritance;
@@ -122,6 +124,8 @@ const TABLES: &[&[Scenario]] = &[
     calls::ALL,
     collecting::ALL,
     death::ALL,
+    event_faults::ALL,
+    events::ALL,
     failed_starts::ALL,
     fork_rule::ALL,
     inheritance::ALL,
