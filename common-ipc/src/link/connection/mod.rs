@@ -313,6 +313,10 @@ impl<Out, In> Connection<Out, In> {
     pub fn pollable(&self) -> Result<BorrowedFd<'_>, LinkError> {
         self.end.try_pollable()
     }
+
+    pub(crate) fn remind(&self) {
+        self.end.polled().inspect(|polled| polled.remind());
+    }
 }
 
 impl<Out, In> private::Sealed for Connection<Out, In> {}

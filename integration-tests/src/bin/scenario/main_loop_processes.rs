@@ -34,6 +34,7 @@ scenarios!(
     a_hundred_back_ends_end_at_once,
     many_back_ends_are_received_in_turns,
     a_handler_that_sends_into_a_full_link_loses_nothing,
+    what_somebody_else_has_kept_comes_to_the_loop,
     a_back_end_without_descriptors_left_is_a_typed_error,
     fault_31_ctrl_c_is_an_event_of_the_program_alone,
 );
@@ -415,6 +416,34 @@ fn a_handler_that_sends_into_a_full_link_loses_nothing() -> Outcome {
     while seen < ROUNDS {
         assert_eq!(of_worker(&mut main_loop), (0, Incoming::Event(seen)));
         seen += 1;
+    }
+    Passed
+}
+
+fn what_somebody_else_has_kept_comes_to_the_loop() -> Outcome {
+    for watched_before in [true, false] {
+        let mut main_loop = MainLoop::new().unwrap();
+        let worker = worker(0);
+        let watch = |main_loop: &mut MainLoop<Event>| {
+            main_loop.watch(&worker, |incoming| Event::Worker(0, incoming)).unwrap();
+        };
+        if watched_before {
+            watch(&mut main_loop);
+        }
+        worker.send(&Command::Send(200)).unwrap();
+        worker.send(&Command::Echo(200)).unwrap();
+        // It waits for an end that doesn't come.
+        assert_eq!(worker.wait_stop_timeout(Duration::from_millis(100)).unwrap(), None);
+        if !watched_before {
+            watch(&mut main_loop);
+        }
+        for number in 0..=200 {
+            assert_eq!(of_worker(&mut main_loop), (0, Incoming::Event(number)));
+        }
+        main_loop.after(Duration::from_millis(100), || Event::Tick).unwrap();
+        let before = raw::processor_time();
+        assert!(matches!(next(&mut main_loop), Event::Tick));
+        assert!(raw::processor_time() - before < Duration::from_millis(50), "nothing spins");
     }
     Passed
 }
