@@ -61,7 +61,7 @@
 //! | /proc | no zygotes and templates (`StartError::Os`); of the two ways to count threads the other one; without both, `Refusal::ThreadsUnknown` once the program isn't allowed to assume one thread |
 //! | /proc/meminfo, the files of control groups | whether there is enough memory isn't asked before: the kernel has the last word |
 //! | /proc/self/ns, /proc/PID/stat | semaphores and mutexes are shared by capturing alone, and an owner is known by its id alone |
-//! | eventfd | no `EventFd`: its making is an error |
+//! | eventfd | no `EventFd`, no `CaughtSignals`: their making is an error |
 //! | close_range | one close for each descriptor |
 //! | MADV_WIPEONFORK | the pid tells processes apart |
 //! | PIDFD_GET_INFO (6.15) | a status that somebody else collected is `ExitStatus::Unknown` |

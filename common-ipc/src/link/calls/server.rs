@@ -260,6 +260,23 @@ impl AsFd for OpenServer {
     }
 }
 
+impl OpenServer {
+    /// As [`Connection::pollable`].
+    ///
+    /// # Errors
+    ///
+    /// As for that.
+    pub fn pollable(&self) -> Result<BorrowedFd<'_>, LinkError> {
+        self.0.pollable()
+    }
+
+    /// Makes what [`pollable`](OpenServer::pollable) has lent readable until somebody receives and finds nothing: for
+    /// those who have received for others, and keep it.
+    pub fn remind(&self) {
+        self.0.remind();
+    }
+}
+
 impl private::Sealed for OpenServer {}
 
 impl Give for OpenServer {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use common_ipc::link::safe_select;
 use common_ipc::process::ProcessGroup;
 use integration_tests::{proc, raw};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal as NixSignal, killpg};
 use nix::unistd::{Pid, getpgrp, setpgid};
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,9 @@ scenarios!(
     a_loop_in_a_thread_watches_back_ends,
     a_hundred_back_ends_end_at_once,
     many_back_ends_are_received_in_turns,
+    a_handler_that_sends_into_a_full_link_loses_nothing,
+    what_somebody_else_has_kept_comes_to_the_loop,
+    a_back_end_without_descriptors_left_is_a_typed_error,
     fault_31_ctrl_c_is_an_event_of_the_program_alone,
 );
 
@@ -119,6 +123,11 @@ fn back_ends_are_told_apart() -> Outcome {
             assert_eq!((number, incoming), (place, Incoming::Event(round + place as u32)));
         }
     }
+    // Nothing is left that would keep the loop awake.
+    main_loop.after(Duration::from_millis(200), || Event::Tick).unwrap();
+    let before = raw::processor_time();
+    assert!(matches!(next(&mut main_loop), Event::Tick));
+    assert!(raw::processor_time() - before < Duration::from_millis(100));
     workers[2].send(&Command::Fail).unwrap();
     let (number, incoming) = of_worker(&mut main_loop);
     assert!(matches!(&incoming, Incoming::Failed(failure) if failure.to_string().contains("as it was told")));
@@ -387,6 +396,79 @@ fn many_back_ends_are_received_in_turns() -> Outcome {
     }
     let count = workers.len() as f64 * f64::from(EACH);
     println!("{:.2} million events a second", count / begin.elapsed().as_secs_f64() / 1e6);
+    Passed
+}
+
+fn a_handler_that_sends_into_a_full_link_loses_nothing() -> Outcome {
+    const ROUNDS: u32 = 50_000;
+    let mut main_loop = MainLoop::new().unwrap();
+    let workers = workers(1, &mut main_loop);
+    let (mut sent, mut seen) = (0, 0);
+    // More than the links hold, both ways: to send is to wait for room, with echoes that come meanwhile.
+    while sent < ROUNDS {
+        for _ in 0..10_000 {
+            workers[0].send(&Command::Echo(sent)).unwrap();
+            sent += 1;
+        }
+        assert_eq!(of_worker(&mut main_loop), (0, Incoming::Event(seen)));
+        seen += 1;
+    }
+    while seen < ROUNDS {
+        assert_eq!(of_worker(&mut main_loop), (0, Incoming::Event(seen)));
+        seen += 1;
+    }
+    Passed
+}
+
+fn what_somebody_else_has_kept_comes_to_the_loop() -> Outcome {
+    for watched_before in [true, false] {
+        let mut main_loop = MainLoop::new().unwrap();
+        let worker = worker(0);
+        let watch = |main_loop: &mut MainLoop<Event>| {
+            main_loop.watch(&worker, |incoming| Event::Worker(0, incoming)).unwrap();
+        };
+        if watched_before {
+            watch(&mut main_loop);
+        }
+        worker.send(&Command::Send(200)).unwrap();
+        worker.send(&Command::Echo(200)).unwrap();
+        // It waits for an end that doesn't come.
+        assert_eq!(worker.wait_stop_timeout(Duration::from_millis(100)).unwrap(), None);
+        if !watched_before {
+            watch(&mut main_loop);
+        }
+        for number in 0..=200 {
+            assert_eq!(of_worker(&mut main_loop), (0, Incoming::Event(number)));
+        }
+        main_loop.after(Duration::from_millis(100), || Event::Tick).unwrap();
+        let before = raw::processor_time();
+        assert!(matches!(next(&mut main_loop), Event::Tick));
+        assert!(raw::processor_time() - before < Duration::from_millis(50), "nothing spins");
+    }
+    Passed
+}
+
+fn a_back_end_without_descriptors_left_is_a_typed_error() -> Outcome {
+    let mut main_loop = MainLoop::new().unwrap();
+    let workers = [worker(0), worker(1)];
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, 3, hard).unwrap();
+    for worker in &workers {
+        let error = main_loop.watch(worker, |_| Event::Tick).unwrap_err();
+        assert!(
+            matches!(&error, WatchError::Os(source) if source.raw_os_error() == Some(libc::EMFILE)),
+            "{error}"
+        );
+    }
+    setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+    main_loop.watch(&workers[1], |incoming| Event::Worker(1, incoming)).unwrap();
+    // The end needs no descriptor more.
+    setrlimit(Resource::RLIMIT_NOFILE, 3, hard).unwrap();
+    workers[1].send(&Command::Echo(1)).unwrap();
+    assert_eq!(of_worker(&mut main_loop), (1, Incoming::Event(1)));
+    workers[1].child().unwrap().kill().unwrap();
+    assert_eq!(ended(&mut main_loop).status.signal(), Some(Signal::KILL));
+    setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
     Passed
 }
 

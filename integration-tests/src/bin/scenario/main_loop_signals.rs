@@ -233,7 +233,7 @@ fn a_flood_of_signals_hangs_nobody() -> Outcome {
     setpgid(Pid::from_raw(0), Pid::from_raw(0)).unwrap();
     assert_eq!(getpgrp(), nix::unistd::getpid());
     let mut main_loop = MainLoop::new().unwrap();
-    main_loop.signals(&[Signal::USR1], |signal| Some(signal)).unwrap();
+    main_loop.signals(&[Signal::USR1], Some).unwrap();
     main_loop.after(Duration::from_millis(200), || None).unwrap();
     let flood =
         Launch::new(&LaunchOptions::new()).start(|| while kill(Pid::parent(), NixSignal::SIGUSR1).is_ok() {});
