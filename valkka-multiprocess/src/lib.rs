@@ -1,9 +1,9 @@
 //! Message processes: a front end in this process, a back end in another, typed messages between them.
-
+mod events;
 pub mod logging;
+mod main_loop;
 mod message_process;
 mod messages;
-#[allow(dead_code, reason = "its loops come next")]
 mod reactor;
 
 pub use common_ipc::link::safe_select;
@@ -14,7 +14,10 @@ pub use common_ipc::process::{
 pub use common_ipc::{RemoteError, init_before_main};
 #[doc(no_inline)]
 pub use common_ipc::{link, memory, process, sync};
+pub use events::{EventError, EventGroup, EventIndex, Reserved, SyncIndex};
 pub use logging::format_logger;
+pub use main_loop::source::Watch;
+pub use main_loop::{LoopError, MainContext, MainLoop, Polled, RunningContext, StopHandle, ThreadError};
 pub use message_process::{
     Backend, Cause, Context, During, Ended, EventSender, Execution, Failure, FrontEnd, Incoming,
     MessageProcess, Pipe, Policy, ProcessError, Reply,

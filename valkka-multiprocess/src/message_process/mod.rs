@@ -19,6 +19,7 @@ mod incoming;
 mod outbound;
 mod reply;
 mod run;
+mod watched;
 mod way;
 mod wire;
 

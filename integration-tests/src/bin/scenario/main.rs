@@ -35,6 +35,8 @@ mod calls;
 mod children;
 mod collecting;
 mod death;
+mod event_faults;
+mod events;
 mod failed_starts;
 mod fork_rule;
 mod inheritance;
@@ -44,6 +46,10 @@ mod log_collector;
 mod log_faults;
 mod log_programs;
 mod logs;
+mod main_loop;
+mod main_loop_context;
+mod main_loop_processes;
+mod main_loop_signals;
 mod many;
 mod memory;
 mod message_commands;
@@ -122,6 +128,8 @@ const TABLES: &[&[Scenario]] = &[
     calls::ALL,
     collecting::ALL,
     death::ALL,
+    event_faults::ALL,
+    events::ALL,
     failed_starts::ALL,
     fork_rule::ALL,
     inheritance::ALL,
@@ -129,6 +137,10 @@ const TABLES: &[&[Scenario]] = &[
     link_death::ALL,
     log_faults::ALL,
     logs::ALL,
+    main_loop::ALL,
+    main_loop_context::ALL,
+    main_loop_processes::ALL,
+    main_loop_signals::ALL,
     many::ALL,
     memory::ALL,
     message_commands::ALL,
