@@ -91,6 +91,7 @@
 //!   [`init`](crate::process::init), is the one of that zygote's children.
 //! - A copy of the program that other code forked has a copy of the logger, and uses that.
 
+mod cutting;
 mod link;
 mod record;
 mod relay;

@@ -19,7 +19,8 @@ use nix::sys::stat::fstat;
 
 use crate::link::poll::{Deadline, wait_until};
 use crate::logging::InstallError;
-use crate::logging::record::{Entry, NAME_MAX, Packet, beginning};
+use crate::logging::cutting::beginning;
+use crate::logging::record::{Entry, NAME_MAX, Packet};
 use crate::ownership::generation::Generation;
 use crate::ownership::per_process::PerProcess;
 use crate::sys;

@@ -3,8 +3,8 @@
 //! ```text
 //! packet:  a header of fixed length; the rest, unless that is in a memfd
 //! rest:    what isn't as usual, encoded; then what the task takes: the argument, byte strings beside it
-//! with it: the child's end of its report link, the link for its records if there is one, the memfd if there is one, the streams that are sent,
-//!          the working directory if it is another one, the argument's own descriptors
+//! with it: the child's end of its report link, the link for its records if there is one, the memfd if there is
+//!          one, the streams that are sent, the working directory if it is another one, the argument's own descriptors
 //! ```
 //!
 //! The header has all that most children need. It is read without touching more memory than it has: each page

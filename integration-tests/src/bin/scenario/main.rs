@@ -135,6 +135,8 @@ const TABLES: &[&[Scenario]] = &[
     inheritance::ALL,
     link::ALL,
     link_death::ALL,
+    log_faults::ALL,
+    logs::ALL,
     main_loop::ALL,
     main_loop_context::ALL,
     main_loop_processes::ALL,
