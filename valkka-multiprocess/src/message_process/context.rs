@@ -42,14 +42,12 @@ pub(crate) enum Handler<B: Backend> {
 pub(crate) type Call<B> = Box<dyn FnMut(&mut B, &mut Context<B>) -> Result<(), RemoteError>>;
 pub(crate) type CallOnce<B> = Box<dyn FnOnce(&mut B, &mut Context<B>) -> Result<(), RemoteError>>;
 
-/// The first wait for room in which commands aren't taken in; each one after it is twice as long, since a long event
-/// begins anew each time.
-const FIRST_WAIT: Duration = Duration::from_millis(2);
 /// After this the front end isn't told of a failure any more: it doesn't receive.
 const TELLING: Duration = Duration::from_secs(1);
 
 impl<B: Backend> Context<B> {
     pub(crate) fn new(ends: BackEnds) -> io::Result<Context<B>> {
+        ends.events.takes_in_for(&ends.commands);
         Ok(Context {
             inbox: Inbox::new(ends.commands),
             outbound: EventSender::new(ends.events),
@@ -63,24 +61,14 @@ impl<B: Backend> Context<B> {
     }
 
     /// Sends an event to the front end, waiting for room as long as it takes. While it waits, commands that come are taken
-    /// in (up to 64 MiB of them), so that a front end that sends and one that is sent to don't wait for each other.
+    /// in, up to [`max_message`](crate::MessageProcess::max_message) bytes of them, so that a front end that sends and a
+    /// back end that does don't wait for each other.
     ///
     /// # Errors
     ///
     /// [`LinkError::Closed`] if the front end is gone; [`LinkError::Encode`] and [`LinkError::TooLarge`] with nothing sent.
     #[doc(alias = "send_out__")]
     pub fn send_out(&mut self, event: &B::Event) -> Result<(), LinkError> {
-        match self.outbound.try_send(event) {
-            Err(LinkError::TimedOut) => {}
-            sent => return sent,
-        }
-        let mut wait = FIRST_WAIT;
-        while self.inbox.take_in() {
-            match self.outbound.send_within(event, Some(wait)) {
-                Err(LinkError::TimedOut) => wait *= 2,
-                sent => return sent,
-            }
-        }
         self.outbound.send(event)
     }
 
@@ -221,11 +209,7 @@ impl<B: Backend> Context<B> {
     /// Logs a failure, and sends it to the front end.
     pub(crate) fn tell(&mut self, failure: &Failure) {
         log::error!(target: &self.logger, "{failure}");
-        let mut told = self.outbound.send_failure(failure, Some(Duration::ZERO));
-        if matches!(told, Err(LinkError::TimedOut)) && self.inbox.take_in() {
-            told = self.outbound.send_failure(failure, Some(TELLING));
-        }
-        match told {
+        match self.outbound.send_failure(failure, TELLING) {
             // Nobody is there to be told.
             Ok(()) | Err(LinkError::Closed) => {}
             Err(error) => log::warn!(target: &self.logger, "the front end wasn't told of that: {error}"),

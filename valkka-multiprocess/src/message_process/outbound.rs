@@ -30,7 +30,7 @@ impl<E: Serialize + DeserializeOwned> EventSender<E> {
     /// [`LinkError::Closed`] if the front end is gone; [`LinkError::Encode`] and [`LinkError::TooLarge`] with nothing sent.
     #[doc(alias = "send_out__")]
     pub fn send(&self, event: &E) -> Result<(), LinkError> {
-        self.send_within(event, None)
+        self.caller.send::<E, E>(EVENT, event, None).map_err(|error| error.cause)
     }
 
     /// As [`send`](EventSender::send), if there is room for it now.
@@ -39,15 +39,11 @@ impl<E: Serialize + DeserializeOwned> EventSender<E> {
     ///
     /// [`LinkError::TimedOut`] if there isn't; else as for [`send`](EventSender::send).
     pub fn try_send(&self, event: &E) -> Result<(), LinkError> {
-        self.send_within(event, Some(Duration::ZERO))
+        self.caller.send::<E, E>(EVENT, event, Some(Duration::ZERO)).map_err(|error| error.cause)
     }
 
-    pub(crate) fn send_within(&self, event: &E, timeout: Option<Duration>) -> Result<(), LinkError> {
-        self.caller.send::<E, E>(EVENT, event, timeout).map_err(|error| error.cause)
-    }
-
-    pub(crate) fn send_failure(&self, failure: &Failure, timeout: Option<Duration>) -> Result<(), LinkError> {
-        self.caller.send::<Failure, _>(FAILED, failure, timeout).map_err(|error| error.cause)
+    pub(crate) fn send_failure(&self, failure: &Failure, timeout: Duration) -> Result<(), LinkError> {
+        self.caller.send::<Failure, _>(FAILED, failure, Some(timeout)).map_err(|error| error.cause)
     }
 }
 

@@ -50,6 +50,7 @@ const LOOK: Duration = Duration::from_millis(2);
 
 impl<E: DeserializeOwned> Run<E> {
     pub(crate) fn new(name: String, commands: OpenCaller, events: OpenServer, child: Child) -> Run<E> {
+        commands.takes_in_for(&events);
         Run {
             name,
             commands,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::link::attachments::Outgoing;
 use crate::link::calls::engine::Engine;
 use crate::link::calls::error::CallError;
-use crate::link::calls::{REPLY_HEADER, REQUEST_HEADER, word};
+use crate::link::calls::{OpenServer, REPLY_HEADER, REQUEST_HEADER, word};
 use crate::link::codec::{self, DecodeError};
 use crate::link::connection::{Came, Connection, scratch};
 use crate::link::error::LinkError;
@@ -103,6 +103,34 @@ impl OpenCaller {
 }
 
 impl OpenCaller {
+    /// For two connections between the same two processes, one for each direction: whoever waits for room here takes in
+    /// what comes for `server`, up to one message of the longest kind, as it does with the replies. So two sides that
+    /// send at once don't wait for each other for ever. Who receives there gets that first. It can be said once.
+    ///
+    /// ```
+    /// use common_ipc::link::open_calls;
+    /// use common_ipc::process::{Launch, LaunchOptions};
+    ///
+    /// const LONG: usize = 8 << 20;
+    /// let (out, there_in) = open_calls(LONG + 100)?;
+    /// let (there_out, incoming) = open_calls(LONG + 100)?;
+    /// out.takes_in_for(&incoming);
+    /// let options = LaunchOptions::new().give(&there_in).give(&there_out);
+    /// let child = Launch::new(&options).start(move || {
+    ///     there_out.takes_in_for(&there_in);
+    ///     there_out.send::<Vec<u8>, _>(1, &vec![1u8; LONG], None).unwrap();
+    ///     there_in.recv(&mut Vec::new()).unwrap().what()
+    /// })?;
+    /// out.send::<Vec<u8>, _>(2, &vec![2u8; LONG], None)?; // both at once
+    /// assert_eq!(incoming.recv(&mut Vec::new())?.what(), 1);
+    /// assert_eq!(child.output::<u32>()?, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn takes_in_for(&self, server: &OpenServer) {
+        // The first one stays.
+        let _ = self.engine.end().companion.set(Arc::downgrade(server.0.end()));
+    }
+
     /// The other side is this process's for good.
     pub(crate) fn server_stays_with(&self, owner: Arc<PrivateFd>) -> Result<(), LinkError> {
         self.engine.end().other_end_stays_with(owner)

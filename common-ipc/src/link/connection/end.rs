@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::socket::{SockType, getsockopt, sockopt};
@@ -45,6 +45,8 @@ pub(crate) struct End {
     unannounced: AtomicBool,
     /// Somebody who doesn't wait found another one receiving, and is to be reminded when that one is done.
     pub(super) missed: AtomicBool,
+    /// Another end, for which whoever waits for room here takes in as well.
+    pub(crate) companion: OnceLock<Weak<End>>,
 }
 
 /// What an end consists of as far as the kernel is concerned.
@@ -162,6 +164,7 @@ impl End {
             broken: OnceLock::new(),
             unannounced: AtomicBool::new(false),
             missed: AtomicBool::new(false),
+            companion: OnceLock::new(),
         }
     }
 

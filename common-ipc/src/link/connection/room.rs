@@ -1,5 +1,6 @@
 //! Whether there is room for what is to be sent, and somebody to read it; and waiting for it.
 
+use std::sync::Weak;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -56,6 +57,16 @@ impl End {
         if self.is_peer_gone()? { Err(LinkError::Closed) } else { Ok(()) }
     }
 
+    /// What comes for this end, and for the one that goes with it.
+    fn take_in_all(&self, view: View<'_>) {
+        self.take_in(view);
+        let Some(companion) = self.companion.get().and_then(Weak::upgrade) else { return };
+        // What is wrong with it is told to whoever receives there.
+        if let Ok(view) = companion.view() {
+            companion.take_in(view);
+        }
+    }
+
     /// Waits until a chunk of so many bytes has room.
     pub(super) fn make_room(
         &self,
@@ -77,7 +88,7 @@ impl End {
         };
         // What the other side sends meanwhile is taken in: it may itself be waiting for room, and read
         // nothing before it has that.
-        self.take_in(view);
+        self.take_in_all(view);
         let mut garbled = None;
         let spun = spinner.spin(|| match producer.room(view) {
             Ok(room) => room >= needed,
@@ -94,7 +105,7 @@ impl End {
         }
         let word = view.word(producer.room_word());
         loop {
-            self.take_in(view);
+            self.take_in_all(view);
             producer.wait_for_room(view, bytes as u32);
             if producer.room(view)? >= needed {
                 return Ok(());

@@ -7,6 +7,7 @@ mod event;
 mod idle;
 mod init;
 mod memory;
+mod message;
 mod one_way;
 pub(crate) mod payload;
 mod pool;
@@ -18,7 +19,7 @@ mod zygote;
 use crate::case::Case;
 
 /// All of them, in the order in which they are measured.
-pub(crate) const ALL: [&Case; 17] = [
+pub(crate) const ALL: [&Case; 18] = [
     &round_trip::CASE,
     &round_trip::BESIDE_HOG,
     &one_way::CASE,
@@ -26,6 +27,7 @@ pub(crate) const ALL: [&Case; 17] = [
     &bridge::CASE,
     &bridge::PAYLOAD,
     &bridge::THREADS,
+    &message::CASE,
     &event::CASE,
     &idle::CASE,
     &start::CASE,

@@ -211,7 +211,7 @@ impl Probe {
     }
 }
 
-fn die(death: Death) {
+pub(crate) fn die(death: Death) {
     match death {
         Death::Kill => raise(Signal::SIGKILL).unwrap(),
         Death::Abort => std::process::abort(),

@@ -42,6 +42,9 @@ mod link;
 mod link_death;
 mod many;
 mod memory;
+mod message_commands;
+mod message_life;
+mod message_ways;
 mod nested;
 mod offspring_restarts;
 mod offspring_tasks;
@@ -120,6 +123,8 @@ const TABLES: &[&[Scenario]] = &[
     link_death::ALL,
     many::ALL,
     memory::ALL,
+    message_commands::ALL,
+    message_life::ALL,
     nested::ALL,
     offspring_restarts::ALL,
     offspring_tasks::ALL,
