@@ -9,6 +9,7 @@
 
 mod back_loop;
 mod backend;
+mod body;
 mod command_name;
 mod context;
 mod error;
@@ -31,6 +32,7 @@ use common_ipc::process::{Launch, LaunchOptions, Portable, Sigint, StartError, Z
 use parking_lot::Mutex;
 
 pub use backend::Backend;
+use body::{Blocking, Body};
 pub use context::Context;
 pub use error::{Execution, ProcessError};
 pub use failure::{Cause, During, Failure, Policy};
@@ -90,13 +92,13 @@ use crate::message_process::wire::BackEnds;
 /// **Dropping** this ends the back end as [`stop`](FrontEnd::stop) does, but in a second at most, and then half a second.
 /// The exit of the program ends it by SIGTERM, so that `post_run` is called.
 #[doc(alias = "Process")]
-pub struct MessageProcess<B: Backend> {
+pub struct MessageProcess<B: Body<K>, K = Blocking> {
     front: FrontEnd<B::Command, B::Event>,
     manner: Mutex<Manner<B>>,
 }
 
 /// How the next back end is started.
-struct Manner<B: Backend> {
+struct Manner<B> {
     /// It is there, but for the time of a start.
     back: Option<B>,
     options: LaunchOptions,
@@ -107,9 +109,9 @@ struct Manner<B: Backend> {
 /// How long the end of a back end may take whose handle is dropped.
 const DROP_GRACE: Duration = Duration::from_secs(1);
 
-impl<B: Backend> MessageProcess<B> {
+impl<B: Body<K>, K> MessageProcess<B, K> {
     /// A process of this name, as `ps` shows it, that isn't there yet.
-    pub fn new(name: impl Into<String>, back: B) -> MessageProcess<B> {
+    pub fn new(name: impl Into<String>, back: B) -> Self {
         let name = name.into();
         let logger = crate::logger_name::<B>(&name);
         let manner = Manner {
@@ -162,7 +164,7 @@ impl<B: Backend> MessageProcess<B> {
     where
         B: Portable,
     {
-        self.manner.get_mut().way = Way::Zygote(zygote.clone(), way::start_in::<B>);
+        self.manner.get_mut().way = Way::Zygote(zygote.clone(), way::start_in::<B, K>);
         self
     }
 
@@ -229,8 +231,11 @@ fn launch(options: &LaunchOptions) -> Launch<'_> {
     Launch::new(options).hold_stop_signals(true)
 }
 
-impl<B: Backend> Manner<B> {
-    fn begin(&mut self, name: &str) -> Result<Run<B::Event>, ProcessError> {
+impl<B> Manner<B> {
+    fn begin<K>(&mut self, name: &str) -> Result<Run<B::Event>, ProcessError>
+    where
+        B: Body<K>,
+    {
         let connect = || open_calls(self.max_message);
         let failed = |source| StartError::Os { step: "make a connection", source };
         let (commands_out, commands) = connect().map_err(failed)?;
@@ -261,7 +266,7 @@ impl<B: Backend> Manner<B> {
 }
 
 /// The last words of a back end whose handle is dropped are nobody's.
-impl<B: Backend> Drop for MessageProcess<B> {
+impl<B: Body<K>, K> Drop for MessageProcess<B, K> {
     fn drop(&mut self) {
         let Ok(run) = self.front.run() else { return };
         if let Err(error) = run.stop(DROP_GRACE) {
@@ -270,7 +275,7 @@ impl<B: Backend> Drop for MessageProcess<B> {
     }
 }
 
-impl<B: Backend> Deref for MessageProcess<B> {
+impl<B: Body<K>, K> Deref for MessageProcess<B, K> {
     type Target = FrontEnd<B::Command, B::Event>;
 
     fn deref(&self) -> &Self::Target {
@@ -278,13 +283,13 @@ impl<B: Backend> Deref for MessageProcess<B> {
     }
 }
 
-impl<B: Backend> fmt::Debug for MessageProcess<B> {
+impl<B: Body<K>, K> fmt::Debug for MessageProcess<B, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MessageProcess").field("front", &self.front).finish_non_exhaustive()
     }
 }
 
-impl<B: Backend> fmt::Display for MessageProcess<B> {
+impl<B: Body<K>, K> fmt::Display for MessageProcess<B, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.front, f)
     }
