@@ -11,7 +11,7 @@ use crate::message_process::command_name::command_name;
 use crate::message_process::context::{Context, Handler};
 use crate::message_process::failure::{Cause, Done, During, Failure, Policy};
 use crate::message_process::inbox::Arrived;
-use crate::message_process::reply::ReplySlot;
+use crate::message_process::reply::AtWork;
 use crate::message_process::wire::{BackEnds, REFUSED};
 
 /// So many commands are handled in a row before descriptors, timers and signals have their turn.
@@ -59,15 +59,15 @@ fn listen<B: Backend>(back: &mut B, cx: &mut Context<B>) -> Done {
         in_a_row = if arrived.is_some() { in_a_row + 1 } else { BURST };
         match arrived {
             Some(Arrived::Stop) => break,
-            Some(Arrived::Command { number, command, reply }) => {
+            Some(Arrived::Command { number, command, request }) => {
                 let during = During::Command { number, name: command_name(&command) };
                 let handled = attempt(back, cx, during, |back, cx| back.handle(cx, command));
-                conclude(back, cx, handled, reply)?;
+                conclude(back, cx, handled, request)?;
             }
-            Some(Arrived::Unreadable(why, reply)) => {
+            Some(Arrived::Unreadable(why, request)) => {
                 let during = During::Command { number: 0, name: "that can't be read".into() };
                 let failure = Failure::error(during, RemoteError::msg(why));
-                tell(cx, &failure, reply);
+                tell(cx, &failure, request);
             }
             None => {}
         }
@@ -129,9 +129,9 @@ fn attempt<B: Backend>(
 }
 
 /// Tells of a failure, and does what the policy says.
-fn conclude<B: Backend>(back: &mut B, cx: &mut Context<B>, done: Done, reply: Option<ReplySlot>) -> Done {
+fn conclude<B: Backend>(back: &mut B, cx: &mut Context<B>, done: Done, request: Option<AtWork>) -> Done {
     let Err(failure) = done else { return Ok(()) };
-    tell(cx, &failure, reply);
+    tell(cx, &failure, request);
     match PanicReport::catch(|| back.policy(&failure)) {
         Ok(Policy::GoOn) => Ok(()),
         Ok(Policy::Die) => Err(failure),
@@ -144,8 +144,8 @@ fn conclude<B: Backend>(back: &mut B, cx: &mut Context<B>, done: Done, reply: Op
 }
 
 /// Of a request whose reply nobody has, whoever asked is told; else all who listen to the front end.
-fn tell<B: Backend>(cx: &mut Context<B>, failure: &Failure, reply: Option<ReplySlot>) {
-    match reply.and_then(ReplySlot::take_if_dropped) {
+fn tell<B: Backend>(cx: &mut Context<B>, failure: &Failure, request: Option<AtWork>) {
+    match request.and_then(|request| request.take_if_dropped()) {
         Some(responder) => refuse(cx.logger(), responder, failure),
         None => cx.tell(failure),
     }

@@ -15,7 +15,8 @@ use crate::message_process::wire::VALUE;
 /// The way back of a request, in the command that asks for it: see [`FrontEnd::request`](crate::FrontEnd::request).
 ///
 /// In the back end, [`send`](Reply::send) it, in the handler or later, on any thread. If it is **dropped** instead, the
-/// request ends with [`ProcessError::Unanswered`](crate::ProcessError::Unanswered), or, if its handler fails, with that failure.
+/// request ends with [`ProcessError::Unanswered`](crate::ProcessError::Unanswered), or, if its handler fails, with that
+/// failure.
 #[doc(alias = "return_out__")]
 #[must_use = "somebody waits for it"]
 pub struct Reply<R> {
@@ -23,18 +24,62 @@ pub struct Reply<R> {
     of: PhantomData<fn(R)>,
 }
 
-/// What answers a request, as long as nobody has. The handler's command and the loop that called it share this.
+/// What answers a request, as long as nobody has. The command's `Reply` and those who are at work on the command share
+/// this.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct ReplySlot(Arc<Mutex<Option<OpenResponder>>>);
+pub(crate) struct ReplySlot(Arc<Mutex<Pending>>);
+
+#[derive(Debug, Default)]
+struct Pending {
+    responder: Option<OpenResponder>,
+    /// The command's `Reply` was dropped, or there was none.
+    is_dropped: bool,
+    /// How many are at work on the command, who may yet fail.
+    at_work: usize,
+}
 
 impl ReplySlot {
     pub(crate) fn put(&self, responder: OpenResponder) {
-        *self.0.lock() = Some(responder);
+        self.0.lock().responder = Some(responder);
     }
 
+    fn take(&self) -> Option<OpenResponder> {
+        self.0.lock().responder.take()
+    }
+
+    /// Somebody begins with what the command asks for.
+    pub(crate) fn begin_work(&self) -> AtWork {
+        self.0.lock().at_work += 1;
+        AtWork(self.clone())
+    }
+
+    /// Changes something about it, by which it may be certain that nobody will answer.
+    fn settle(&self, change: impl FnOnce(&mut Pending)) {
+        let mut pending = self.0.lock();
+        change(&mut pending);
+        let is_settled = pending.is_dropped && pending.at_work == 0;
+        let unanswered = if is_settled { pending.responder.take() } else { None };
+        drop(pending);
+        // Whoever asked is told by this drop.
+        drop(unanswered);
+    }
+}
+
+/// Somebody is at work on a request's command: as long as this is there, its error can be the request's.
+#[derive(Debug)]
+pub(crate) struct AtWork(ReplySlot);
+
+impl AtWork {
     /// What answers, if nobody has, and the command's `Reply` is gone.
-    pub(crate) fn take_if_dropped(self) -> Option<OpenResponder> {
-        Arc::into_inner(self.0)?.into_inner()
+    pub(crate) fn take_if_dropped(&self) -> Option<OpenResponder> {
+        let mut pending = self.0.0.lock();
+        if pending.is_dropped { pending.responder.take() } else { None }
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        self.0.settle(|pending| pending.at_work -= 1);
     }
 }
 
@@ -47,8 +92,10 @@ thread_local! {
 pub(crate) fn decoding<T>(slot: Option<ReplySlot>, decode: impl FnOnce() -> T) -> T {
     let before = DECODED.replace(slot);
     let decoded = decode();
-    // What it doesn't have is dropped here: nothing in the command can answer.
-    drop(DECODED.replace(before));
+    if let Some(slot) = DECODED.replace(before) {
+        // Nothing in the command can answer.
+        slot.settle(|pending| pending.is_dropped = true);
+    }
     decoded
 }
 
@@ -70,11 +117,19 @@ impl<R> Reply<R> {
         R: Serialize + DeserializeOwned,
     {
         let Some(slot) = &self.slot else { return Ok(()) };
-        let Some(responder) = slot.0.lock().take() else { return Ok(()) };
+        let Some(responder) = slot.take() else { return Ok(()) };
         responder.reply::<R, R>(VALUE, value).map_err(|error| {
             slot.put(error.responder);
             error.cause
         })
+    }
+}
+
+impl<R> Drop for Reply<R> {
+    fn drop(&mut self) {
+        if let Some(slot) = &self.slot {
+            slot.settle(|pending| pending.is_dropped = true);
+        }
     }
 }
 
