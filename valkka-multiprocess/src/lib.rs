@@ -1,8 +1,12 @@
 //! Message processes: a front end in this process, a back end in another, typed messages between them.
+#[cfg(feature = "tokio")]
+mod async_process;
 mod message_process;
 #[allow(dead_code, reason = "its loops come next")]
 mod reactor;
 
+#[cfg(feature = "tokio")]
+pub use async_process::{AsyncBackMessageProcess, AsyncBackend, AsyncContext};
 pub use common_ipc::link::safe_select;
 pub use common_ipc::process::{
     AtExit, Child, ChildError, ExitStatus, LaunchOptions, PanicReport, ParentDeath, Portable, ProcessGroup,

@@ -120,12 +120,8 @@ fn attempt<B: Backend>(
     call: impl FnOnce(&mut B, &mut Context<B>) -> Result<(), RemoteError>,
 ) -> Done {
     cx.during = during;
-    let cause = match PanicReport::catch(|| call(back, cx)) {
-        Ok(Ok(())) => return Ok(()),
-        Ok(Err(error)) => Cause::Error(error),
-        Err(report) => Cause::Panicked(report),
-    };
-    Err(Box::new(Failure { during: cx.during.clone(), cause }))
+    let tried = PanicReport::catch(|| call(back, cx));
+    Failure::of(cx.during.clone(), tried)
 }
 
 /// Tells of a failure, and does what the policy says.

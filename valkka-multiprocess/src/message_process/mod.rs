@@ -32,7 +32,8 @@ use common_ipc::process::{Launch, LaunchOptions, Portable, Sigint, StartError, Z
 use parking_lot::Mutex;
 
 pub use backend::Backend;
-use body::{Blocking, Body};
+use body::Blocking;
+pub(crate) use body::Body;
 pub use context::Context;
 pub use error::{Execution, ProcessError};
 pub use failure::{Cause, During, Failure, Policy};
@@ -40,10 +41,22 @@ pub use front::{FrontEnd, Pipe};
 pub use incoming::{Ended, Incoming};
 pub use outbound::EventSender;
 pub use reply::Reply;
+pub(crate) use run::Run;
+pub(crate) use wire::BackEnds;
+#[cfg(feature = "tokio")]
+pub(crate) use {
+    command_name::command_name,
+    error::execution_of,
+    failure::Done,
+    front::STOP_GRACE,
+    inbox::{Arrived, read as read_command},
+    outbound::{TELLING, was_told},
+    reply::{AtWork, ReplySlot},
+    run::{LAST_WORDS, TERM_GRACE, answer, only_events, read as read_event},
+    wire::{COMMAND, EVENT, FAILED, REFUSED, STOP},
+};
 
-use crate::message_process::run::Run;
 use crate::message_process::way::Way;
-use crate::message_process::wire::BackEnds;
 
 /// A process that handles commands, one after another, and sends events: its front end here, its [back end](Backend) there.
 ///
@@ -177,6 +190,7 @@ impl<B: Body<K>, K> MessageProcess<B, K> {
     pub fn launch_from_template(mut self) -> Result<Self, ProcessError> {
         self.front.check()?;
         let name = self.front.name().to_owned();
+        way::must_be_forkable(&name)?;
         let Manner { back, options, way, .. } = self.manner.get_mut();
         *options = std::mem::take(options).or_name(name);
         *way = Way::Template(Box::new(way::template(&launch(options), back)?));
@@ -244,6 +258,7 @@ impl<B> Manner<B> {
         let ends = BackEnds { commands, events, name: name.to_owned() };
         let child = match &self.way {
             Way::Fork => {
+                way::must_be_forkable(name)?;
                 let options = options.give(&ends.commands).give(&ends.events);
                 way::fork(&launch(&options), &mut self.back, ends)?
             }

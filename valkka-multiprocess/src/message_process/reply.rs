@@ -70,6 +70,12 @@ impl ReplySlot {
 pub(crate) struct AtWork(ReplySlot);
 
 impl AtWork {
+    /// For what is begun as well.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn slot(&self) -> ReplySlot {
+        self.0.clone()
+    }
+
     /// What answers, if nobody has, and the command's `Reply` is gone.
     pub(crate) fn take_if_dropped(&self) -> Option<OpenResponder> {
         let mut pending = self.0.0.lock();
@@ -119,6 +125,25 @@ impl<R> Reply<R> {
         let Some(slot) = &self.slot else { return Ok(()) };
         let Some(responder) = slot.take() else { return Ok(()) };
         responder.reply::<R, R>(VALUE, value).map_err(|error| {
+            slot.put(error.responder);
+            error.cause
+        })
+    }
+
+    /// As [`send`](Reply::send), in a task: it waits for room without blocking the thread. If the future is dropped
+    /// meanwhile, the reply arrives whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// As for [`send`](Reply::send).
+    #[cfg(feature = "tokio")]
+    pub async fn send_async(self, value: &R) -> Result<(), LinkError>
+    where
+        R: Serialize + DeserializeOwned,
+    {
+        let Some(slot) = &self.slot else { return Ok(()) };
+        let Some(responder) = slot.take() else { return Ok(()) };
+        responder.reply_async::<R, R>(VALUE, value).await.map_err(|error| {
             slot.put(error.responder);
             error.cause
         })

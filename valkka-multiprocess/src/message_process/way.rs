@@ -3,6 +3,7 @@
 use common_ipc::process::{Child, Launch, Portable, StartError, Template, Zygote};
 
 use crate::message_process::body::Body;
+use crate::message_process::error::ProcessError;
 use crate::message_process::wire::BackEnds;
 
 /// From what it is started.
@@ -14,6 +15,16 @@ pub(crate) enum Way<B> {
 
 /// A start from a zygote, of a type that can be sent there. The back end that it takes it gives back.
 pub(crate) type StartIn<B> = fn(&Launch<'_>, &Zygote, B, BackEnds) -> (B, Result<Child, StartError>);
+
+/// A fork in the midst of a runtime takes a copy of it along.
+pub(crate) fn must_be_forkable(name: &str) -> Result<(), ProcessError> {
+    #[cfg(feature = "tokio")]
+    if tokio::runtime::Handle::try_current().is_ok() {
+        return Err(ProcessError::InsideRuntime { name: name.to_owned() });
+    }
+    let _ = name;
+    Ok(())
+}
 
 /// In the fork's child.
 pub(crate) fn fork<B: Body<K>, K>(
