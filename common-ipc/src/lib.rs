@@ -6,7 +6,7 @@
 //! - [`process`]: children, started by fork with a discipline that makes that safe, and waited for
 //!   in ways that never hang because a process died.
 //! - [`link`]: pipes, typed connections, calls and queues between processes.
-//! - [`memory`]: memory that processes share, as bytes, arrays and frozen arrays.
+//! - [`memory`]: memory that processes share, as bytes, arrays, frozen arrays and atomic numbers.
 //! - [`sync`]: events, semaphores and mutexes that processes share.
 //! - Feature `tokio`: `link::AsyncConnection` and `link::AsyncOpenCaller`, for programs that use that runtime.
 //! - [`RemoteError`]: any error, carried from one process to another.

@@ -4,6 +4,7 @@
 //! shared      bytes                                (SharedMemory)
 //! array       elements, with a shape               (SharedArray)
 //! frozen      elements that nobody can change      (FrozenArray)
+//! atomics     atomic numbers                       (SharedAtomics)
 //!   segment       a descriptor and its mapping
 //!   available     how much there is for more
 //! errors      why there is none                    (MemoryError, OutOfRange, NoSuchPlace)
@@ -19,10 +20,11 @@
 //! descriptor alone: it arrives as the same memory.
 //!
 //! Any process that has it may write to it at any time. So there is no `&[T]` of it, but get, set and copies,
-//! until it is frozen. One that means harm can also take pages away from it, or send memory whose pages aren't
+//! until it is frozen; only atomics can be borrowed. One that means harm can also take pages away from it, or send memory whose pages aren't
 //! there: they read as zeroes, and come when they are touched, at the cost of the machine's memory.
 
 mod array;
+mod atomics;
 mod available;
 mod errors;
 mod frozen;
@@ -31,6 +33,7 @@ mod shape;
 mod shared;
 
 pub use array::SharedArray;
+pub use atomics::SharedAtomics;
 /// The crate that says which types are plain data, for `#[derive(Pod, Zeroable)]` with
 /// `#[bytemuck(crate = "common_ipc::memory::bytemuck")]`: so a program needs no version of its own.
 // Where another crate re-exports this module its documentation would have all of `core` in it.

@@ -17,12 +17,14 @@
 //!   child_async         its waits in tasks of tokio's
 //! errors          why there is no child, or no output         (StartError, ChildError, JoinError)
 //! reaper, callbacks, exit_hook    what happens when nobody waits
+//! caught          signals to this process, as something to wait for   (CaughtSignals)
 //! library_thread  threads beside which one can fork                      (LibraryThread)
 //! state           all that belongs to one process
 //! ```
 
 mod after_fork;
 mod callbacks;
+mod caught;
 mod child;
 #[cfg(feature = "tokio")]
 mod child_async;
@@ -61,6 +63,7 @@ pub use crate::ownership::give::Give;
 pub use crate::sys::fork_rule::set_fork_rule;
 pub use after_fork::after_fork;
 pub use callbacks::{Exit, join_callbacks};
+pub use caught::{CatchError, CaughtSignals};
 pub use child::{Child, Readiness, StopStep, Stopped, active_children};
 pub use errors::{ChildError, JoinError, StartError};
 pub use exit_hook::{AtExit, is_exiting};

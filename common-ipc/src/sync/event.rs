@@ -158,6 +158,10 @@ impl EventFlag for Event {
     fn wait_timeout(&self, timeout: Duration) -> io::Result<bool> {
         self.wait_timeout(timeout)
     }
+
+    fn wait_or_death(&self, child: &Child, timeout: Option<Duration>) -> Result<bool, ChildError> {
+        self.wait_or_death(child, timeout)
+    }
 }
 
 impl private::Sealed for Event {}

@@ -3,8 +3,12 @@
 use std::io;
 use std::time::Duration;
 
-/// A flag that processes set, clear and wait for: an [`Event`](crate::sync::Event) or an
-/// [`EventFd`](crate::sync::EventFd).
+use crate::link::poll::Deadline;
+use crate::process::{Child, ChildError};
+use crate::sync::words::LOOK_AGAIN;
+
+/// A flag that processes set, clear and wait for: an [`Event`](crate::sync::Event), an
+/// [`EventFd`](crate::sync::EventFd), or a kind of one's own.
 ///
 /// ```
 /// use common_ipc::sync::{Event, EventFd, EventFlag};
@@ -54,4 +58,28 @@ pub trait EventFlag {
     ///
     /// As for [`set`](EventFlag::set).
     fn wait_timeout(&self, timeout: Duration) -> io::Result<bool>;
+
+    /// Waits until it is set or `child` has ended, for up to `timeout` if there is one, and says whether it is set.
+    ///
+    /// A kind of one's own has it by [`wait_timeout`](EventFlag::wait_timeout), and notices the death of the child
+    /// within 50 ms.
+    ///
+    /// # Errors
+    ///
+    /// [`ChildError`] if the child is another process's, or can't be looked at; [`ChildError::Os`] with what
+    /// [`wait_timeout`](EventFlag::wait_timeout) fails with.
+    fn wait_or_death(&self, child: &Child, timeout: Option<Duration>) -> Result<bool, ChildError> {
+        let deadline = Deadline::optional(timeout);
+        loop {
+            let alive = child.is_alive()?;
+            let slice = deadline.left().map_or(LOOK_AGAIN, |left| left.min(LOOK_AGAIN));
+            // In this order: it may have set the event with its last breath.
+            let set = self
+                .wait_timeout(if alive { slice } else { Duration::ZERO })
+                .map_err(|source| ChildError::Os { step: "wait for an event", source })?;
+            if set || !alive || deadline.has_passed() {
+                return Ok(set);
+            }
+        }
+    }
 }

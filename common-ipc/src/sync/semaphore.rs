@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde::de::Error as _;
@@ -12,7 +13,7 @@ use crate::link::poll::Deadline;
 use crate::ownership::give::{Give, Giver, private};
 use crate::sync::errors::AcquireError;
 use crate::sync::freeing;
-use crate::sync::permits::Table;
+use crate::sync::permits::{FREE, Table};
 use crate::sync::table::{Held, SharedTable, end_of};
 
 /// A number of permits, of which each is had by one process at a time.
@@ -117,6 +118,13 @@ impl Semaphore {
         self.table.available()
     }
 
+    /// Whether nobody has the permit of this [index](Permit::index) at this moment. As for
+    /// [`available`](Semaphore::available); there is none beyond [`permits`](Semaphore::permits).
+    #[must_use]
+    pub fn is_free(&self, index: usize) -> bool {
+        index < self.permits() && self.table.permit(index).load(Ordering::Relaxed) == FREE
+    }
+
     /// Frees the permits that processes held when they died, and says how many those were. The next ones to take
     /// them are not told of the deaths. It takes some 20 us for each process that has permits.
     ///
@@ -179,6 +187,22 @@ impl Permit {
         self.held.taken.from_dead
     }
 
+    /// Which of the permits this is: a number below [`Semaphore::permits`]. Nobody else has the same one at the same
+    /// time, so it can stand for the one of several things that is used under this permit.
+    ///
+    /// ```
+    /// use common_ipc::sync::Semaphore;
+    ///
+    /// let semaphore = Semaphore::new(2)?;
+    /// let (one, other) = (semaphore.acquire()?, semaphore.acquire()?);
+    /// assert_eq!(one.index() + other.index(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn index(&self) -> usize {
+        self.held.taken.index
+    }
+
     /// It stays this process's, without a guard, until [`Semaphore::release_kept`] gives it back, or the process
     /// has ended. Of a forked copy of a permit nothing is kept.
     pub fn keep(self) {
@@ -216,7 +240,7 @@ impl<'de> Deserialize<'de> for Semaphore {
 mod tests {
     use super::*;
     use crate::link::in_transit::in_transit;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
 
     #[test]
     fn permits_are_taken_and_given_back() {
@@ -225,10 +249,15 @@ mod tests {
         let two = semaphore.try_acquire().unwrap().unwrap();
         assert!(!one.previous_owner_died());
         assert_eq!((semaphore.available(), semaphore.permits()), (0, 2));
+        assert_eq!(
+            (one.index() + two.index(), semaphore.is_free(0), semaphore.is_free(2)),
+            (1, false, false)
+        );
         assert!(semaphore.try_acquire().unwrap().is_none());
         assert!(semaphore.acquire_timeout(Duration::from_millis(5)).unwrap().is_none());
+        let index = one.index();
         drop(one);
-        assert_eq!(semaphore.available(), 1);
+        assert_eq!((semaphore.available(), semaphore.is_free(index)), (1, true));
         let _three = semaphore.acquire_timeout(Duration::from_secs(20)).unwrap().unwrap();
         drop(two);
         assert_eq!(Semaphore::new(0).unwrap_err().kind(), io::ErrorKind::InvalidInput);

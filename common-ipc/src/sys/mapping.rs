@@ -150,6 +150,13 @@ impl<'a> View<'a> {
         unsafe { self.range(at, 8).cast::<AtomicU64>().as_ref() }
     }
 
+    /// All of the memory as long words; what is left at its end is left out.
+    #[inline]
+    pub(crate) fn longs(self) -> &'a [AtomicU64] {
+        // SAFETY: as for `long`, so many as there is room for. An empty mapping starts at an aligned address, too.
+        unsafe { std::slice::from_raw_parts(self.start.cast::<AtomicU64>().as_ptr(), self.len / 8) }
+    }
+
     /// Copies `bytes` in at offset `at`, at full speed. Whoever else reads or writes there at the same
     /// time finds any mixture: a protocol keeps honest parties apart.
     #[inline]

@@ -8,6 +8,7 @@
 use std::io;
 
 mod before_main;
+pub(crate) mod caught;
 pub(crate) mod credentials;
 pub(crate) mod descriptors;
 pub(crate) mod directory;

@@ -15,7 +15,7 @@ use crate::async_process::backend::AsyncBackend;
 use crate::async_process::stopping::Stopping;
 use crate::async_process::tasks::{Tasks, guarded};
 use crate::message_process::{
-    AtWork, During, EVENT, EventSender, FAILED, Failure, REFUSED, ReplySlot, TELLING, was_told,
+    Asked, AtWork, During, EVENT, EventSender, FAILED, Failure, REFUSED, TELLING, was_told,
 };
 
 /// What an [`AsyncBackend`] can do beyond itself: send events, begin tasks, stop.
@@ -24,7 +24,7 @@ use crate::message_process::{
 pub struct AsyncContext<B: AsyncBackend> {
     shared: Rc<Shared<B::Event>>,
     during: During,
-    request: Option<ReplySlot>,
+    request: Option<Asked>,
 }
 
 /// What all contexts of a back end share.
@@ -45,7 +45,7 @@ impl<B: AsyncBackend> AsyncContext<B> {
         during: During,
         request: Option<&AtWork>,
     ) -> AsyncContext<B> {
-        AsyncContext { shared: Rc::clone(shared), during, request: request.map(AtWork::slot) }
+        AsyncContext { shared: Rc::clone(shared), during, request: request.map(AtWork::asked) }
     }
 
     /// Sends an event to the front end, waiting for room as long as it takes. While it waits, commands that come are taken
@@ -123,7 +123,7 @@ impl<B: AsyncBackend> AsyncContext<B> {
             command @ During::Command { .. } => command.clone(),
             _ => During::Task,
         };
-        let at_work = self.request.as_ref().map(ReplySlot::begin_work);
+        let at_work = self.request.as_ref().map(Asked::begin_work);
         self.shared.tasks.begin(Rc::clone(&self.shared).told_of(task, during, at_work))
     }
 

@@ -61,6 +61,7 @@ impl<E: DeserializeOwned> Run<E> {
     where
         C: Serialize + DeserializeOwned,
     {
+        self.check_alive()?;
         let (links, number) = (self.links()?, self.number());
         match links.commands.send::<(u64, C), _>(COMMAND, &(number, command), None).await {
             Ok(()) => Ok(number),
@@ -74,6 +75,7 @@ impl<E: DeserializeOwned> Run<E> {
         C: Serialize + DeserializeOwned,
         R: DeserializeOwned,
     {
+        self.check_alive()?;
         let (links, argument) = (self.links()?, (self.number(), command));
         match links.commands.call::<(u64, C), _, _>(COMMAND, &argument, None, answer).await {
             Ok(answer) => answer,

@@ -126,7 +126,18 @@ fn attempt<B: Backend>(
 
 /// Tells of a failure, and does what the policy says.
 fn conclude<B: Backend>(back: &mut B, cx: &mut Context<B>, done: Done, request: Option<AtWork>) -> Done {
-    let Err(failure) = done else { return Ok(()) };
+    let refused = cx.refused.take();
+    let failure = match (done, refused) {
+        (Ok(()), None) => return Ok(()),
+        (Ok(()), Some(refused)) => {
+            tell(cx, &refused, request);
+            return Ok(());
+        }
+        (Err(failure), refused) => {
+            refused.iter().for_each(|refused| cx.tell(refused));
+            failure
+        }
+    };
     tell(cx, &failure, request);
     match PanicReport::catch(|| back.policy(&failure)) {
         Ok(Policy::GoOn) => Ok(()),

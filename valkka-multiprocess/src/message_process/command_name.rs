@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::ser::{Error, Impossible, Serialize, SerializeStruct, Serializer};
 
+use crate::messages::unquoted;
+
 /// The name of an enum's variant, else that of a struct; `command` for anything else.
 ///
 /// A [`MessageObject`](crate::MessageObject) is called by the command that it has, the first field of the struct.
@@ -84,7 +86,7 @@ impl Serializer for Name {
 
     /// Only as the first field of such a struct, or as the whole command.
     fn serialize_str(self, text: &str) -> Result<(), Found> {
-        Err(Found(Some(Cow::Owned(text.to_owned()))))
+        Err(Found(Some(Cow::Owned(unquoted(text)))))
     }
 
     fn serialize_none(self) -> Result<(), Found> {

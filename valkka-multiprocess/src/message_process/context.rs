@@ -23,6 +23,8 @@ pub struct Context<B: Backend> {
     outbound: EventSender<B::Event>,
     pub(crate) reactor: Reactor<Handler<B>>,
     pub(crate) during: During,
+    /// Of a command that wasn't handled, until its handler has returned.
+    pub(crate) refused: Option<Box<Failure>>,
     pub(crate) is_listening: bool,
     pub(crate) is_over: bool,
     name: String,
@@ -50,6 +52,7 @@ impl<B: Backend> Context<B> {
             outbound: EventSender::new(ends.events),
             reactor: Reactor::new()?,
             during: During::PreRun,
+            refused: None,
             is_listening: false,
             is_over: false,
             logger: crate::logger_name::<B>(&ends.name),
@@ -183,6 +186,15 @@ impl<B: Backend> Context<B> {
     pub fn report(&mut self, error: impl Into<RemoteError>) {
         let failure = Failure::error(self.during.clone(), error);
         self.tell(&failure);
+    }
+
+    /// The command isn't handled, for this reason: once the handler has returned, that is told to whoever asked for it, else
+    /// as by [`report`](Context::report). The policy isn't asked.
+    pub(crate) fn refuse(&mut self, error: impl Into<RemoteError>) {
+        let failure = Failure::error(self.during.clone(), error);
+        if let Some(earlier) = self.refused.replace(failure) {
+            self.tell(&earlier);
+        }
     }
 
     /// The name that the back end's process has.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use common_ipc::link::{LinkError, OpenRequest, OpenServer};
 use serde::de::DeserializeOwned;
 
-use crate::message_process::reply::{AtWork, ReplySlot, decoding};
+use crate::message_process::reply::{Asked, AtWork, decoding};
 use crate::message_process::wire::{COMMAND, STOP};
 
 /// Commands, as they come from the link.
@@ -49,11 +49,12 @@ impl<C: DeserializeOwned> Inbox<C> {
 pub(crate) fn read<C: DeserializeOwned>(request: OpenRequest<'_>) -> Arrived<C> {
     match request.what() {
         COMMAND => {
-            let slot = request.wants_reply().then(ReplySlot::default);
-            let at_work = slot.as_ref().map(ReplySlot::begin_work);
-            let (read, responder) = decoding(slot.clone(), || request.decode::<(u64, C)>());
-            if let Some(slot) = &slot {
-                slot.put(responder);
+            let asked = request.wants_reply().then(Asked::default);
+            let at_work = asked.as_ref().map(Asked::begin_work);
+            let slot = asked.as_ref().map(Asked::slot);
+            let (read, responder) = decoding(slot, || request.decode::<(u64, C)>());
+            if let Some(asked) = &asked {
+                asked.put(responder);
             }
             match read {
                 Ok((number, command)) => Arrived::Command { number, command, request: at_work },

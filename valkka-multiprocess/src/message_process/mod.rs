@@ -20,6 +20,7 @@ mod incoming;
 mod outbound;
 mod reply;
 mod run;
+mod watched;
 mod way;
 mod wire;
 
@@ -34,6 +35,7 @@ use parking_lot::Mutex;
 pub use backend::Backend;
 use body::Blocking;
 pub(crate) use body::Body;
+pub(crate) use command_name::NAMED_BY_ITS_FIRST_FIELD;
 pub use context::Context;
 pub use error::{Execution, ProcessError};
 pub use failure::{Cause, During, Failure, Policy};
@@ -41,6 +43,7 @@ pub use front::{FrontEnd, Pipe};
 pub use incoming::{Ended, Incoming};
 pub use outbound::EventSender;
 pub use reply::Reply;
+pub(crate) use reply::{ReplySlot, TRAVELLING as REPLY_NAME, decoded_slot, decoding};
 pub(crate) use run::Run;
 pub(crate) use wire::BackEnds;
 #[cfg(feature = "tokio")]
@@ -51,7 +54,7 @@ pub(crate) use {
     front::STOP_GRACE,
     inbox::{Arrived, read as read_command},
     outbound::{TELLING, was_told},
-    reply::{AtWork, ReplySlot},
+    reply::{Asked, AtWork},
     run::{LAST_WORDS, TERM_GRACE, answer, only_events, read as read_event},
     wire::{COMMAND, EVENT, FAILED, REFUSED, STOP},
 };
@@ -100,7 +103,8 @@ use crate::message_process::way::Way;
 ///
 /// The back end's value stays here as well: each start moves a copy of it, as it is here, into the new process. So a process that
 /// has ended can be started again. What does something when it is dropped (a temporary directory that deletes itself, a
-/// buffered file) would do it there and here: make it in [`pre_run`](Backend::pre_run).
+/// buffered file) would do it there and here, and a socket stays open here as well: make it in
+/// [`pre_run`](Backend::pre_run).
 ///
 /// **Dropping** this ends the back end as [`stop`](FrontEnd::stop) does, but in a second at most, and then half a second.
 /// The exit of the program ends it by SIGTERM, so that `post_run` is called.

@@ -24,33 +24,33 @@ pub struct Reply<R> {
     of: PhantomData<fn(R)>,
 }
 
-/// What answers a request, as long as nobody has. The command's `Reply` and those who are at work on the command share
-/// this.
+/// A request that waits for its reply, as long as nobody has answered it: for those who are at work on its command.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct ReplySlot(Arc<Mutex<Pending>>);
+pub(crate) struct Asked(Arc<Mutex<Pending>>);
 
 #[derive(Debug, Default)]
 struct Pending {
     responder: Option<OpenResponder>,
-    /// The command's `Reply` was dropped, or there was none.
+    /// Nothing is there any more that could answer: no `Reply`, and nothing that one could be read from.
     is_dropped: bool,
     /// How many are at work on the command, who may yet fail.
     at_work: usize,
 }
 
-impl ReplySlot {
-    pub(crate) fn put(&self, responder: OpenResponder) {
-        self.0.lock().responder = Some(responder);
-    }
-
-    fn take(&self) -> Option<OpenResponder> {
-        self.0.lock().responder.take()
+impl Asked {
+    /// What its reply is read from. To be asked for once.
+    pub(crate) fn slot(&self) -> ReplySlot {
+        ReplySlot(Arc::new(Answering(self.clone())))
     }
 
     /// Somebody begins with what the command asks for.
     pub(crate) fn begin_work(&self) -> AtWork {
         self.0.lock().at_work += 1;
         AtWork(self.clone())
+    }
+
+    pub(crate) fn put(&self, responder: OpenResponder) {
+        self.0.lock().responder = Some(responder);
     }
 
     /// Changes something about it, by which it may be certain that nobody will answer.
@@ -67,19 +67,19 @@ impl ReplySlot {
 
 /// Somebody is at work on a request's command: as long as this is there, its error can be the request's.
 #[derive(Debug)]
-pub(crate) struct AtWork(ReplySlot);
+pub(crate) struct AtWork(Asked);
 
 impl AtWork {
-    /// For what is begun as well.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn slot(&self) -> ReplySlot {
-        self.0.clone()
-    }
-
     /// What answers, if nobody has, and the command's `Reply` is gone.
     pub(crate) fn take_if_dropped(&self) -> Option<OpenResponder> {
         let mut pending = self.0.0.lock();
         if pending.is_dropped { pending.responder.take() } else { None }
+    }
+
+    /// For others who are to be at work on it.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn asked(&self) -> Asked {
+        self.0.clone()
     }
 }
 
@@ -89,21 +89,55 @@ impl Drop for AtWork {
     }
 }
 
+/// A share in what answers a request: a `Reply`'s, or that of something from which one can be read.
+#[derive(Debug, Clone)]
+pub(crate) struct ReplySlot(Arc<Answering>);
+
+#[derive(Debug)]
+struct Answering(Asked);
+
+impl ReplySlot {
+    fn take(&self) -> Option<OpenResponder> {
+        self.0.0.0.lock().responder.take()
+    }
+
+    fn put(&self, responder: OpenResponder) {
+        self.0.0.put(responder);
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.settle(|pending| pending.is_dropped = true);
+    }
+}
+
 thread_local! {
     /// Of the request that is being decoded on this thread.
     static DECODED: RefCell<Option<ReplySlot>> = const { RefCell::new(None) };
 }
 
-/// Decodes a request: its `Reply` gets the slot.
+/// Decodes a request, or a part of it later: its `Reply` gets the slot.
 pub(crate) fn decoding<T>(slot: Option<ReplySlot>, decode: impl FnOnce() -> T) -> T {
     let before = DECODED.replace(slot);
     let decoded = decode();
-    if let Some(slot) = DECODED.replace(before) {
-        // Nothing in the command can answer.
-        slot.settle(|pending| pending.is_dropped = true);
-    }
+    // What it doesn't have is dropped here: nothing in the command can answer.
+    drop(DECODED.replace(before));
     decoded
 }
+
+/// The slot of the request that is being decoded: for a part of it that is read later.
+pub(crate) fn decoded_slot() -> Option<ReplySlot> {
+    DECODED.take()
+}
+
+/// What of a reply goes over. It takes no bytes.
+#[derive(Serialize, Deserialize)]
+#[serde(rename = "valkka_multiprocess::Reply", expecting = "the reply of a request")]
+struct Travelling;
+
+/// The name of the unit struct that it is for serde.
+pub(crate) const TRAVELLING: &str = "valkka_multiprocess::Reply";
 
 impl<R> Reply<R> {
     /// In the front end: a place to be filled on the way.
@@ -150,14 +184,6 @@ impl<R> Reply<R> {
     }
 }
 
-impl<R> Drop for Reply<R> {
-    fn drop(&mut self) {
-        if let Some(slot) = &self.slot {
-            slot.settle(|pending| pending.is_dropped = true);
-        }
-    }
-}
-
 impl<R> fmt::Debug for Reply<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reply").field("is_wanted", &self.slot.is_some()).finish()
@@ -167,14 +193,14 @@ impl<R> fmt::Debug for Reply<R> {
 /// As a part of the command of a request; of no value elsewhere.
 impl<R> Serialize for Reply<R> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_unit()
+        Travelling.serialize(serializer)
     }
 }
 
 /// The first one of a command answers its request.
 impl<'de, R> Deserialize<'de> for Reply<R> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        <()>::deserialize(deserializer)?;
+        Travelling::deserialize(deserializer)?;
         Ok(Reply { slot: DECODED.take(), of: PhantomData })
     }
 }

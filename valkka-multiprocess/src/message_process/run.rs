@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 
 #[cfg(feature = "tokio")]
 use crate::async_process::Runtimes;
+use crate::main_loop::source::Next;
 use crate::message_process::error::{Execution, ProcessError, execution_of};
 use crate::message_process::failure::Done;
 use crate::message_process::incoming::{Ended, Incoming};
@@ -78,11 +79,22 @@ impl<E: DeserializeOwned> Run<E> {
         self.number.fetch_add(1, Ordering::Relaxed) + 1
     }
 
+    /// Whoever sends finds out late that nobody reads any more: here it may be known.
+    pub(crate) fn check_alive(&self) -> Result<(), ProcessError> {
+        match self.ended.get() {
+            None => Ok(()),
+            Some(ended) => {
+                Err(ProcessError::Ended { ended: Box::new(ended.clone()), execution: Execution::NotRun })
+            }
+        }
+    }
+
     /// Sends a command, and returns its number.
     pub(crate) fn send<C>(&self, command: &C, timeout: Option<Duration>) -> Result<u64, ProcessError>
     where
         C: Serialize + DeserializeOwned,
     {
+        self.check_alive()?;
         let number = self.number();
         match self.commands.send::<(u64, C), _>(COMMAND, &(number, command), timeout) {
             Ok(()) => Ok(number),
@@ -96,6 +108,7 @@ impl<E: DeserializeOwned> Run<E> {
         C: Serialize + DeserializeOwned,
         R: DeserializeOwned,
     {
+        self.check_alive()?;
         let argument = (self.number(), command);
         let replied = self.commands.call::<(u64, C), _, _>(COMMAND, &argument, timeout, answer);
         replied.unwrap_or_else(|error| Err(self.failed(error, timeout)))
@@ -115,6 +128,30 @@ impl<E: DeserializeOwned> Run<E> {
                 None => self.see_the_end().map(|ended| Some(Incoming::Ended(ended.clone()))),
             },
             Err(error) => Err(self.broken(error, Execution::NotRun)),
+        }
+    }
+
+    /// What is there, without waiting for anything.
+    pub(crate) fn look(&self) -> Next<Incoming<E>> {
+        loop {
+            if let Some(kept) = self.take_kept() {
+                return Next::Something(kept);
+            }
+            match self.receive(Some(Duration::ZERO)) {
+                Ok(Some((Ok(incoming), _))) => return Next::Something(incoming),
+                Ok(Some((Err(error), _))) => log::error!("what {} sent can't be read: {error}", self.name),
+                Ok(None) => return Next::Nothing,
+                Err(LinkError::Closed | LinkError::Truncated) => match self.take_kept() {
+                    // Somebody else has received meanwhile.
+                    Some(kept) => return Next::Something(kept),
+                    None => return Next::Closing,
+                },
+                Err(error) => {
+                    log::error!("nothing more can be received from {}, so it is killed: {error}", self.name);
+                    let _ = self.child.kill();
+                    return Next::Closing;
+                }
+            }
         }
     }
 

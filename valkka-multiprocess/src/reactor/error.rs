@@ -2,7 +2,7 @@
 
 use std::io;
 
-use common_ipc::process::WrongProcess;
+use common_ipc::process::{CatchError, WrongProcess};
 use nix::errno::Errno;
 
 /// Why a loop doesn't watch what it was told to. The loop goes on without.
@@ -21,6 +21,12 @@ pub enum WatchError {
     /// Nothing stands behind the number: the descriptor was closed.
     #[error("the descriptor is closed")]
     BadDescriptor,
+    /// The front end has no back end at this moment: start it first.
+    #[error("there is no process to watch: start it first")]
+    NotStarted,
+    /// A signal that can't be caught.
+    #[error(transparent)]
+    Signal(#[from] CatchError),
     /// The loop belongs to another process.
     #[error(transparent)]
     WrongProcess(#[from] WrongProcess),

@@ -50,8 +50,7 @@ struct Watch<H> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Of {
     Descriptor(RawFd),
-    /// It was closed elsewhere: never ready again.
-    Lost,
+    Nothing,
     Timer,
 }
 
@@ -79,27 +78,66 @@ impl<H> Reactor<H> {
         self.poller.as_fd()
     }
 
-    /// Whether nothing is there that could ever be ready.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.numbers.is_empty() && self.timers.next().is_none() && self.ready.is_empty()
+    /// Of how much may yet come to be ready.
+    pub(crate) fn len(&self) -> usize {
+        self.numbers.len() + self.timers.len()
+    }
+
+    /// All handlers, in no order.
+    pub(crate) fn handlers(&self) -> impl Iterator<Item = &H> {
+        self.watches.values().map(|watch| &watch.handler)
     }
 
     /// Watches `fd`, which stays open until [`remove`](Reactor::remove).
     ///
-    /// If it is closed all the same, its watch is lost, which is logged where it is found out: it isn't ready any more,
-    /// and stays where it is until it is removed.
+    /// If it is closed all the same, its watch is over when that is found out, which is logged. Its handler isn't dropped:
+    /// that would close the descriptor again, or whatever has its number by then.
     pub(crate) fn add_fd(&mut self, fd: BorrowedFd<'_>, handler: H) -> Result<WatchId, WatchError> {
-        let number = fd.as_raw_fd();
-        let key = self.watches.insert(Watch { of: Of::Descriptor(number), is_queued: false, handler });
-        if let Err(error) = self.poller.add(fd, token(key)) {
+        let key = self.watches.insert(Watch { of: Of::Nothing, is_queued: false, handler });
+        let added = self.begin(key, fd);
+        if added.is_err() {
             self.watches.remove(key);
-            return Err(error.into());
         }
+        added.map(|()| WatchId(key))
+    }
+
+    /// Watches `fd` in place of what was watched, with the same handler. After an error it watches nothing.
+    pub(crate) fn watch_instead(&mut self, id: WatchId, fd: BorrowedFd<'_>) -> Result<(), WatchError> {
+        self.end(id.0);
+        self.begin(id.0, fd)
+    }
+
+    /// Has a watch be a timer from now on, as by [`add_timer`](Reactor::add_timer).
+    pub(crate) fn set_timer(&mut self, id: WatchId, first: Instant, every: Option<Duration>) {
+        self.end(id.0);
+        if let Some(watch) = self.watches.get_mut(id.0) {
+            watch.of = Of::Timer;
+            self.timers.set(id.0, first, every);
+        }
+    }
+
+    fn begin(&mut self, key: DefaultKey, fd: BorrowedFd<'_>) -> Result<(), WatchError> {
+        let Some(watch) = self.watches.get_mut(key) else { return Ok(()) };
+        self.poller.add(fd, token(key))?;
+        let number = fd.as_raw_fd();
+        watch.of = Of::Descriptor(number);
         // The kernel takes a number twice only if something else stands behind it now.
         if let Some(before) = self.numbers.insert(number, key) {
             self.lose(before, number);
         }
-        Ok(WatchId(key))
+        Ok(())
+    }
+
+    fn end(&mut self, key: DefaultKey) {
+        let Some(watch) = self.watches.get_mut(key) else { return };
+        match std::mem::replace(&mut watch.of, Of::Nothing) {
+            Of::Descriptor(number) => {
+                self.poller.remove(number);
+                self.numbers.remove(&number);
+            }
+            Of::Timer => self.timers.unset(key),
+            Of::Nothing => {}
+        }
     }
 
     /// A timer that is due at `first`, and then, if it has a period, again and again.
@@ -115,16 +153,8 @@ impl<H> Reactor<H> {
 
     /// Ends a watch, and gives back its handler; `None` if it is over already.
     pub(crate) fn remove(&mut self, id: WatchId) -> Option<H> {
-        let watch = self.watches.remove(id.0)?;
-        match watch.of {
-            Of::Descriptor(number) => {
-                self.poller.remove(number);
-                self.numbers.remove(&number);
-            }
-            Of::Timer => self.timers.unset(id.0),
-            Of::Lost => {}
-        }
-        Some(watch.handler)
+        self.end(id.0);
+        self.watches.remove(id.0).map(|watch| watch.handler)
     }
 
     pub(crate) fn get_mut(&mut self, id: WatchId) -> Option<&mut H> {
@@ -182,7 +212,7 @@ impl<H> Reactor<H> {
     fn queue(&mut self, key: Option<DefaultKey>) {
         let Some(key) = key else { return };
         let Some(watch) = self.watches.get_mut(key) else { return };
-        if watch.of != Of::Lost && !std::mem::replace(&mut watch.is_queued, true) {
+        if !std::mem::replace(&mut watch.is_queued, true) {
             self.ready.push_back(key);
         }
     }
@@ -199,8 +229,8 @@ impl<H> Reactor<H> {
     }
 
     fn lose(&mut self, key: DefaultKey, number: RawFd) {
-        if let Some(watch) = self.watches.get_mut(key) {
-            watch.of = Of::Lost;
+        if let Some(watch) = self.watches.remove(key) {
+            std::mem::forget(watch.handler);
             log::warn!("descriptor {number} was closed while it was watched: its watch is over");
         }
     }

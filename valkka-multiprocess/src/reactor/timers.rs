@@ -30,6 +30,10 @@ impl Timers {
         }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.line.len()
+    }
+
     pub(super) fn next(&self) -> Option<Instant> {
         self.line.first().map(|(at, _)| *at)
     }

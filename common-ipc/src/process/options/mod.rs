@@ -300,7 +300,7 @@ impl LaunchOptions {
     /// What is started from a zygote has it in its argument instead, and these options give nothing.
     ///
     /// The options keep nothing open: in the child the last handle that is dropped closes it.
-    pub fn give(mut self, end: &impl Give) -> Self {
+    pub fn give(mut self, end: &(impl Give + ?Sized)) -> Self {
         end.list(&mut Giver(&mut self.given));
         self
     }

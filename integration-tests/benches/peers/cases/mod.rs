@@ -4,8 +4,10 @@ mod alive;
 mod bridge;
 mod callback;
 mod event;
+mod event_group;
 mod idle;
 mod init;
+mod main_loop;
 mod memory;
 mod message;
 mod one_way;
@@ -19,7 +21,7 @@ mod zygote;
 use crate::case::Case;
 
 /// All of them, in the order in which they are measured.
-pub(crate) const ALL: [&Case; 18] = [
+pub(crate) const ALL: [&Case; 20] = [
     &round_trip::CASE,
     &round_trip::BESIDE_HOG,
     &one_way::CASE,
@@ -28,7 +30,9 @@ pub(crate) const ALL: [&Case; 18] = [
     &bridge::PAYLOAD,
     &bridge::THREADS,
     &message::CASE,
+    &main_loop::CASE,
     &event::CASE,
+    &event_group::CASE,
     &idle::CASE,
     &start::CASE,
     &callback::CASE,

@@ -35,16 +35,24 @@ mod calls;
 mod children;
 mod collecting;
 mod death;
+mod event_faults;
+mod events;
 mod failed_starts;
 mod fork_rule;
 mod inheritance;
 mod link;
 mod link_death;
+mod main_loop;
+mod main_loop_context;
+mod main_loop_processes;
+mod main_loop_signals;
 mod many;
 mod memory;
 mod message_commands;
 mod message_life;
+mod message_loop;
 mod message_ways;
+mod messages;
 mod nested;
 mod offspring_restarts;
 mod offspring_tasks;
@@ -116,15 +124,23 @@ const TABLES: &[&[Scenario]] = &[
     calls::ALL,
     collecting::ALL,
     death::ALL,
+    event_faults::ALL,
+    events::ALL,
     failed_starts::ALL,
     fork_rule::ALL,
     inheritance::ALL,
     link::ALL,
     link_death::ALL,
+    main_loop::ALL,
+    main_loop_context::ALL,
+    main_loop_processes::ALL,
+    main_loop_signals::ALL,
     many::ALL,
     memory::ALL,
     message_commands::ALL,
     message_life::ALL,
+    message_loop::ALL,
+    messages::ALL,
     nested::ALL,
     offspring_restarts::ALL,
     offspring_tasks::ALL,

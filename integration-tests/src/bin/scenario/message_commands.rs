@@ -267,7 +267,7 @@ fn commands_that_cannot_be_written_or_read() -> Outcome {
     assert_eq!(watched.add(1).unwrap(), 1);
     let small = MessageProcess::new("small", Probe::new(Made::Well)).max_message(1000);
     small.start().unwrap();
-    let error = small.send(&Command::Bytes(vec![0; 1001])).unwrap_err();
+    let error = small.send(&Command::Bytes(vec![0; 1001].into())).unwrap_err();
     assert!(matches!(error, ProcessError::Message { .. }), "{error}");
     assert_eq!(small.request(|reply| Command::Add { number: 1, reply }).unwrap(), 1);
     Passed
@@ -281,8 +281,8 @@ fn events_that_cannot_be_written_or_read() -> Outcome {
     let small = MessageProcess::new("small", Probe::new(Made::Well)).max_message(1000);
     small.start().unwrap();
     // The event has the same length as the command; a flood of what fits goes on.
-    small.send(&Command::Bytes(vec![1; 900])).unwrap();
-    assert_eq!(small.recv().unwrap(), Event::Bytes(vec![1; 900]));
+    small.send(&Command::Bytes(vec![1; 900].into())).unwrap();
+    assert_eq!(small.recv().unwrap(), Event::Bytes(vec![1; 900].into()));
     Passed
 }
 
@@ -334,10 +334,10 @@ fn fault_39_both_sides_send_a_lot_at_once() -> Outcome {
         let long = vec![7; 8 << 20];
         // The second one is sent while the back end waits for room for the first one's event.
         for _ in 0..3 {
-            watched.process.send(&Command::Bytes(long.clone())).unwrap();
+            watched.process.send(&Command::Bytes(long.clone().into())).unwrap();
         }
         for _ in 0..3 {
-            assert!(watched.process.recv().unwrap() == Event::Bytes(long.clone()));
+            assert!(watched.process.recv().unwrap() == Event::Bytes(long.clone().into()));
         }
     }
     Passed
@@ -360,9 +360,9 @@ fn fault_40_messages_of_all_lengths() -> Outcome {
     process.start().unwrap();
     let mut longest = 0;
     for length in [0, 1, 4095, 4096, 65535, 65536, 65537, 262_144, 262_145, max - 100, max, max + 1] {
-        match process.send(&Command::Bytes(vec![3; length])) {
+        match process.send(&Command::Bytes(vec![3; length].into())) {
             Ok(_) => {
-                assert!(process.recv().unwrap() == Event::Bytes(vec![3; length]));
+                assert!(process.recv().unwrap() == Event::Bytes(vec![3; length].into()));
                 longest = length;
             }
             Err(error) => assert!(matches!(error, ProcessError::Message { .. }) && length >= max, "{error}"),
@@ -379,7 +379,7 @@ fn fault_42_senders_of_many_threads_do_not_mix() -> Outcome {
         for thread in 0..4 {
             scope.spawn(move || {
                 for _ in 0..20 {
-                    front.send(&Command::Bytes(vec![thread; 200_000])).unwrap();
+                    front.send(&Command::Bytes(vec![thread; 200_000].into())).unwrap();
                 }
             });
         }
@@ -417,14 +417,17 @@ fn a_flood_of_events_waits_for_the_front_end() -> Outcome {
 fn a_full_link_is_told() -> Outcome {
     let watched = started(Made::Well);
     watched.process.send(&Command::Sleep(600_000)).unwrap();
-    let error = loop {
-        if let Err(error) = watched.process.try_send(&Command::Bytes(vec![0; 1000])) {
+    // Until there isn't even room for the smallest.
+    let fill = |command: &Command| loop {
+        if let Err(error) = watched.process.try_send(command) {
             break error;
         }
     };
+    fill(&Command::Bytes(vec![0; 1000].into()));
+    let error = fill(&Command::Number(1));
     assert!(matches!(error, ProcessError::TimedOut { execution: Execution::NotRun, .. }), "{error}");
     let little = Duration::from_millis(5);
-    let error = watched.process.send_timeout(&Command::Bytes(vec![0; 1000]), little).unwrap_err();
+    let error = watched.process.send_timeout(&Command::Bytes(vec![0; 1000].into()), little).unwrap_err();
     assert!(matches!(error, ProcessError::TimedOut { after, .. } if after == little), "{error}");
     let error =
         watched.process.request_timeout(little, |reply| Command::Add { number: 1, reply }).unwrap_err();

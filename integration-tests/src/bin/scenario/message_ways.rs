@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use common_ipc::link::Bytes;
 use common_ipc::memory::SharedArray;
 use serde::{Deserialize, Serialize};
 use valkka_multiprocess::{
@@ -24,7 +25,7 @@ pub(crate) const HANDLED: usize = 2;
 pub(crate) enum Command {
     /// To be sent back.
     Number(u64),
-    Bytes(Vec<u8>),
+    Bytes(Bytes),
     /// The sum of all so far.
     Add {
         number: i64,
@@ -64,7 +65,7 @@ pub(crate) enum Command {
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Event {
     Number(u64),
-    Bytes(Vec<u8>),
+    Bytes(Bytes),
     Awkward(Awkward),
     /// From `post_run`.
     Last,

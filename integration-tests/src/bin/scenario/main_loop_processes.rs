@@ -1,0 +1,417 @@
+//! The loop of the program, with back ends.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use common_ipc::link::safe_select;
+use common_ipc::process::ProcessGroup;
+use integration_tests::{proc, raw};
+use nix::sys::signal::{Signal as NixSignal, killpg};
+use nix::unistd::{Pid, getpgrp, setpgid};
+use serde::{Deserialize, Serialize};
+use valkka_multiprocess::{
+    Backend, Context, Ended, ExitStatus, Incoming, LaunchOptions, MainLoop, MessageProcess, Polled,
+    RemoteError, Signal, WatchError,
+};
+
+use crate::Outcome::{self, Passed};
+use crate::main_loop::{PATIENCE, next};
+
+scenarios!(
+    back_ends_are_told_apart,
+    the_end_of_a_back_end_is_its_last_event,
+    what_a_killed_back_end_had_sent_comes_before_its_end,
+    a_back_end_is_watched_anew_after_a_start,
+    a_back_end_is_watched_once_at_a_time,
+    a_watch_ends_without_the_back_end,
+    a_flood_of_one_back_end_starves_nothing,
+    a_flood_ends_with_a_stop,
+    a_back_end_that_hangs_up_and_lives_on_costs_nothing,
+    a_back_end_that_somebody_else_waits_for_ends_in_the_loop_too,
+    a_handler_may_stop_what_it_handles,
+    a_loop_in_a_thread_watches_back_ends,
+    a_hundred_back_ends_end_at_once,
+    many_back_ends_are_received_in_turns,
+    fault_31_ctrl_c_is_an_event_of_the_program_alone,
+);
+
+#[derive(Serialize, Deserialize)]
+enum Command {
+    Echo(u32),
+    /// So many events in a row.
+    Send(u32),
+    /// Events without end.
+    Flood,
+    Fail,
+    /// Closes all descriptors, and lives on.
+    HangUp,
+    Abort,
+}
+
+struct Worker;
+
+impl Backend for Worker {
+    type Command = Command;
+    type Event = u32;
+
+    fn handle(&mut self, cx: &mut Context<Self>, command: Command) -> Result<(), RemoteError> {
+        match command {
+            Command::Echo(number) => cx.send_out(&number)?,
+            Command::Send(count) => (0..count).try_for_each(|number| cx.send_out(&number))?,
+            Command::Flood => (0..).try_for_each(|number| cx.send_out(&number))?,
+            Command::Fail => return Err(RemoteError::msg("as it was told to")),
+            Command::HangUp => {
+                raw::close_from(3);
+                std::thread::sleep(PATIENCE);
+            }
+            Command::Abort => std::process::abort(),
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+enum Event {
+    Worker(usize, Incoming<u32>),
+    Tick,
+    Signal(Signal),
+}
+
+fn worker(number: usize) -> MessageProcess<Worker> {
+    let worker = MessageProcess::new(format!("worker-{number}"), Worker).ignore_sigint();
+    worker.start().unwrap();
+    worker
+}
+
+fn workers(count: usize, main_loop: &mut MainLoop<Event>) -> Vec<MessageProcess<Worker>> {
+    let workers: Vec<_> = (0..count).map(worker).collect();
+    for (number, worker) in workers.iter().enumerate() {
+        main_loop.watch(worker, move |incoming| Event::Worker(number, incoming)).unwrap();
+    }
+    workers
+}
+
+/// The next event, which has to be of a back end.
+fn of_worker(main_loop: &mut MainLoop<Event>) -> (usize, Incoming<u32>) {
+    match next(main_loop) {
+        Event::Worker(number, incoming) => (number, incoming),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn ended(main_loop: &mut MainLoop<Event>) -> Ended {
+    match of_worker(main_loop) {
+        (_, Incoming::Ended(ended)) => ended,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn back_ends_are_told_apart() -> Outcome {
+    let mut main_loop = MainLoop::new().unwrap();
+    let workers = workers(4, &mut main_loop);
+    for round in 0..100 {
+        for (number, worker) in workers.iter().enumerate() {
+            worker.send(&Command::Echo(round + number as u32)).unwrap();
+        }
+        let mut seen: Vec<_> = (0..4).map(|_| of_worker(&mut main_loop)).collect();
+        seen.sort_by_key(|(number, _)| *number);
+        for (place, (number, incoming)) in seen.into_iter().enumerate() {
+            assert_eq!((number, incoming), (place, Incoming::Event(round + place as u32)));
+        }
+    }
+    workers[2].send(&Command::Fail).unwrap();
+    let (number, incoming) = of_worker(&mut main_loop);
+    assert!(matches!(&incoming, Incoming::Failed(failure) if failure.to_string().contains("as it was told")));
+    assert_eq!(number, 2);
+    Passed
+}
+
+fn the_end_of_a_back_end_is_its_last_event() -> Outcome {
+    let mut main_loop = MainLoop::new().unwrap();
+    let workers = workers(2, &mut main_loop);
+    workers[0].send(&Command::Echo(7)).unwrap();
+    workers[0].request_stop().unwrap();
+    assert_eq!(of_worker(&mut main_loop), (0, Incoming::Event(7)));
+    let end = ended(&mut main_loop);
+    assert!(end.is_clean() && end.name == "worker-0", "{end:?}");
+    workers[1].send(&Command::Abort).unwrap();
+    assert_eq!(ended(&mut main_loop).status.signal(), Some(Signal::ABRT));
+    assert!(matches!(main_loop.try_next().unwrap(), Polled::Nothing));
+    assert!(main_loop.next().is_err(), "nothing is watched any more");
+    Passed
+}
+
+fn what_a_killed_back_end_had_sent_comes_before_its_end() -> Outcome {
+    let mut main_loop = MainLoop::new().unwrap();
+    let workers = workers(1, &mut main_loop);
+    workers[0].send(&Command::Send(1000)).unwrap();
+    workers[0].send(&Command::Abort).unwrap();
+    workers[0].child().unwrap().wait().unwrap();
+    for number in 0..1000 {
+        assert_eq!(of_worker(&mut main_loop), (0, Incoming::Event(number)));
+    }
+    assert_eq!(ended(&mut main_loop).status.signal(), Some(Signal::ABRT));
+    Passed
+}
+
+fn a_back_end_is_watched_anew_after_a_start() -> Outcome {
+    let mut main_loop = MainLoop::new().unwrap();
+    let worker = worker(0);
+    for round in 0..20 {
+        main_loop.watch(&worker, move |incoming| Event::Worker(round, incoming)).unwrap();
+        worker.send(&Command::Echo(1)).unwrap();
+        assert_eq!(of_worker(&mut main_loop), (round, Incoming::Event(1)));
+        worker.child().unwrap().kill().unwrap();
+        assert_eq!(ended(&mut main_loop).status.signal(), Some(Signal::KILL));
+        worker.start().unwrap();
+    }
+    // The watch of a run that has ended, and of the next one, side by side.
+    main_loop.watch(&worker, |incoming| Event::Worker(100, incoming)).unwrap();
+    worker.stop().unwrap();
+    worker.start().unwrap();
+    main_loop.watch(&worker, |incoming| Event::Worker(101, incoming)).unwrap();
+    worker.send(&Command::Echo(2)).unwrap();
+    let mut seen = [of_worker(&mut main_loop), of_worker(&mut main_loop)];
+    seen.sort_by_key(|(number, _)| *number);
+    assert!(matches!(seen, [(100, Incoming::Ended(_)), (101, Incoming::Event(2))]), "{seen:?}");
+    Passed
+}
+
+fn a_back_end_is_watched_once_at_a_time() -> Outcome {
+    let mut main_loop = MainLoop::new().unwrap();
+    let idle = MessageProcess::new("idle", Worker);
+    assert!(matches!(main_loop.watch(&idle, |_| Event::Tick), Err(WatchError::NotStarted)));
+    let worker = worker(0);
+    let id = main_loop.watch(&worker, |_| Event::Tick).unwrap();
+    assert!(matches!(main_loop.watch(&worker, |_| Event::Tick), Err(WatchError::AlreadyWatched)));
+    assert!(matches!(main_loop.watch(worker.front(), |_| Event::Tick), Err(WatchError::AlreadyWatched)));
+    assert!(main_loop.unwatch(id));
+    main_loop.watch(worker.front(), |incoming| Event::Worker(0, incoming)).unwrap();
+    // Another loop: each event goes to one of the two.
+    let mut other = MainLoop::new().unwrap();
+    other.watch(&worker, |incoming| Event::Worker(1, incoming)).unwrap();
+    worker.stop().unwrap();
+    assert!(ended(&mut main_loop).is_clean());
+    assert!(ended(&mut other).is_clean());
+    Passed
+}
+
+fn a_watch_ends_without_the_back_end() -> Outcome {
+    let mut main_loop = MainLoop::new().unwrap();
+    let worker = worker(0);
+    let id = main_loop.watch(&worker, |incoming| Event::Worker(0, incoming)).unwrap();
+    worker.send(&Command::Send(100)).unwrap();
+    for number in 0..10 {
+        assert_eq!(of_worker(&mut main_loop), (0, Incoming::Event(number)));
+    }
+    assert!(main_loop.unwatch(id));
+    main_loop.after(Duration::from_millis(5), || Event::Tick).unwrap();
+    assert!(matches!(next(&mut main_loop), Event::Tick));
+    // What is left is the front end's.
+    assert_eq!(worker.recv().unwrap(), 10);
+    Passed
+}
+
+fn a_flood_of_one_back_end_starves_nothing() -> Outcome {
+    let mut main_loop = MainLoop::new().unwrap();
+    let workers = workers(3, &mut main_loop);
+    main_loop.every(Duration::from_millis(2), || Event::Tick).unwrap();
+    main_loop.signals(&[Signal::USR1], Event::Signal).unwrap();
+    workers[0].send(&Command::Flood).unwrap();
+    let (mut floods, mut echoes, mut ticks, mut signals, mut in_a_row, mut most) = (0u32, 0, 0, 0, 0u32, 0);
+    while echoes < 20 || ticks < 20 || signals < 5 {
+        let is_flood = match next(&mut main_loop) {
+            Event::Worker(0, incoming) => {
+                assert_eq!(incoming, Incoming::Event(floods), "in order");
+                floods += 1;
+                true
+            }
+            Event::Worker(number, incoming) => {
+                assert_eq!(incoming, Incoming::Event(number as u32));
+                echoes += 1;
+                false
+            }
+            Event::Tick => {
+                ticks += 1;
+                workers[1].send(&Command::Echo(1)).unwrap();
+                workers[2].send(&Command::Echo(2)).unwrap();
+                nix::sys::signal::raise(NixSignal::SIGUSR1).unwrap();
+                false
+            }
+            Event::Signal(_) => {
+                signals += 1;
+                false
+            }
+        };
+        in_a_row = if is_flood { in_a_row + 1 } else { 0 };
+        most = most.max(in_a_row);
+    }
+    println!("{floods} events of the flood, up to {most} in a row");
+    assert!(floods > 100);
+    workers[0].child().unwrap().kill().unwrap();
+    Passed
+}
+
+fn a_flood_ends_with_a_stop() -> Outcome {
+    let mut main_loop = MainLoop::new().unwrap();
+    let workers = workers(1, &mut main_loop);
+    workers[0].send(&Command::Flood).unwrap();
+    let mut count = 0;
+    while let Some(event) = main_loop.next().unwrap() {
+        assert!(matches!(event, Event::Worker(0, Incoming::Event(_))));
+        count += 1;
+        if count == 1000 {
+            main_loop.stop();
+        }
+    }
+    assert_eq!(count, 1000);
+    // SIGTERM ends the flood, which waits for room.
+    workers[0].child().unwrap().kill().unwrap();
+    Passed
+}
+
+fn a_back_end_that_hangs_up_and_lives_on_costs_nothing() -> Outcome {
+    let mut main_loop = MainLoop::new().unwrap();
+    let workers = workers(1, &mut main_loop);
+    workers[0].send(&Command::HangUp).unwrap();
+    // Until it has.
+    assert!(proc::eventually(|| proc::descriptors(workers[0].pid().unwrap() as i32).len() <= 3));
+    main_loop.every(Duration::from_millis(50), || Event::Tick).unwrap();
+    let before = raw::processor_time();
+    for _ in 0..4 {
+        assert!(matches!(next(&mut main_loop), Event::Tick));
+    }
+    let spent = raw::processor_time() - before;
+    assert!(spent < Duration::from_millis(100), "{spent:?}");
+    let child = workers[0].child().unwrap();
+    child.kill().unwrap();
+    let end = loop {
+        if let Event::Worker(_, Incoming::Ended(end)) = next(&mut main_loop) {
+            break end;
+        }
+    };
+    assert_eq!(end.status.signal(), Some(Signal::KILL));
+    Passed
+}
+
+fn a_back_end_that_somebody_else_waits_for_ends_in_the_loop_too() -> Outcome {
+    let mut main_loop = MainLoop::new().unwrap();
+    let workers = workers(8, &mut main_loop);
+    let children: Vec<_> = workers.iter().map(|worker| worker.child().unwrap()).collect();
+    let waiters: Vec<_> =
+        children.iter().cloned().map(|child| std::thread::spawn(move || child.wait().unwrap())).collect();
+    for child in &children {
+        child.kill().unwrap();
+    }
+    for _ in 0..8 {
+        assert_eq!(ended(&mut main_loop).status.signal(), Some(Signal::KILL));
+    }
+    for waiter in waiters {
+        assert!(matches!(waiter.join().unwrap(), ExitStatus::Signaled { .. }));
+    }
+    Passed
+}
+
+fn a_handler_may_stop_what_it_handles() -> Outcome {
+    let mut main_loop = MainLoop::new().unwrap();
+    let workers = workers(2, &mut main_loop);
+    workers[0].send(&Command::Send(500)).unwrap();
+    assert_eq!(of_worker(&mut main_loop), (0, Incoming::Event(0)));
+    // It waits for the end, and keeps what comes meanwhile.
+    workers[0].stop().unwrap();
+    for number in 1..500 {
+        assert_eq!(of_worker(&mut main_loop), (0, Incoming::Event(number)));
+    }
+    assert!(ended(&mut main_loop).is_clean());
+    workers[1].send(&Command::Echo(1)).unwrap();
+    assert_eq!(of_worker(&mut main_loop), (1, Incoming::Event(1)));
+    Passed
+}
+
+fn a_loop_in_a_thread_watches_back_ends() -> Outcome {
+    let mut main_loop = MainLoop::new().unwrap();
+    let workers = workers(2, &mut main_loop);
+    let stop = main_loop.stop_handle();
+    let thread = std::thread::spawn(move || {
+        let mut sum = 0;
+        while let Some(event) = main_loop.next().unwrap() {
+            if let Event::Worker(_, Incoming::Event(number)) = event {
+                sum += number;
+            }
+            if sum == 20 {
+                stop.stop();
+            }
+        }
+        sum
+    });
+    for worker in workers.iter().cycle().take(20) {
+        worker.send(&Command::Echo(1)).unwrap();
+    }
+    assert_eq!(thread.join().unwrap(), 20);
+    Passed
+}
+
+fn a_hundred_back_ends_end_at_once() -> Outcome {
+    let mut main_loop = MainLoop::new().unwrap();
+    let workers = workers(100, &mut main_loop);
+    for worker in &workers {
+        worker.send(&Command::Echo(3)).unwrap();
+    }
+    for _ in 0..100 {
+        assert!(matches!(of_worker(&mut main_loop), (_, Incoming::Event(3))));
+    }
+    for worker in &workers {
+        worker.child().unwrap().kill().unwrap();
+    }
+    let mut names: Vec<_> = (0..100).map(|_| ended(&mut main_loop).name).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), 100);
+    assert!(main_loop.next().is_err(), "nothing is watched any more");
+    Passed
+}
+
+fn many_back_ends_are_received_in_turns() -> Outcome {
+    const EACH: u32 = 10_000;
+    let mut main_loop = MainLoop::new().unwrap();
+    let workers = workers(64, &mut main_loop);
+    let begin = Instant::now();
+    for worker in &workers {
+        worker.send(&Command::Send(EACH)).unwrap();
+    }
+    let mut expected = vec![0; workers.len()];
+    for _ in 0..workers.len() as u32 * EACH {
+        let (number, incoming) = of_worker(&mut main_loop);
+        assert_eq!(incoming, Incoming::Event(expected[number]));
+        expected[number] += 1;
+    }
+    let count = workers.len() as f64 * f64::from(EACH);
+    println!("{:.2} million events a second", count / begin.elapsed().as_secs_f64() / 1e6);
+    Passed
+}
+
+fn fault_31_ctrl_c_is_an_event_of_the_program_alone() -> Outcome {
+    // A group of its own for this program, as a shell would make it.
+    setpgid(Pid::from_raw(0), Pid::from_raw(0)).unwrap();
+    let mut main_loop = MainLoop::new().unwrap();
+    main_loop.signals(&[Signal::INT], Event::Signal).unwrap();
+    let workers = workers(2, &mut main_loop);
+    let plain = MessageProcess::new("plain", Worker);
+    let apart = MessageProcess::new("apart", Worker)
+        .launch_with(LaunchOptions::new().process_group(ProcessGroup::New));
+    for process in [&plain, &apart] {
+        process.start().unwrap();
+        process.wait_ready(PATIENCE).unwrap();
+    }
+    killpg(getpgrp(), NixSignal::SIGINT).unwrap();
+    assert!(matches!(next(&mut main_loop), Event::Signal(Signal::INT)));
+    // One that doesn't ignore it ends in an orderly way.
+    assert!(safe_select(&[plain.child().unwrap().as_fd()], Some(PATIENCE)).unwrap() == [0]);
+    assert!(plain.wait_stop().unwrap().is_clean());
+    for worker in workers.iter().chain([&apart]) {
+        assert!(worker.is_alive());
+    }
+    workers[1].send(&Command::Echo(4)).unwrap();
+    assert_eq!(of_worker(&mut main_loop), (1, Incoming::Event(4)));
+    Passed
+}

@@ -1,0 +1,21 @@
+//! Messages with named parameters, and what hands them to handlers.
+
+mod error;
+mod from_value;
+mod message_object;
+mod parameters;
+mod repr;
+mod router;
+mod routes;
+mod to_value;
+mod value;
+mod wire;
+
+pub use error::{ParameterError, RouteError};
+pub use message_object::MessageObject;
+pub(crate) use repr::unquoted;
+pub use router::Router;
+pub use value::{Value, ValueError};
+
+#[cfg(test)]
+mod tests;
