@@ -91,6 +91,8 @@
 //! | `reserve`, `release`, `set(i)`, `fromIndex` | [`reserve`](EventGroup::reserve), dropping what it gave, [`set`](EventGroup::set), [`event`](EventGroup::event) |
 //! | `with SyncIndex(group) as i:` | [`EventGroup::sync`]; or the guard [`SyncIndex`] |
 
+#[cfg(feature = "tokio")]
+mod async_process;
 mod events;
 pub mod logging;
 mod main_loop;
@@ -98,6 +100,8 @@ mod message_process;
 mod messages;
 mod reactor;
 
+#[cfg(feature = "tokio")]
+pub use async_process::{AsyncBackMessageProcess, AsyncBackend, AsyncContext};
 pub use common_ipc::link::safe_select;
 pub use common_ipc::process::{
     AtExit, Child, ChildError, ExitStatus, LaunchOptions, PanicReport, ParentDeath, Portable, ProcessGroup,

@@ -22,7 +22,7 @@ pub(crate) mod spin;
 pub use bytes::Bytes;
 #[cfg(feature = "tokio")]
 #[doc(inline)]
-pub use calls::AsyncOpenCaller;
+pub use calls::{AsyncOpenCaller, AsyncOpenServer};
 #[doc(inline)]
 pub use calls::{
     CallError, CallProgress, Caller, OpenCaller, OpenReply, OpenRequest, OpenResponder, OpenServer, Received,

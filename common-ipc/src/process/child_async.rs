@@ -2,11 +2,13 @@
 
 use std::io;
 use std::os::fd::AsRawFd;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
 use crate::ownership::descriptors::PrivateFd;
-use crate::process::child::Child;
+use crate::process::child::{Child, StopStep, Stopped};
 use crate::process::errors::{ChildError, JoinError};
 use crate::process::status::ExitStatus;
 use crate::sys;
@@ -43,6 +45,35 @@ impl Child {
                 waited.map_err(|error| ChildError::Os { step: "wait", source: error.into() })?
             }
         }
+    }
+
+    /// As [`wait_or_stop`](Child::wait_or_stop), without blocking the thread; to be called in a runtime of tokio's with I/O
+    /// and time. If the future is dropped, the child is as the steps up to there have left it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`wait_or_stop`](Child::wait_or_stop).
+    ///
+    /// # Panics
+    ///
+    /// Outside of such a runtime.
+    pub async fn wait_or_stop_async(
+        &self,
+        patience: Duration,
+        grace: Duration,
+    ) -> Result<Stopped, ChildError> {
+        if let Some(status) = self.try_wait()? {
+            return Ok(Stopped { status, by: StopStep::HadEnded });
+        }
+        if let Ok(status) = timeout(patience, self.wait_async()).await {
+            return Ok(Stopped { status: status?, by: StopStep::EndedByItself });
+        }
+        self.begin_stop()?;
+        if let Ok(status) = timeout(grace, self.wait_async()).await {
+            return Ok(Stopped { status: status?, by: StopStep::Terminated });
+        }
+        self.kill()?;
+        Ok(Stopped { status: self.wait_async().await?, by: StopStep::Killed })
     }
 
     /// As [`output`](Child::output), without blocking the thread: see [`wait_async`](Child::wait_async).

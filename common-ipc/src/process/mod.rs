@@ -52,6 +52,8 @@ mod setup;
 mod several;
 mod signal;
 mod signals;
+#[cfg(feature = "tokio")]
+mod signals_async;
 mod state;
 mod status;
 mod template;

@@ -11,7 +11,7 @@ use crate::message_process::command_name::command_name;
 use crate::message_process::context::{Context, Handler};
 use crate::message_process::failure::{Cause, Done, During, Failure, Policy};
 use crate::message_process::inbox::Arrived;
-use crate::message_process::reply::ReplySlot;
+use crate::message_process::reply::AtWork;
 use crate::message_process::wire::{BackEnds, REFUSED};
 
 /// So many commands are handled in a row before descriptors, timers and signals have their turn.
@@ -59,15 +59,15 @@ fn listen<B: Backend>(back: &mut B, cx: &mut Context<B>) -> Done {
         in_a_row = if arrived.is_some() { in_a_row + 1 } else { BURST };
         match arrived {
             Some(Arrived::Stop) => break,
-            Some(Arrived::Command { number, command, reply }) => {
+            Some(Arrived::Command { number, command, request }) => {
                 let during = During::Command { number, name: command_name(&command) };
                 let handled = attempt(back, cx, during, |back, cx| back.handle(cx, command));
-                conclude(back, cx, handled, reply)?;
+                conclude(back, cx, handled, request)?;
             }
-            Some(Arrived::Unreadable(why, reply)) => {
+            Some(Arrived::Unreadable(why, request)) => {
                 let during = During::Command { number: 0, name: "that can't be read".into() };
                 let failure = Failure::error(during, RemoteError::msg(why));
-                tell(cx, &failure, reply);
+                tell(cx, &failure, request);
             }
             None => {}
         }
@@ -120,21 +120,17 @@ fn attempt<B: Backend>(
     call: impl FnOnce(&mut B, &mut Context<B>) -> Result<(), RemoteError>,
 ) -> Done {
     cx.during = during;
-    let cause = match PanicReport::catch(|| call(back, cx)) {
-        Ok(Ok(())) => return Ok(()),
-        Ok(Err(error)) => Cause::Error(error),
-        Err(report) => Cause::Panicked(report),
-    };
-    Err(Box::new(Failure { during: cx.during.clone(), cause }))
+    let tried = PanicReport::catch(|| call(back, cx));
+    Failure::of(cx.during.clone(), tried)
 }
 
 /// Tells of a failure, and does what the policy says.
-fn conclude<B: Backend>(back: &mut B, cx: &mut Context<B>, done: Done, reply: Option<ReplySlot>) -> Done {
+fn conclude<B: Backend>(back: &mut B, cx: &mut Context<B>, done: Done, request: Option<AtWork>) -> Done {
     let refused = cx.refused.take();
     let failure = match (done, refused) {
         (Ok(()), None) => return Ok(()),
         (Ok(()), Some(refused)) => {
-            tell(cx, &refused, reply);
+            tell(cx, &refused, request);
             return Ok(());
         }
         (Err(failure), refused) => {
@@ -142,7 +138,7 @@ fn conclude<B: Backend>(back: &mut B, cx: &mut Context<B>, done: Done, reply: Op
             failure
         }
     };
-    tell(cx, &failure, reply);
+    tell(cx, &failure, request);
     match PanicReport::catch(|| back.policy(&failure)) {
         Ok(Policy::GoOn) => Ok(()),
         Ok(Policy::Die) => Err(failure),
@@ -155,8 +151,8 @@ fn conclude<B: Backend>(back: &mut B, cx: &mut Context<B>, done: Done, reply: Op
 }
 
 /// Of a request whose reply nobody has, whoever asked is told; else all who listen to the front end.
-fn tell<B: Backend>(cx: &mut Context<B>, failure: &Failure, reply: Option<ReplySlot>) {
-    match reply.and_then(ReplySlot::take_if_dropped) {
+fn tell<B: Backend>(cx: &mut Context<B>, failure: &Failure, request: Option<AtWork>) {
+    match request.and_then(|request| request.take_if_dropped()) {
         Some(responder) => refuse(cx.logger(), responder, failure),
         None => cx.tell(failure),
     }

@@ -44,9 +44,6 @@ pub(crate) enum Handler<B: Backend> {
 pub(crate) type Call<B> = Box<dyn FnMut(&mut B, &mut Context<B>) -> Result<(), RemoteError>>;
 pub(crate) type CallOnce<B> = Box<dyn FnOnce(&mut B, &mut Context<B>) -> Result<(), RemoteError>>;
 
-/// After this the front end isn't told of a failure any more: it doesn't receive.
-const TELLING: Duration = Duration::from_secs(1);
-
 impl<B: Backend> Context<B> {
     pub(crate) fn new(ends: BackEnds) -> io::Result<Context<B>> {
         ends.events.takes_in_for(&ends.commands);
@@ -220,12 +217,7 @@ impl<B: Backend> Context<B> {
 
     /// Logs a failure, and sends it to the front end.
     pub(crate) fn tell(&mut self, failure: &Failure) {
-        log::error!(target: &self.logger, "{failure}");
-        match self.outbound.send_failure(failure, TELLING) {
-            // Nobody is there to be told.
-            Ok(()) | Err(LinkError::Closed) => {}
-            Err(error) => log::warn!(target: &self.logger, "the front end wasn't told of that: {error}"),
-        }
+        self.outbound.tell(&self.logger, failure);
     }
 
     /// The next thing from the front end, as long as nothing else is to be done.

@@ -46,6 +46,19 @@ pub enum ProcessError {
         /// The process's name.
         name: String,
     },
+    /// A fork was asked for inside of a tokio runtime, of which the back end would have a copy that nobody runs.
+    #[cfg(feature = "tokio")]
+    #[error(
+        "{name} can't be forked inside of a tokio runtime: launch_in(&Zygote::global()), or start() it before block_on"
+    )]
+    InsideRuntime {
+        /// The process's name.
+        name: String,
+    },
+    /// An asynchronous call outside of a tokio runtime.
+    #[cfg(feature = "tokio")]
+    #[error("this is outside of a tokio runtime: call it within block_on, or in a task")]
+    OutsideRuntime,
     /// No process could be started.
     #[error("the back end could not be started: {}{}", .0, way_out(.0))]
     Start(#[source] Box<StartError>),
@@ -118,6 +131,8 @@ impl ProcessError {
             | ProcessError::Start(_)
             | ProcessError::WrongProcess(_)
             | ProcessError::Child(_) => Execution::NotRun,
+            #[cfg(feature = "tokio")]
+            ProcessError::InsideRuntime { .. } | ProcessError::OutsideRuntime => Execution::NotRun,
         }
     }
 

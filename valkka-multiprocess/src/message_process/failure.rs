@@ -25,6 +25,16 @@ pub struct Failure {
 pub(crate) type Done = Result<(), Box<Failure>>;
 
 impl Failure {
+    /// What became of something that was tried.
+    pub(crate) fn of(during: During, tried: Result<Result<(), RemoteError>, PanicReport>) -> Done {
+        let cause = match tried {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => Cause::Error(error),
+            Err(report) => Cause::Panicked(report),
+        };
+        Err(Box::new(Failure { during, cause }))
+    }
+
     pub(crate) fn error(during: During, error: impl Into<RemoteError>) -> Box<Failure> {
         Box::new(Failure { during, cause: Cause::Error(error.into()) })
     }
@@ -49,6 +59,8 @@ pub enum During {
     Timer,
     /// [`listen`](crate::Backend::listen).
     Listen,
+    /// A task that belongs to no command.
+    Task,
     /// [`post_run`](crate::Backend::post_run).
     PostRun,
 }
@@ -87,6 +99,7 @@ impl fmt::Display for During {
             During::Watch => f.write_str("the handler of a descriptor"),
             During::Timer => f.write_str("the handler of a timer"),
             During::Listen => f.write_str("listen"),
+            During::Task => f.write_str("a task in the background"),
             During::PostRun => f.write_str("post_run"),
         }
     }

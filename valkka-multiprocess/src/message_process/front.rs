@@ -35,7 +35,7 @@ pub(crate) struct Shared<E> {
 }
 
 /// How long [`FrontEnd::stop`] waits for the commands that came before it, and for `post_run`.
-const STOP_GRACE: Duration = Duration::from_secs(5);
+pub(crate) const STOP_GRACE: Duration = Duration::from_secs(5);
 
 impl<C, E> FrontEnd<C, E>
 where

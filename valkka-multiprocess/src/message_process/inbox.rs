@@ -7,7 +7,7 @@ use std::time::Duration;
 use common_ipc::link::{LinkError, OpenRequest, OpenServer};
 use serde::de::DeserializeOwned;
 
-use crate::message_process::reply::{ReplySlot, decoding};
+use crate::message_process::reply::{Asked, AtWork, decoding};
 use crate::message_process::wire::{COMMAND, STOP};
 
 /// Commands, as they come from the link.
@@ -24,10 +24,10 @@ pub(crate) enum Arrived<C> {
     Command {
         number: u64,
         command: C,
-        reply: Option<ReplySlot>,
+        request: Option<AtWork>,
     },
     /// The text says why.
-    Unreadable(String, Option<ReplySlot>),
+    Unreadable(String, Option<AtWork>),
     Stop,
 }
 
@@ -46,17 +46,19 @@ impl<C: DeserializeOwned> Inbox<C> {
     }
 }
 
-fn read<C: DeserializeOwned>(request: OpenRequest<'_>) -> Arrived<C> {
+pub(crate) fn read<C: DeserializeOwned>(request: OpenRequest<'_>) -> Arrived<C> {
     match request.what() {
         COMMAND => {
-            let slot = request.wants_reply().then(ReplySlot::default);
-            let (read, responder) = decoding(slot.clone(), || request.decode::<(u64, C)>());
-            if let Some(slot) = &slot {
-                slot.put(responder);
+            let asked = request.wants_reply().then(Asked::default);
+            let at_work = asked.as_ref().map(Asked::begin_work);
+            let slot = asked.as_ref().map(Asked::slot);
+            let (read, responder) = decoding(slot, || request.decode::<(u64, C)>());
+            if let Some(asked) = &asked {
+                asked.put(responder);
             }
             match read {
-                Ok((number, command)) => Arrived::Command { number, command, reply: slot },
-                Err(error) => Arrived::Unreadable(error.to_string(), slot),
+                Ok((number, command)) => Arrived::Command { number, command, request: at_work },
+                Err(error) => Arrived::Unreadable(error.to_string(), at_work),
             }
         }
         STOP => Arrived::Stop,

@@ -9,6 +9,7 @@
 
 mod back_loop;
 mod backend;
+mod body;
 mod command_name;
 mod context;
 mod error;
@@ -32,6 +33,8 @@ use common_ipc::process::{Launch, LaunchOptions, Portable, Sigint, StartError, Z
 use parking_lot::Mutex;
 
 pub use backend::Backend;
+use body::Blocking;
+pub(crate) use body::Body;
 pub(crate) use command_name::NAMED_BY_ITS_FIRST_FIELD;
 pub use context::Context;
 pub use error::{Execution, ProcessError};
@@ -41,10 +44,22 @@ pub use incoming::{Ended, Incoming};
 pub use outbound::EventSender;
 pub use reply::Reply;
 pub(crate) use reply::{ReplySlot, TRAVELLING as REPLY_NAME, decoded_slot, decoding};
+pub(crate) use run::Run;
+pub(crate) use wire::BackEnds;
+#[cfg(feature = "tokio")]
+pub(crate) use {
+    command_name::command_name,
+    error::execution_of,
+    failure::Done,
+    front::STOP_GRACE,
+    inbox::{Arrived, read as read_command},
+    outbound::{TELLING, was_told},
+    reply::{Asked, AtWork},
+    run::{LAST_WORDS, TERM_GRACE, answer, only_events, read as read_event},
+    wire::{COMMAND, EVENT, FAILED, REFUSED, STOP},
+};
 
-use crate::message_process::run::Run;
 use crate::message_process::way::Way;
-use crate::message_process::wire::BackEnds;
 
 /// A process that handles commands, one after another, and sends events: its front end here, its [back end](Backend) there.
 ///
@@ -94,13 +109,13 @@ use crate::message_process::wire::BackEnds;
 /// **Dropping** this ends the back end as [`stop`](FrontEnd::stop) does, but in a second at most, and then half a second.
 /// The exit of the program ends it by SIGTERM, so that `post_run` is called.
 #[doc(alias = "Process")]
-pub struct MessageProcess<B: Backend> {
+pub struct MessageProcess<B: Body<K>, K = Blocking> {
     front: FrontEnd<B::Command, B::Event>,
     manner: Mutex<Manner<B>>,
 }
 
 /// How the next back end is started.
-struct Manner<B: Backend> {
+struct Manner<B> {
     /// It is there, but for the time of a start.
     back: Option<B>,
     options: LaunchOptions,
@@ -111,9 +126,9 @@ struct Manner<B: Backend> {
 /// How long the end of a back end may take whose handle is dropped.
 const DROP_GRACE: Duration = Duration::from_secs(1);
 
-impl<B: Backend> MessageProcess<B> {
+impl<B: Body<K>, K> MessageProcess<B, K> {
     /// A process of this name, as `ps` shows it, that isn't there yet.
-    pub fn new(name: impl Into<String>, back: B) -> MessageProcess<B> {
+    pub fn new(name: impl Into<String>, back: B) -> Self {
         let name = name.into();
         let logger = crate::logger_name::<B>(&name);
         let manner = Manner {
@@ -166,7 +181,7 @@ impl<B: Backend> MessageProcess<B> {
     where
         B: Portable,
     {
-        self.manner.get_mut().way = Way::Zygote(zygote.clone(), way::start_in::<B>);
+        self.manner.get_mut().way = Way::Zygote(zygote.clone(), way::start_in::<B, K>);
         self
     }
 
@@ -179,6 +194,7 @@ impl<B: Backend> MessageProcess<B> {
     pub fn launch_from_template(mut self) -> Result<Self, ProcessError> {
         self.front.check()?;
         let name = self.front.name().to_owned();
+        way::must_be_forkable(&name)?;
         let Manner { back, options, way, .. } = self.manner.get_mut();
         *options = std::mem::take(options).or_name(name);
         *way = Way::Template(Box::new(way::template(&launch(options), back)?));
@@ -233,8 +249,11 @@ fn launch(options: &LaunchOptions) -> Launch<'_> {
     Launch::new(options).hold_stop_signals(true)
 }
 
-impl<B: Backend> Manner<B> {
-    fn begin(&mut self, name: &str) -> Result<Run<B::Event>, ProcessError> {
+impl<B> Manner<B> {
+    fn begin<K>(&mut self, name: &str) -> Result<Run<B::Event>, ProcessError>
+    where
+        B: Body<K>,
+    {
         let connect = || open_calls(self.max_message);
         let failed = |source| StartError::Os { step: "make a connection", source };
         let (commands_out, commands) = connect().map_err(failed)?;
@@ -243,6 +262,7 @@ impl<B: Backend> Manner<B> {
         let ends = BackEnds { commands, events, name: name.to_owned() };
         let child = match &self.way {
             Way::Fork => {
+                way::must_be_forkable(name)?;
                 let options = options.give(&ends.commands).give(&ends.events);
                 way::fork(&launch(&options), &mut self.back, ends)?
             }
@@ -265,7 +285,7 @@ impl<B: Backend> Manner<B> {
 }
 
 /// The last words of a back end whose handle is dropped are nobody's.
-impl<B: Backend> Drop for MessageProcess<B> {
+impl<B: Body<K>, K> Drop for MessageProcess<B, K> {
     fn drop(&mut self) {
         let Ok(run) = self.front.run() else { return };
         if let Err(error) = run.stop(DROP_GRACE) {
@@ -274,7 +294,7 @@ impl<B: Backend> Drop for MessageProcess<B> {
     }
 }
 
-impl<B: Backend> Deref for MessageProcess<B> {
+impl<B: Body<K>, K> Deref for MessageProcess<B, K> {
     type Target = FrontEnd<B::Command, B::Event>;
 
     fn deref(&self) -> &Self::Target {
@@ -282,13 +302,13 @@ impl<B: Backend> Deref for MessageProcess<B> {
     }
 }
 
-impl<B: Backend> fmt::Debug for MessageProcess<B> {
+impl<B: Body<K>, K> fmt::Debug for MessageProcess<B, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MessageProcess").field("front", &self.front).finish_non_exhaustive()
     }
 }
 
-impl<B: Backend> fmt::Display for MessageProcess<B> {
+impl<B: Body<K>, K> fmt::Display for MessageProcess<B, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.front, f)
     }

@@ -11,10 +11,13 @@ use serde::de::DeserializeOwned;
 use crate::message_process::failure::Failure;
 use crate::message_process::wire::{EVENT, FAILED};
 
+/// After this the front end isn't told of a failure any more: it doesn't receive.
+pub(crate) const TELLING: Duration = Duration::from_secs(1);
+
 /// Sends a back end's events to its front end, from any of its threads: [`Context::sender`](crate::Context::sender).
 /// Clones send in the same way.
 pub struct EventSender<E> {
-    caller: OpenCaller,
+    pub(crate) caller: OpenCaller,
     of: PhantomData<fn(E)>,
 }
 
@@ -42,8 +45,20 @@ impl<E: Serialize + DeserializeOwned> EventSender<E> {
         self.caller.send::<E, E>(EVENT, event, Some(Duration::ZERO)).map_err(|error| error.cause)
     }
 
-    pub(crate) fn send_failure(&self, failure: &Failure, timeout: Duration) -> Result<(), LinkError> {
-        self.caller.send::<Failure, _>(FAILED, failure, Some(timeout)).map_err(|error| error.cause)
+    /// Logs a failure, and sends it to the front end.
+    pub(crate) fn tell(&self, logger: &str, failure: &Failure) {
+        log::error!(target: logger, "{failure}");
+        let told = self.caller.send::<Failure, _>(FAILED, failure, Some(TELLING));
+        was_told(logger, told.map_err(|error| error.cause));
+    }
+}
+
+/// Logs it if the front end wasn't told of a failure.
+pub(crate) fn was_told(logger: &str, told: Result<(), LinkError>) {
+    match told {
+        // Nobody is there to be told.
+        Ok(()) | Err(LinkError::Closed) => {}
+        Err(error) => log::warn!(target: logger, "the front end wasn't told of that: {error}"),
     }
 }
 

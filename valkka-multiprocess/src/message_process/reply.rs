@@ -15,7 +15,8 @@ use crate::message_process::wire::VALUE;
 /// The way back of a request, in the command that asks for it: see [`FrontEnd::request`](crate::FrontEnd::request).
 ///
 /// In the back end, [`send`](Reply::send) it, in the handler or later, on any thread. If it is **dropped** instead, the
-/// request ends with [`ProcessError::Unanswered`](crate::ProcessError::Unanswered), or, if its handler fails, with that failure.
+/// request ends with [`ProcessError::Unanswered`](crate::ProcessError::Unanswered), or, if its handler fails, with that
+/// failure.
 #[doc(alias = "return_out__")]
 #[must_use = "somebody waits for it"]
 pub struct Reply<R> {
@@ -23,18 +24,91 @@ pub struct Reply<R> {
     of: PhantomData<fn(R)>,
 }
 
-/// What answers a request, as long as nobody has. The handler's command and the loop that called it share this.
+/// A request that waits for its reply, as long as nobody has answered it: for those who are at work on its command.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct ReplySlot(Arc<Mutex<Option<OpenResponder>>>);
+pub(crate) struct Asked(Arc<Mutex<Pending>>);
 
-impl ReplySlot {
-    pub(crate) fn put(&self, responder: OpenResponder) {
-        *self.0.lock() = Some(responder);
+#[derive(Debug, Default)]
+struct Pending {
+    responder: Option<OpenResponder>,
+    /// Nothing is there any more that could answer: no `Reply`, and nothing that one could be read from.
+    is_dropped: bool,
+    /// How many are at work on the command, who may yet fail.
+    at_work: usize,
+}
+
+impl Asked {
+    /// What its reply is read from. To be asked for once.
+    pub(crate) fn slot(&self) -> ReplySlot {
+        ReplySlot(Arc::new(Answering(self.clone())))
     }
 
+    /// Somebody begins with what the command asks for.
+    pub(crate) fn begin_work(&self) -> AtWork {
+        self.0.lock().at_work += 1;
+        AtWork(self.clone())
+    }
+
+    pub(crate) fn put(&self, responder: OpenResponder) {
+        self.0.lock().responder = Some(responder);
+    }
+
+    /// Changes something about it, by which it may be certain that nobody will answer.
+    fn settle(&self, change: impl FnOnce(&mut Pending)) {
+        let mut pending = self.0.lock();
+        change(&mut pending);
+        let is_settled = pending.is_dropped && pending.at_work == 0;
+        let unanswered = if is_settled { pending.responder.take() } else { None };
+        drop(pending);
+        // Whoever asked is told by this drop.
+        drop(unanswered);
+    }
+}
+
+/// Somebody is at work on a request's command: as long as this is there, its error can be the request's.
+#[derive(Debug)]
+pub(crate) struct AtWork(Asked);
+
+impl AtWork {
     /// What answers, if nobody has, and the command's `Reply` is gone.
-    pub(crate) fn take_if_dropped(self) -> Option<OpenResponder> {
-        Arc::into_inner(self.0)?.into_inner()
+    pub(crate) fn take_if_dropped(&self) -> Option<OpenResponder> {
+        let mut pending = self.0.0.lock();
+        if pending.is_dropped { pending.responder.take() } else { None }
+    }
+
+    /// For others who are to be at work on it.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn asked(&self) -> Asked {
+        self.0.clone()
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        self.0.settle(|pending| pending.at_work -= 1);
+    }
+}
+
+/// A share in what answers a request: a `Reply`'s, or that of something from which one can be read.
+#[derive(Debug, Clone)]
+pub(crate) struct ReplySlot(Arc<Answering>);
+
+#[derive(Debug)]
+struct Answering(Asked);
+
+impl ReplySlot {
+    fn take(&self) -> Option<OpenResponder> {
+        self.0.0.0.lock().responder.take()
+    }
+
+    fn put(&self, responder: OpenResponder) {
+        self.0.0.put(responder);
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.settle(|pending| pending.is_dropped = true);
     }
 }
 
@@ -83,8 +157,27 @@ impl<R> Reply<R> {
         R: Serialize + DeserializeOwned,
     {
         let Some(slot) = &self.slot else { return Ok(()) };
-        let Some(responder) = slot.0.lock().take() else { return Ok(()) };
+        let Some(responder) = slot.take() else { return Ok(()) };
         responder.reply::<R, R>(VALUE, value).map_err(|error| {
+            slot.put(error.responder);
+            error.cause
+        })
+    }
+
+    /// As [`send`](Reply::send), in a task: it waits for room without blocking the thread. If the future is dropped
+    /// meanwhile, the reply arrives whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// As for [`send`](Reply::send).
+    #[cfg(feature = "tokio")]
+    pub async fn send_async(self, value: &R) -> Result<(), LinkError>
+    where
+        R: Serialize + DeserializeOwned,
+    {
+        let Some(slot) = &self.slot else { return Ok(()) };
+        let Some(responder) = slot.take() else { return Ok(()) };
+        responder.reply_async::<R, R>(VALUE, value).await.map_err(|error| {
             slot.put(error.responder);
             error.cause
         })

@@ -8,12 +8,14 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use common_ipc::link::{CallError, LinkError, OpenCaller, OpenRequest, OpenServer, safe_select};
+use common_ipc::link::{CallError, LinkError, OpenCaller, OpenReply, OpenRequest, OpenServer, safe_select};
 use common_ipc::process::{Child, ExitStatus, StopStep, Stopped};
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+#[cfg(feature = "tokio")]
+use crate::async_process::Runtimes;
 use crate::main_loop::source::Next;
 use crate::message_process::error::{Execution, ProcessError, execution_of};
 use crate::message_process::failure::Done;
@@ -23,14 +25,16 @@ use crate::message_process::wire::{COMMAND, EVENT, FAILED, REFUSED, STOP, VALUE}
 /// What the handles of a front end share while its back end runs, and afterwards, until the next start.
 pub(crate) struct Run<E> {
     pub(crate) name: String,
-    commands: OpenCaller,
-    events: OpenServer,
+    pub(crate) commands: OpenCaller,
+    pub(crate) events: OpenServer,
     pub(crate) child: Child,
     /// Of the last command.
     number: AtomicU64,
     /// Received by somebody who waited for the end, so that the back end could come to it.
     kept: Mutex<Kept<E>>,
     ended: OnceLock<Ended>,
+    #[cfg(feature = "tokio")]
+    pub(crate) runtimes: Runtimes,
 }
 
 struct Kept<E> {
@@ -43,9 +47,9 @@ struct Kept<E> {
 /// So many bytes are kept while somebody waits for the end.
 const HELD_MOST: usize = 64 << 20;
 /// How long a process that has closed its links may take over its own end, before it is killed.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+pub(crate) const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long SIGTERM may take where it is sent because waiting was in vain.
-const TERM_GRACE: Duration = Duration::from_millis(500);
+pub(crate) const TERM_GRACE: Duration = Duration::from_millis(500);
 /// How long a wait for room lasts before those who wait look at what has come.
 const LOOK: Duration = Duration::from_millis(2);
 
@@ -60,6 +64,8 @@ impl<E: DeserializeOwned> Run<E> {
             number: AtomicU64::new(0),
             kept: Mutex::new(Kept { incoming: VecDeque::new(), held: 0 }),
             ended: OnceLock::new(),
+            #[cfg(feature = "tokio")]
+            runtimes: Runtimes::default(),
         }
     }
 
@@ -69,12 +75,12 @@ impl<E: DeserializeOwned> Run<E> {
         watched.map_err(|error| self.broken(error, Execution::NotRun))
     }
 
-    fn number(&self) -> u64 {
+    pub(crate) fn number(&self) -> u64 {
         self.number.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Whoever sends finds out late that nobody reads any more: here it may be known.
-    fn check_alive(&self) -> Result<(), ProcessError> {
+    pub(crate) fn check_alive(&self) -> Result<(), ProcessError> {
         match self.ended.get() {
             None => Ok(()),
             Some(ended) => {
@@ -104,12 +110,7 @@ impl<E: DeserializeOwned> Run<E> {
     {
         self.check_alive()?;
         let argument = (self.number(), command);
-        let replied =
-            self.commands.call::<(u64, C), _, _>(COMMAND, &argument, timeout, |reply| match reply.kind() {
-                VALUE => reply.decode::<R>().map_err(unreadable),
-                REFUSED => Err(ProcessError::Failed(Box::new(reply.decode().map_err(unreadable)?))),
-                _ => Err(unreadable(LinkError::Garbled("a reply of an unknown kind"))),
-            });
+        let replied = self.commands.call::<(u64, C), _, _>(COMMAND, &argument, timeout, answer);
         replied.unwrap_or_else(|error| Err(self.failed(error, timeout)))
     }
 
@@ -164,17 +165,10 @@ impl<E: DeserializeOwned> Run<E> {
 
     /// The next event; what isn't one is an error.
     pub(crate) fn event(&self, timeout: Option<Duration>) -> Result<Option<E>, ProcessError> {
-        Ok(match self.next(timeout)? {
-            None => None,
-            Some(Incoming::Event(event)) => Some(event),
-            Some(Incoming::Failed(failure)) => return Err(ProcessError::Failed(Box::new(failure))),
-            Some(Incoming::Ended(ended)) => {
-                return Err(ProcessError::Ended { ended: Box::new(ended), execution: Execution::NotRun });
-            }
-        })
+        self.next(timeout)?.map(only_events).transpose()
     }
 
-    fn take_kept(&self) -> Option<Incoming<E>> {
+    pub(crate) fn take_kept(&self) -> Option<Incoming<E>> {
         let mut kept = self.kept.lock();
         let (incoming, length) = kept.incoming.pop_front()?;
         kept.held -= length;
@@ -253,16 +247,35 @@ impl<E: DeserializeOwned> Run<E> {
                 return false;
             }
             match self.receive(Some(Duration::ZERO)) {
-                Ok(Some((Ok(incoming), length))) => {
-                    kept.held += length;
-                    kept.incoming.push_back((incoming, length));
-                }
-                Ok(Some((Err(error), _))) => log::warn!("what {} sent can't be read: {error}", self.name),
+                Ok(Some((incoming, length))) => self.put(&mut kept, incoming, length),
                 Ok(None) => return true,
                 // It is found again by whoever receives next.
                 Err(_) => return false,
             }
         }
+    }
+
+    fn put(&self, kept: &mut Kept<E>, incoming: Result<Incoming<E>, ProcessError>, length: usize) {
+        match incoming {
+            Ok(incoming) => {
+                kept.held += length;
+                kept.incoming.push_back((incoming, length));
+                #[cfg(feature = "tokio")]
+                self.runtimes.kept.notify_waiters();
+            }
+            Err(error) => log::warn!("what {} sent can't be read: {error}", self.name),
+        }
+    }
+
+    /// Keeps what a task has received that waits for the end.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn keep(&self, incoming: Result<Incoming<E>, ProcessError>, length: usize) {
+        self.put(&mut self.kept.lock(), incoming, length);
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn has_kept_enough(&self) -> bool {
+        self.kept.lock().held >= HELD_MOST
     }
 
     /// Ends it: asks it to, waits for `grace`, and then insists.
@@ -290,7 +303,7 @@ impl<E: DeserializeOwned> Run<E> {
 
     /// Why a command, or its reply, didn't get through.
     #[cold]
-    fn failed(&self, error: CallError, timeout: Option<Duration>) -> ProcessError {
+    pub(crate) fn failed(&self, error: CallError, timeout: Option<Duration>) -> ProcessError {
         let execution = execution_of(&error);
         match error.cause {
             LinkError::Closed | LinkError::Truncated => match self.see_the_end() {
@@ -325,11 +338,15 @@ impl<E: DeserializeOwned> Run<E> {
 
     /// Its links are closed: it is about to end, or is made to.
     pub(crate) fn see_the_end(&self) -> Result<&Ended, ProcessError> {
-        if let Some(ended) = self.ended.get() {
+        if let Some(ended) = self.ended() {
             return Ok(ended);
         }
         let stopped = self.child.wait_or_stop(LAST_WORDS, Duration::ZERO)?;
         Ok(self.ended_with(stopped.status))
+    }
+
+    pub(crate) fn ended(&self) -> Option<&Ended> {
+        self.ended.get()
     }
 
     pub(crate) fn ended_with(&self, status: ExitStatus) -> &Ended {
@@ -344,7 +361,27 @@ impl<E: DeserializeOwned> Run<E> {
     }
 }
 
-fn read<E: DeserializeOwned>(request: OpenRequest<'_>) -> Result<Incoming<E>, ProcessError> {
+/// What isn't an event is an error.
+pub(crate) fn only_events<E>(incoming: Incoming<E>) -> Result<E, ProcessError> {
+    match incoming {
+        Incoming::Event(event) => Ok(event),
+        Incoming::Failed(failure) => Err(ProcessError::Failed(Box::new(failure))),
+        Incoming::Ended(ended) => {
+            Err(ProcessError::Ended { ended: Box::new(ended), execution: Execution::NotRun })
+        }
+    }
+}
+
+/// What a reply says.
+pub(crate) fn answer<R: DeserializeOwned>(reply: OpenReply<'_>) -> Result<R, ProcessError> {
+    match reply.kind() {
+        VALUE => reply.decode::<R>().map_err(unreadable),
+        REFUSED => Err(ProcessError::Failed(Box::new(reply.decode().map_err(unreadable)?))),
+        _ => Err(unreadable(LinkError::Garbled("a reply of an unknown kind"))),
+    }
+}
+
+pub(crate) fn read<E: DeserializeOwned>(request: OpenRequest<'_>) -> Result<Incoming<E>, ProcessError> {
     match request.what() {
         EVENT => request.decode().0.map(Incoming::Event).map_err(unreadable),
         FAILED => request.decode().0.map(Incoming::Failed).map_err(unreadable),

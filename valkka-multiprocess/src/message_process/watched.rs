@@ -12,7 +12,7 @@ use crate::main_loop::source::{Front, Next, Watch, sealed};
 use crate::message_process::error::ProcessError;
 use crate::message_process::incoming::Incoming;
 use crate::message_process::run::Run;
-use crate::message_process::{Backend, FrontEnd, MessageProcess};
+use crate::message_process::{Body, FrontEnd, MessageProcess};
 use crate::reactor::WatchError;
 
 impl<E: DeserializeOwned + Send> Front<Incoming<E>> for Run<E> {
@@ -51,9 +51,9 @@ where
     }
 }
 
-impl<B: Backend> sealed::Sealed for MessageProcess<B> {}
+impl<B: Body<K>, K> sealed::Sealed for MessageProcess<B, K> {}
 
-impl<B: Backend> Watch for MessageProcess<B>
+impl<B: Body<K>, K> Watch for MessageProcess<B, K>
 where
     B::Event: Send + 'static,
 {

@@ -20,7 +20,7 @@ pub(crate) const REFUSED: u32 = 1;
 
 /// What a back end starts with, apart from itself.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct BackEnds {
+pub struct BackEnds {
     pub(crate) commands: OpenServer,
     pub(crate) events: OpenCaller,
     /// The process's name.

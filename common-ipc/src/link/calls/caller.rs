@@ -128,7 +128,7 @@ impl OpenCaller {
     /// ```
     pub fn takes_in_for(&self, server: &OpenServer) {
         // The first one stays.
-        let _ = self.engine.end().companion.set(Arc::downgrade(server.0.end()));
+        let _ = self.engine.end().companion.set(Arc::downgrade(server.connection.end()));
     }
 
     /// The other side is this process's for good.

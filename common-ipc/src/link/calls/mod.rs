@@ -5,6 +5,8 @@
 
 #[cfg(feature = "tokio")]
 mod asynchronous;
+#[cfg(feature = "tokio")]
+mod asynchronous_server;
 mod caller;
 #[cfg(feature = "tokio")]
 mod driver;
@@ -21,6 +23,8 @@ use std::io;
 
 #[cfg(feature = "tokio")]
 pub use asynchronous::AsyncOpenCaller;
+#[cfg(feature = "tokio")]
+pub use asynchronous_server::AsyncOpenServer;
 pub use caller::{OpenCaller, OpenReply};
 pub use error::{CallError, CallProgress, ReplyError};
 pub use server::{OpenRequest, OpenResponder, OpenServer};

@@ -11,7 +11,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::link::attachments::Outgoing;
 use crate::link::calls::error::ReplyError;
 use crate::link::calls::{NO_REPLY, REQUEST_HEADER, number, word};
-use crate::link::codec::{self, DecodeError};
+use crate::link::codec::{self, DecodeError, EncodeError};
+#[cfg(feature = "tokio")]
+use crate::link::connection::asynchronous::Line;
 use crate::link::connection::room::Patience;
 use crate::link::connection::waiting::Wait;
 use crate::link::connection::{Came, Connection, scratch};
@@ -28,12 +30,21 @@ use crate::ownership::give::{Give, Giver, private};
 /// given at a start, or as (a part of) a message. Dropping the last clone, or the death of its process, ends all
 /// calls with [`LinkError::Closed`].
 #[derive(Debug, Clone)]
-pub struct OpenServer(pub(super) Connection<(), ()>);
+pub struct OpenServer {
+    pub(super) connection: Connection<(), ()>,
+    /// On which tasks reply, if they do.
+    #[cfg(feature = "tokio")]
+    pub(super) line: Option<Arc<Line>>,
+}
 
 impl OpenServer {
     pub(super) fn new(connection: Connection<(), ()>) -> OpenServer {
         connection.end().goes_on_without_descriptors();
-        OpenServer(connection)
+        OpenServer {
+            connection,
+            #[cfg(feature = "tokio")]
+            line: None,
+        }
     }
 
     /// Receives the next request into `buffer`, waiting for it as long as it takes, and lends it. What the buffer
@@ -111,14 +122,21 @@ impl OpenServer {
 
     fn take(&self, buffer: &mut Vec<u8>, wait: Wait<'_>) -> Result<Option<Came>, LinkError> {
         buffer.clear();
-        let came = self.0.end().take_bytes(buffer, wait)?;
+        let end = self.connection.end();
+        let came = end.take_bytes(buffer, wait)?;
         if came.is_some() && buffer.len() < REQUEST_HEADER {
-            return Err(self.0.end().fail(Garbled("a request without a header").into()));
+            return Err(end.fail(Garbled("a request without a header").into()));
         }
         Ok(came)
     }
 
-    fn lend<'b>(&self, bytes: &'b [u8], came: Came) -> OpenRequest<'b> {
+    /// The next request's bytes, if one is there.
+    #[cfg(feature = "tokio")]
+    pub(super) fn take_now(&self, buffer: &mut Vec<u8>) -> Result<Option<Came>, LinkError> {
+        self.take(buffer, Wait::until(Deadline::after(Duration::ZERO)))
+    }
+
+    pub(super) fn lend<'b>(&self, bytes: &'b [u8], came: Came) -> OpenRequest<'b> {
         let responder = OpenResponder { server: self.clone(), number: number(bytes) };
         OpenRequest { bytes, came, responder }
     }
@@ -127,7 +145,7 @@ impl OpenServer {
 impl OpenServer {
     /// The other side is this process's for good.
     pub(crate) fn caller_stays_with(&self, owner: Arc<PrivateFd>) -> Result<(), LinkError> {
-        self.0.end().other_end_stays_with(owner)
+        self.connection.end().other_end_stays_with(owner)
     }
 }
 
@@ -172,9 +190,9 @@ impl OpenRequest<'_> {
 /// instance, the caller has [`LinkError::Unanswered`].
 #[must_use = "its caller may wait for a reply"]
 pub struct OpenResponder {
-    server: OpenServer,
+    pub(super) server: OpenServer,
     /// Zero: no reply is wanted, or it was sent.
-    number: u64,
+    pub(super) number: u64,
 }
 
 /// How long a dropped request waits for room to say so.
@@ -203,9 +221,7 @@ impl OpenResponder {
             return Ok(());
         }
         let sent = scratch::with(|bytes| {
-            bytes.extend(self.number.to_le_bytes());
-            bytes.extend(kind.to_le_bytes());
-            let outgoing = codec::encode_message_as::<Check, _>(value, bytes)?;
+            let outgoing = encode_reply::<Check, T>(self.number, kind, value, bytes)?;
             self.send(bytes, outgoing, Deadline::NEVER)
         });
         sent.map_err(|cause| ReplyError { cause, responder: self })
@@ -217,14 +233,35 @@ impl OpenResponder {
         mut outgoing: Option<Box<Outgoing>>,
         deadline: Deadline,
     ) -> Result<(), LinkError> {
-        self.server.0.end().send_bytes(bytes, &mut outgoing, Patience::Until(deadline))?;
+        self.server.connection.end().send_bytes(bytes, &mut outgoing, Patience::Until(deadline))?;
         self.number = 0;
         Ok(())
     }
 }
 
+/// Writes a reply, and returns what it takes along.
+#[inline]
+pub(super) fn encode_reply<Check, T>(
+    number: u64,
+    kind: u32,
+    value: &T,
+    bytes: &mut Vec<u8>,
+) -> Result<Option<Box<Outgoing>>, EncodeError>
+where
+    Check: DeserializeOwned,
+    T: Serialize + ?Sized,
+{
+    bytes.extend(number.to_le_bytes());
+    bytes.extend(kind.to_le_bytes());
+    codec::encode_message_as::<Check, _>(value, bytes)
+}
+
 impl Drop for OpenResponder {
     fn drop(&mut self) {
+        #[cfg(feature = "tokio")]
+        if self.wants_reply() && self.gives_up_in_a_task() {
+            return;
+        }
         if self.wants_reply() {
             const { assert!(NO_REPLY == size_of::<u64>()) };
             // Without room for it in this time, or anybody to read it: a time-out is the caller's.
@@ -242,7 +279,7 @@ impl fmt::Debug for OpenResponder {
 /// Moves it: after the message was sent it is of no more use here. Else as for [`Connection`].
 impl Serialize for OpenServer {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
+        self.connection.serialize(serializer)
     }
 }
 
@@ -256,7 +293,7 @@ impl<'de> Deserialize<'de> for OpenServer {
 /// As that of the [`Connection`] below it: readable when there are requests, or none will come any more.
 impl AsFd for OpenServer {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.connection.as_fd()
     }
 }
 
@@ -267,13 +304,13 @@ impl OpenServer {
     ///
     /// As for that.
     pub fn pollable(&self) -> Result<BorrowedFd<'_>, LinkError> {
-        self.0.pollable()
+        self.connection.pollable()
     }
 
     /// Makes what [`pollable`](OpenServer::pollable) has lent readable until somebody receives and finds nothing: for
     /// those who have received for others, and keep it.
     pub fn remind(&self) {
-        self.0.remind();
+        self.connection.remind();
     }
 }
 
@@ -281,6 +318,6 @@ impl private::Sealed for OpenServer {}
 
 impl Give for OpenServer {
     fn list(&self, giver: &mut Giver<'_>) {
-        self.0.list(giver);
+        self.connection.list(giver);
     }
 }

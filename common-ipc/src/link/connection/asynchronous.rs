@@ -192,6 +192,7 @@ where
 }
 
 /// Where encoded messages are sent, by tasks.
+#[derive(Debug)]
 pub(crate) struct Line {
     end: Arc<End>,
     /// One task at a time occupies a thread with waiting for room.

@@ -12,13 +12,13 @@ use crate::link::{CallProgress, DEFAULT_MAX_FRAME, open_calls};
 /// Sends a frame as it is.
 fn say(server: &OpenServer, number: u64, rest: &[u8]) {
     let frame = [&number.to_le_bytes(), rest].concat();
-    server.0.end().send_bytes(&frame, &mut None, Patience::Until(Deadline::NEVER)).unwrap();
+    server.connection.end().send_bytes(&frame, &mut None, Patience::Until(Deadline::NEVER)).unwrap();
 }
 
 /// The number of the next request.
 fn next(server: &OpenServer) -> u64 {
     let mut bytes = Vec::new();
-    server.0.end().take_bytes(&mut bytes, Wait::until(Deadline::NEVER)).unwrap().unwrap();
+    server.connection.end().take_bytes(&mut bytes, Wait::until(Deadline::NEVER)).unwrap().unwrap();
     number_of(&bytes)
 }
 
@@ -84,7 +84,7 @@ fn a_frame_that_is_no_reply_breaks_the_connection_for_all() {
             .collect();
         let number = (0..4).map(|_| next(&server)).max().unwrap();
         server
-            .0
+            .connection
             .end()
             .send_bytes(&number.to_le_bytes()[..NO_REPLY - 1], &mut None, Patience::Until(Deadline::NEVER))
             .unwrap();
@@ -120,7 +120,7 @@ async fn what_a_thread_finds_broken_ends_the_calls_of_tasks() {
         let server = tokio::task::spawn_blocking(move || {
             let number = (0..2).map(|_| next(&server)).max().unwrap();
             let patience = Patience::Until(Deadline::NEVER);
-            server.0.end().send_bytes(&number.to_le_bytes()[..3], &mut None, patience).unwrap();
+            server.connection.end().send_bytes(&number.to_le_bytes()[..3], &mut None, patience).unwrap();
             server
         });
         let server = server.await.unwrap();
@@ -136,7 +136,7 @@ async fn what_a_thread_finds_broken_ends_the_calls_of_tasks() {
 fn flood(server: &OpenServer, rest: &[u8], known: bool) {
     let number = next(server);
     let frame = [&(if known { number ^ 1 << 40 } else { u64::MAX }).to_le_bytes(), rest].concat();
-    while server.0.end().send_bytes(&frame, &mut None, Patience::Until(Deadline::NEVER)).is_ok() {}
+    while server.connection.end().send_bytes(&frame, &mut None, Patience::Until(Deadline::NEVER)).is_ok() {}
 }
 
 #[test]

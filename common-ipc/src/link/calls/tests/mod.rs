@@ -2,6 +2,8 @@
 
 #[cfg(feature = "tokio")]
 mod asynchronous;
+#[cfg(feature = "tokio")]
+mod asynchronous_server;
 mod hostile;
 mod open;
 mod progress;

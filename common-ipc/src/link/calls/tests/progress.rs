@@ -16,7 +16,7 @@ fn call(caller: &OpenCaller) -> CallError {
 /// Takes requests, and will say nothing about them: as who dies does.
 fn take(server: &OpenServer, count: usize) {
     for _ in 0..count {
-        server.0.end().take_bytes(&mut Vec::new(), Wait::until(Deadline::NEVER)).unwrap().unwrap();
+        server.connection.end().take_bytes(&mut Vec::new(), Wait::until(Deadline::NEVER)).unwrap().unwrap();
     }
 }
 
@@ -101,7 +101,8 @@ fn taken_in_by_who_waits_for_room_is_taken() {
     assert!(!caller.engine.end().was_taken(place));
     thread::scope(|scope| {
         // Twice what has room, and nobody reads.
-        let reply = scope.spawn(move || server.0.end().send_bytes(&[0; 1 << 19], &mut None, forever()));
+        let reply =
+            scope.spawn(move || server.connection.end().send_bytes(&[0; 1 << 19], &mut None, forever()));
         assert!(eventually(|| caller.engine.end().was_taken(place)));
         drop(caller);
         assert!(is_closed(&reply.join().unwrap().unwrap_err()));
@@ -118,7 +119,7 @@ fn what_was_not_taken_when_a_call_failed_is_never_taken() {
         assert!(eventually(|| caller.engine.slots.lock().in_use() == 2));
         thread::sleep(Duration::from_millis(20));
         // As by who has closed all descriptors and goes on.
-        server.0.end().hang_up();
+        server.connection.end().hang_up();
         assert_eq!(first.join().unwrap().progress, CallProgress::Taken);
         assert_eq!(second.join().unwrap().progress, CallProgress::NotTaken);
     });
