@@ -8,6 +8,7 @@
 //! - [`link`]: pipes, typed connections, calls and queues between processes.
 //! - [`memory`]: memory that processes share, as bytes, arrays, frozen arrays and atomic numbers.
 //! - [`sync`]: events, semaphores and mutexes that processes share.
+//! - [`logging`]: log records of children, handed to the program's logger.
 //! - Feature `tokio`: `link::AsyncConnection` and `link::AsyncOpenCaller`, for programs that use that runtime.
 //! - [`RemoteError`]: any error, carried from one process to another.
 //!
@@ -68,10 +69,11 @@
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 compile_error!("common-ipc works on Linux with glibc only: it stands on pidfd, memfd, futex and on_exit");
 
-// From the ground up: sys (all unsafe code), error, ownership, link, memory, process, sync. Each room uses
+// From the ground up: sys (all unsafe code), error, ownership, link, memory, logging, process, sync. Each room uses
 // those before it only.
 mod error;
 pub mod link;
+pub mod logging;
 pub mod memory;
 mod ownership;
 pub mod process;

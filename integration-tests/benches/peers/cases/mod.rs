@@ -7,6 +7,7 @@ mod event;
 mod event_group;
 mod idle;
 mod init;
+mod main_loop;
 mod memory;
 mod message;
 mod one_way;
@@ -20,7 +21,7 @@ mod zygote;
 use crate::case::Case;
 
 /// All of them, in the order in which they are measured.
-pub(crate) const ALL: [&Case; 19] = [
+pub(crate) const ALL: [&Case; 20] = [
     &round_trip::CASE,
     &round_trip::BESIDE_HOG,
     &one_way::CASE,
@@ -29,6 +30,7 @@ pub(crate) const ALL: [&Case; 19] = [
     &bridge::PAYLOAD,
     &bridge::THREADS,
     &message::CASE,
+    &main_loop::CASE,
     &event::CASE,
     &event_group::CASE,
     &idle::CASE,
