@@ -146,14 +146,13 @@ fn a_logger_that_logs_and_flushes_waits_for_nobody() -> Outcome {
         }
         DEPTH.fetch_sub(1, Relaxed);
     });
-    let begin = Instant::now();
+    // Would each of the flushes wait, the watchdog would end this.
     let child = start(|| log_numbers(20));
     child.wait().unwrap();
     let seen = seen();
     assert_eq!(messages(&seen, child.id()), numbers(20));
     // Those are the program's own.
     assert_eq!(seen.iter().filter(|seen| seen.pid.is_none() && seen.message == "again").count(), 20);
-    assert!(begin.elapsed() < Duration::from_secs(60), "each flush has waited");
     Passed
 }
 
