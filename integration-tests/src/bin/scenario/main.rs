@@ -48,6 +48,7 @@ mod log_programs;
 mod logs;
 mod main_loop;
 mod main_loop_context;
+mod main_loop_load;
 mod main_loop_processes;
 mod main_loop_signals;
 mod many;
@@ -139,6 +140,7 @@ const TABLES: &[&[Scenario]] = &[
     logs::ALL,
     main_loop::ALL,
     main_loop_context::ALL,
+    main_loop_load::ALL,
     main_loop_processes::ALL,
     main_loop_signals::ALL,
     log_faults::ALL,

@@ -128,6 +128,18 @@ fn fault_33_a_bare_copy_of_a_loop_has_default_signals() -> Outcome {
         7
     }));
     assert_eq!(waitpid(pid, None).unwrap(), WaitStatus::Signaled(pid, NixSignal::SIGTERM, false));
+    // One that has a loop of its own, of other signals and then of the same.
+    let pid = Pid::from_raw(raw::fork(|| {
+        let mut own = MainLoop::new().unwrap();
+        own.signals(&[Signal::USR1], |signal| signal).unwrap();
+        let id = own.signals(&[Signal::TERM], |signal| signal).unwrap();
+        raise(NixSignal::SIGTERM).unwrap();
+        assert_eq!(next(&mut own), Signal::TERM);
+        own.unwatch(id);
+        raise(NixSignal::SIGTERM).unwrap();
+        7
+    }));
+    assert_eq!(waitpid(pid, None).unwrap(), WaitStatus::Signaled(pid, NixSignal::SIGTERM, false));
     assert_eq!(main_loop.try_next().unwrap(), Polled::Nothing);
     raise(NixSignal::SIGTERM).unwrap();
     assert_eq!(next(&mut main_loop), Signal::TERM);
