@@ -229,12 +229,13 @@ impl<E: 'static> MainLoop<E> {
             true => self.reactor.remove(id).flatten()?.step(),
             false => source.step(),
         };
+        if matches!(step, Step::Event(_) | Step::NoEvent) {
+            let ends = turn.ends.or_else(|| Instant::now().checked_add(TURN_TIME));
+            self.turn = Some(Turn { events_left: turn.events_left - 1, ends, ..turn });
+        }
         match step {
-            Step::Event(event) => {
-                let ends = turn.ends.or_else(|| Instant::now().checked_add(TURN_TIME));
-                self.turn = Some(Turn { events_left: turn.events_left - 1, ends, ..turn });
-                Some(event)
-            }
+            Step::Event(event) => Some(event),
+            Step::NoEvent => None,
             Step::OnlyEvent(event) => Some(event),
             Step::Nothing => None,
             Step::AwaitEnd(child) => {

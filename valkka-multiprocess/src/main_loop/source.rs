@@ -43,6 +43,8 @@ pub trait Front<I>: Send + Sync {
 #[derive(Debug)]
 pub enum Next<I> {
     Something(I),
+    /// It can't be read, and was logged.
+    Unreadable,
     Nothing,
     /// The link is closed, and everything was received: the process is about to end.
     Closing,
@@ -70,6 +72,8 @@ pub(super) enum Step<E> {
     Event(E),
     /// Whether there is more, the descriptor tells.
     OnlyEvent(E),
+    /// Nothing for the program, but there may be more.
+    NoEvent,
     Nothing,
     /// Nothing more comes from the descriptor: the end of this process is what is to be waited for.
     AwaitEnd(Child),

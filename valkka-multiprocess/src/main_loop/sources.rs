@@ -32,6 +32,7 @@ impl<E, I: 'static, M: FnMut(I) -> E + Send> Source<E> for OfFront<I, M> {
         match self.state {
             FrontState::Receiving => match self.front.try_next() {
                 Next::Something(incoming) => Step::Event((self.map)(incoming)),
+                Next::Unreadable => Step::NoEvent,
                 Next::Nothing => Step::Nothing,
                 Next::Closing => {
                     self.state = FrontState::Ending;

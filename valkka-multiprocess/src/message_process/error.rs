@@ -67,7 +67,7 @@ pub enum ProcessError {
     Ended {
         /// How.
         ended: Box<Ended>,
-        /// Whether the command was handled, if this is about one.
+        /// Whether the command was handled, if this is about one; else, of those that were sent before, `Unknown`.
         execution: Execution,
     },
     /// A handler has failed: of a request, the request's own; of a [`recv`](crate::FrontEnd::recv), some earlier one. The back end goes on,
@@ -126,11 +126,12 @@ impl ProcessError {
             | ProcessError::Message { execution, .. }
             | ProcessError::Broken { execution, .. } => *execution,
             ProcessError::Failed(_) | ProcessError::Unanswered => Execution::Ran,
+            // It comes where the links are closed: of a command that was sent nobody can tell more.
+            ProcessError::Child(_) => Execution::Unknown,
             ProcessError::NotStarted { .. }
             | ProcessError::Running { .. }
             | ProcessError::Start(_)
-            | ProcessError::WrongProcess(_)
-            | ProcessError::Child(_) => Execution::NotRun,
+            | ProcessError::WrongProcess(_) => Execution::NotRun,
             #[cfg(feature = "tokio")]
             ProcessError::InsideRuntime { .. } | ProcessError::OutsideRuntime => Execution::NotRun,
         }

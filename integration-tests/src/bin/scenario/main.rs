@@ -54,6 +54,8 @@ mod main_loop_signals;
 mod many;
 mod memory;
 mod message_commands;
+mod message_hostile;
+mod message_keeping;
 mod message_life;
 mod message_loop;
 mod message_ways;
@@ -148,6 +150,8 @@ const TABLES: &[&[Scenario]] = &[
     many::ALL,
     memory::ALL,
     message_commands::ALL,
+    message_hostile::ALL,
+    message_keeping::ALL,
     message_life::ALL,
     message_loop::ALL,
     messages::ALL,
