@@ -16,9 +16,10 @@ use tokio::runtime::{Handle, Id};
 use tokio::sync::Notify;
 
 use crate::async_process::race::{Either, either};
+use crate::main_loop::source::LAST_WORDS;
 use crate::message_process::{
-    COMMAND, Ended, Execution, Incoming, Keeping, LAST_WORDS, ProcessError, Run, STOP, TERM_GRACE, answer,
-    execution_of, only_events, read_event,
+    COMMAND, Ended, Execution, Incoming, Keeping, ProcessError, Run, STOP, TERM_GRACE, answer, execution_of,
+    only_events, read_event,
 };
 
 /// The links of a run, as the tasks of each runtime use them.

@@ -2,6 +2,7 @@
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use common_ipc::link::LinkError;
 use common_ipc::process::{Child, ExitStatus};
@@ -37,6 +38,9 @@ pub trait Front<I>: Send + Sync {
     /// What is told of its end.
     fn ended(&self, status: ExitStatus) -> I;
 }
+
+/// How long a process that has closed its links may take over its own end, before it is killed.
+pub(crate) const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What is there from a back end.
 #[doc(hidden)]

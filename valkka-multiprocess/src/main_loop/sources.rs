@@ -64,6 +64,24 @@ fn status(child: &Child) -> Option<ExitStatus> {
     })
 }
 
+/// The end of a process that has closed its links, and would have to be waited for for ever.
+pub(super) struct Insist(pub(super) Child);
+
+impl<E> Source<E> for Insist {
+    fn step(&mut self) -> Step<E> {
+        if self.0.is_alive().unwrap_or(true) {
+            let name = self.0.name().to_string_lossy();
+            match self.0.kill() {
+                Ok(()) => log::warn!("{name} had closed its links and lived on, so it was ended"),
+                Err(error) => {
+                    log::error!("{name} has closed its links, lives on, and can't be ended: {error}")
+                }
+            }
+        }
+        Step::Over(None)
+    }
+}
+
 /// A descriptor of the program's own.
 pub(super) struct OfDescriptor<F, M> {
     pub(super) fd: F,

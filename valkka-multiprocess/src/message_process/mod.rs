@@ -57,7 +57,7 @@ pub(crate) use {
     keeping::Keeping,
     outbound::{TELLING, was_told},
     reply::{Asked, AtWork},
-    run::{LAST_WORDS, TERM_GRACE, answer, only_events, read as read_event},
+    run::{TERM_GRACE, answer, only_events, read as read_event},
     wire::{COMMAND, EVENT, FAILED, REFUSED, STOP},
 };
 

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 
 #[cfg(feature = "tokio")]
 use crate::async_process::Runtimes;
-use crate::main_loop::source::Next;
+use crate::main_loop::source::{LAST_WORDS, Next};
 use crate::message_process::error::{Execution, ProcessError, execution_of};
 use crate::message_process::failure::Done;
 use crate::message_process::incoming::{Ended, Incoming};
@@ -37,8 +37,6 @@ pub(crate) struct Run<E> {
     pub(crate) runtimes: Runtimes,
 }
 
-/// How long a process that has closed its links may take over its own end, before it is killed.
-pub(crate) const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long SIGTERM may take where it is sent because waiting was in vain.
 pub(crate) const TERM_GRACE: Duration = Duration::from_millis(500);
 /// How long a wait for room lasts before those who wait look at what has come.
