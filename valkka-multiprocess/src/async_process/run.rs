@@ -166,9 +166,9 @@ impl<E: DeserializeOwned> Run<E> {
             changed.as_mut().enable();
             let keeping = self.keep_what_is_there();
             match keeping.look_again() {
-                Some(pause) => tokio::time::sleep(pause).await,
-                None if keeping == Keeping::Over => std::future::pending().await,
-                None => {
+                None => std::future::pending().await,
+                Some(pause) if keeping != Keeping::Done => tokio::time::sleep(pause).await,
+                Some(_) => {
                     let mut coming = pin!(links.events.recv(&mut buffer));
                     let keep = poll_fn(|context| self.keep_polled(|| coming.as_mut().poll(context)));
                     either(changed, keep).await;

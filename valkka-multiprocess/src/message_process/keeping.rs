@@ -51,13 +51,13 @@ pub(crate) enum Keeping {
 }
 
 impl Keeping {
-    /// How soon whoever waits for the end looks again. While something is kept, the events can be read, for those who
-    /// receive, and tell nothing of what is to be kept.
+    /// How soon whoever waits for the end looks again, who can't wait for events. While something is kept, they can be
+    /// read, for those who receive, and tell nothing of what is to be kept.
     pub(crate) fn look_again(self) -> Option<Duration> {
         match self {
-            Keeping::Done | Keeping::Over => None,
+            Keeping::Over => None,
             Keeping::More => Some(Duration::from_millis(5)),
-            Keeping::Some | Keeping::Full => Some(Duration::from_millis(50)),
+            Keeping::Done | Keeping::Some | Keeping::Full => Some(Duration::from_millis(50)),
         }
     }
 }
@@ -92,11 +92,13 @@ impl<E: DeserializeOwned> Run<E> {
         let mut keeping = Keeping::Done;
         while self.child.is_alive()? {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            let fds = [self.child.as_fd(), self.events.as_fd()];
-            let watched = if keeping == Keeping::Done { &fds[..] } else { &fds[..1] };
-            let timeout = left.into_iter().chain(keeping.look_again()).min();
+            // Without a descriptor left for them, the events are looked at now and then.
+            let events = self.events.pollable().ok().filter(|_| keeping == Keeping::Done);
+            let again = if events.is_some() { None } else { keeping.look_again() };
+            let watched: Vec<_> = [self.child.as_fd()].into_iter().chain(events).collect();
+            let timeout = left.into_iter().chain(again).min();
             let poll = |source| ChildError::Os { step: "wait for the end", source };
-            let ready = safe_select(watched, timeout).map_err(poll)?;
+            let ready = safe_select(&watched, timeout).map_err(poll)?;
             if keeping != Keeping::Over && !ready.contains(&0) {
                 keeping = self.keep_what_is_there();
             }

@@ -245,14 +245,12 @@ fn a_flood_of_signals_hangs_nobody() -> Outcome {
     setpgid(Pid::from_raw(0), Pid::from_raw(0)).unwrap();
     assert_eq!(getpgrp(), nix::unistd::getpid());
     let mut main_loop = MainLoop::new().unwrap();
-    main_loop.signals(&[Signal::USR1], Some).unwrap();
-    main_loop.after(Duration::from_millis(200), || None).unwrap();
+    main_loop.signals(&[Signal::USR1], |signal| signal).unwrap();
     let flood =
         Launch::new(&LaunchOptions::new()).start(|| while kill(Pid::parent(), NixSignal::SIGUSR1).is_ok() {});
     let flood = flood.unwrap();
-    let mut count = 0;
-    while next(&mut main_loop).is_some() {
-        count += 1;
+    for _ in 0..20 {
+        assert_eq!(next(&mut main_loop), Signal::USR1);
     }
     // Loops come and go beneath it.
     for _ in 0..300 {
@@ -262,7 +260,5 @@ fn a_flood_of_signals_hangs_nobody() -> Outcome {
     }
     flood.kill().unwrap();
     flood.wait().unwrap();
-    println!("{count} signals in 200 ms");
-    assert!(count > 10, "{count}");
     Passed
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use common_ipc::link::Bytes;
 use common_ipc::memory::SharedArray;
 use integration_tests::{proc, raw};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde::{Deserialize, Deserializer, Serialize};
 use valkka_multiprocess::{
     Backend, Context, Incoming, MainLoop, MessageProcess, Polled, ProcessError, RemoteError,
@@ -22,6 +23,7 @@ scenarios![
     events_that_cannot_be_read_are_told_after_a_wait_for_the_end,
     a_flood_that_cannot_be_read_leaves_the_loop_to_others,
     a_flood_that_cannot_be_read_does_not_hold_up_a_stop,
+    a_wait_for_the_end_without_descriptors_left_does_not_spin,
 ];
 
 #[derive(Serialize, Deserialize)]
@@ -229,5 +231,23 @@ fn a_flood_that_cannot_be_read_does_not_hold_up_a_stop() -> Outcome {
         assert_eq!(process.wait_stop_timeout(Duration::from_millis(round)).unwrap(), None);
         assert!(process.stop_timeout(Duration::from_millis(20)).unwrap().status.signal().is_some());
     }
+    Passed
+}
+
+fn a_wait_for_the_end_without_descriptors_left_does_not_spin() -> Outcome {
+    let (process, _) = talker();
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, 3, hard).unwrap();
+    let before = raw::processor_time();
+    assert_eq!(process.wait_stop_timeout(Duration::from_millis(300)).unwrap(), None);
+    assert!(raw::processor_time() - before < Duration::from_millis(150));
+    // More than the link holds: it is kept all the same.
+    process.send(&Ask::Numbers(0, 100_000)).unwrap();
+    process.request_stop().unwrap();
+    assert!(process.wait_stop().unwrap().is_clean());
+    for number in 0..100_000 {
+        assert_eq!(process.recv().unwrap(), Tell::Number(number));
+    }
+    setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
     Passed
 }
