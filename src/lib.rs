@@ -54,9 +54,13 @@ pub use valkka_multiprocess;
 #[cfg(feature = "valkka-multiprocess")]
 #[doc(no_inline)]
 pub use valkka_multiprocess::{
-    Backend, Context, EventGroup, Incoming, MainContext, MainLoop, MessageObject, MessageProcess,
-    ProcessError, Reply, Router,
+    Backend, Context, EventGroup, FrontEnd, Incoming, MainContext, MainLoop, MessageObject, MessageProcess,
+    ProcessError, Reply, Router, SyncIndex,
 };
+
+#[cfg(all(feature = "valkka-multiprocess", feature = "tokio"))]
+#[doc(no_inline)]
+pub use valkka_multiprocess::{AsyncBackMessageProcess, AsyncBackend, AsyncContext};
 
 #[cfg(feature = "pkit")]
 pub use pkit;
