@@ -224,7 +224,8 @@ impl<E: DeserializeOwned> Run<E> {
         let mut watch_events = true;
         while self.child.is_alive()? {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            let fds = [self.child.as_fd(), self.events.as_fd()];
+            let events = self.events.pollable().map_err(|error| self.broken(error, Execution::NotRun))?;
+            let fds = [self.child.as_fd(), events];
             let watched = if watch_events { &fds[..] } else { &fds[..1] };
             let poll = |source| common_ipc::process::ChildError::Os { step: "wait for the end", source };
             let ready = safe_select(watched, left).map_err(poll)?;
