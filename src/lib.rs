@@ -15,7 +15,8 @@
 //! | `offspring` (default) | [`offspring`] | task objects that run in a subprocess, once or in a loop |
 //! | `pkit` (default) | [`pkit`] | reusable, restartable, supervised processes; pools and slots |
 //! | `cross-process-bridge` (default) | [`cross_process_bridge`] | an object in another process, its methods called as if it were here |
-//! | always | [`process`], [`link`], [`memory`], [`sync`] | the base: children; connections, calls and queues; shared memory; events and locks |
+//! | `valkka-multiprocess` (default) | [`valkka_multiprocess`] | message processes: a back end that is told what to do, and tells what has happened; the program's loop over many |
+//! | always | [`process`], [`link`], [`memory`], [`sync`], [`logging`] | the base: children; connections, calls and queues; shared memory; events and locks; log records of children |
 //! | `tokio` | `link::AsyncConnection`, and methods named `.._async` | sending, receiving and waiting in tasks of that runtime |
 //!
 //! The one promise at the centre: **no call ever hangs because a process died, and every error
@@ -32,7 +33,7 @@ pub use common_ipc::process::{
 };
 pub use common_ipc::{RemoteError, init_before_main};
 #[doc(no_inline)]
-pub use common_ipc::{link, memory, process, sync};
+pub use common_ipc::{link, logging, memory, process, sync};
 
 #[cfg(feature = "offspring")]
 pub use offspring;
@@ -47,6 +48,19 @@ pub use cross_process_bridge;
 #[cfg(feature = "cross-process-bridge")]
 #[doc(no_inline)]
 pub use cross_process_bridge::{BridgeError, BridgeProcess, Crosses, Execution, Timeout, bridge};
+
+#[cfg(feature = "valkka-multiprocess")]
+pub use valkka_multiprocess;
+#[cfg(feature = "valkka-multiprocess")]
+#[doc(no_inline)]
+pub use valkka_multiprocess::{
+    Backend, Context, EventGroup, FrontEnd, Incoming, MainContext, MainLoop, MessageObject, MessageProcess,
+    ProcessError, Reply, Router, SyncIndex,
+};
+
+#[cfg(all(feature = "valkka-multiprocess", feature = "tokio"))]
+#[doc(no_inline)]
+pub use valkka_multiprocess::{AsyncBackMessageProcess, AsyncBackend, AsyncContext};
 
 #[cfg(feature = "pkit")]
 pub use pkit;

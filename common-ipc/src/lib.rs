@@ -8,6 +8,7 @@
 //! - [`link`]: pipes, typed connections, calls and queues between processes.
 //! - [`memory`]: memory that processes share, as bytes, arrays, frozen arrays and atomic numbers.
 //! - [`sync`]: events, semaphores and mutexes that processes share.
+//! - [`logging`]: log records of children, handed to the program's logger.
 //! - Feature `tokio`: `link::AsyncConnection` and `link::AsyncOpenCaller`, for programs that use that runtime.
 //! - [`RemoteError`]: any error, carried from one process to another.
 //!
@@ -60,7 +61,7 @@
 //! | /proc | no zygotes and templates (`StartError::Os`); of the two ways to count threads the other one; without both, `Refusal::ThreadsUnknown` once the program isn't allowed to assume one thread |
 //! | /proc/meminfo, the files of control groups | whether there is enough memory isn't asked before: the kernel has the last word |
 //! | /proc/self/ns, /proc/PID/stat | semaphores and mutexes are shared by capturing alone, and an owner is known by its id alone |
-//! | eventfd | no `EventFd`: its making is an error |
+//! | eventfd | no `EventFd`, no `CaughtSignals`: their making is an error |
 //! | close_range | one close for each descriptor |
 //! | MADV_WIPEONFORK | the pid tells processes apart |
 //! | PIDFD_GET_INFO (6.15) | a status that somebody else collected is `ExitStatus::Unknown` |
@@ -68,10 +69,11 @@
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 compile_error!("common-ipc works on Linux with glibc only: it stands on pidfd, memfd, futex and on_exit");
 
-// From the ground up: sys (all unsafe code), error, ownership, link, memory, process, sync. Each room uses
+// From the ground up: sys (all unsafe code), error, ownership, link, memory, logging, process, sync. Each room uses
 // those before it only.
 mod error;
 pub mod link;
+pub mod logging;
 pub mod memory;
 mod ownership;
 pub mod process;

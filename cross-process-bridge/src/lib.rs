@@ -147,7 +147,7 @@ pub use common_ipc::process::{
 };
 pub use common_ipc::{RemoteError, init_before_main};
 #[doc(no_inline)]
-pub use common_ipc::{link, memory, process, sync};
+pub use common_ipc::{link, logging, memory, process, sync};
 #[doc = include_str!("bridge.md")]
 #[doc(inline)]
 pub use cross_process_bridge_macros::bridge;

@@ -1,4 +1,4 @@
-//! Programs whose ends are looked at from outside: rows 2, 9, 27 and 30.
+//! Programs whose ends are looked at from outside: rows 2, 9, 27, 30 and 59.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
@@ -151,4 +151,34 @@ fn fault_30_the_exit_shuts_servers_and_their_children_down() {
             assert!(!proc::runs(pid), "{pid} survives its program: {ran:?}");
         }
     }
+}
+
+#[test]
+fn fault_59_what_children_log_is_there_at_the_programs_exit() {
+    let ran = run(&["program_that_exits_while_its_child_logs"]);
+    assert!(ran.status.success(), "{ran:?}");
+    let numbers: Vec<u32> = ran.stdout.lines().map(|line| line.parse().unwrap()).collect();
+    assert!(numbers.iter().copied().eq(0..2000), "{} of 2000: {}", numbers.len(), ran.stderr);
+    let ran = run(&["program_that_ends_its_children_as_they_log"]);
+    assert_eq!(ran.status.code(), Some(3), "{ran:?}");
+    for name in ["a", "b"] {
+        let of_it = ran.stdout.lines().filter_map(|line| line.strip_prefix(name)?.trim().parse::<u32>().ok());
+        let numbers: Vec<u32> = of_it.collect();
+        assert!(numbers.iter().copied().eq(0..numbers.len() as u32), "a gap in what {name} has logged");
+    }
+}
+
+#[test]
+fn lines_of_several_processes_never_mix() {
+    let ran = run(&["program_with_plain_lines"]);
+    assert!(ran.status.success(), "{ran:?}");
+    let of =
+        |name: &str| ran.stderr.lines().filter(|line| line.starts_with(&format!("Class.{name} - "))).count();
+    assert_eq!([of("one"), of("two"), of("copy"), of("program")], [500, 500, 500, 501]);
+    for line in ran.stderr.lines().filter(|line| line.contains("WARNING")) {
+        let (number, rest) = line.split(" - WARNING - ").nth(1).unwrap().split_once(' ').unwrap();
+        assert_eq!(rest, "x".repeat(number.parse::<usize>().unwrap() % 100), "{line}");
+    }
+    assert!(ran.stderr.contains("\nClass.program - DEBUG - last\n"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("nobody reads this"));
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use multiprocess::link::Connection;
+use multiprocess::logging::InstallError;
 use multiprocess::memory::{FrozenArray, MemoryError, SharedArray, SharedMemory};
 use multiprocess::process::Launch;
 use multiprocess::supervisor;
@@ -114,7 +115,7 @@ fn everything_is_there() {
     assert!(none.next().is_none());
     let mut none: MapUnordered<'_, _, ()> = pool.map_unordered(std::iter::empty::<()>(), |()| ());
     assert!(none.next().is_none());
-    is_send_and_sync::<(SharedMemory, SharedArray<u8>, FrozenArray<u8>, MemoryError)>();
+    is_send_and_sync::<(SharedMemory, SharedArray<u8>, FrozenArray<u8>, MemoryError, InstallError)>();
     is_send_and_sync::<(EventFd, Semaphore, Permit, AcquireError, Mutex<u8>, MutexGuard<u8>, LockError<u8>)>(
     );
     let flags: [&dyn EventFlag; 2] = [&Event::new().unwrap(), &EventFd::new().unwrap()];

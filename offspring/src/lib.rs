@@ -111,7 +111,7 @@ pub use common_ipc::process::{
 };
 pub use common_ipc::{RemoteError, init_before_main};
 #[doc(no_inline)]
-pub use common_ipc::{link, memory, process, sync};
+pub use common_ipc::{link, logging, memory, process, sync};
 pub use handle::Handle;
 pub use subprocess::{Subprocess, spawn, spawn_in, spawn_restartable, spawn_with};
 pub use subprocess_loop::{LoopStep, SubprocessLoop};

@@ -131,7 +131,7 @@ pub use common_ipc::process::{
 };
 pub use common_ipc::{RemoteError, init_before_main};
 #[doc(no_inline)]
-pub use common_ipc::{link, memory, process, sync};
+pub use common_ipc::{link, logging, memory, process, sync};
 pub use pool::{Map, MapUnordered, PoolError, ProcessPool, Task, TaskError, TaskInfo, TaskStatus};
 pub use restartable::{Current, Process, ProcessBuilder, ProcessExit, ProcessOpen, RestartPolicy, current};
 pub use slots::{Slot, SlotError, SlotPool};

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
+use crate::logging;
 use crate::process::after_fork;
 use crate::process::exit_hook;
 use crate::process::lifeline;
@@ -165,6 +166,7 @@ fn leave(code: i32, deliver: impl FnOnce() -> io::Result<()>) -> ! {
             sys::fork::flush_c_streams_if_pending(true);
         });
     }
+    logging::tell_losses();
     if let Err(error) = deliver() {
         let errno = error.raw_os_error().unwrap_or(libc::EIO);
         let _ = send(&Report::NoOutput(OutputFailure::Undeliverable { errno }));
@@ -205,6 +207,7 @@ fn leave_by_exit(code: i32) -> ! {
             sys::fork::flush_c_streams(false);
         });
     }
+    logging::tell_losses();
     // A panic hook that exits, as some do, is the end of a panic all the same.
     if let Some(report) = panic_report::while_panicking() {
         let _ = send(&Report::Panicked(report));

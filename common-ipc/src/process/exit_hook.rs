@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags};
 
 use crate::link::poll::{Deadline, wait_until};
+use crate::logging;
 use crate::ownership::descriptors::PrivateFd;
 use crate::process::record::{Record, Role, send};
 use crate::process::signal::Signal;
@@ -98,7 +99,14 @@ pub(crate) fn run() {
 #[inline(never)]
 fn shut_down_all() {
     EXITING.store(true, Ordering::Relaxed);
-    let Some(children) = children() else { return };
+    if let Some(children) = children() {
+        shut_down(children);
+    }
+    // What they have logged until their ends.
+    logging::drain_at_exit();
+}
+
+fn shut_down(children: Vec<Arc<Record>>) {
     let mut to_stop = Vec::new();
     let mut to_wait_for = Vec::new();
     let mut servers = Vec::new();

@@ -3,13 +3,14 @@
 use std::cell::Cell;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::SigSet;
 
 use crate::ownership::generation::Generation;
+use crate::ownership::per_process::PerProcess;
 use crate::process::gate;
 use crate::process::signals;
 use crate::process::state::{self, State};
@@ -150,12 +151,16 @@ pub(crate) fn close_gate(rule_of_launch: Option<ForkRule>) -> Result<Leave, Refu
         Refusal::OnLibraryThread
     } else {
         let begin = Instant::now();
+        let mut waits_for_callback = None;
         loop {
             let closed = gate::close();
             let Some(refusal) = other_threads() else { return Ok(Leave { gate: closed, others: false }) };
             drop(closed);
             let patience = match refusal {
-                Refusal::CallbackRunning => CALLBACK_PATIENCE,
+                Refusal::CallbackRunning => {
+                    waits_for_callback.get_or_insert_with(WaitsForCallback::new);
+                    CALLBACK_PATIENCE
+                }
                 // Where it isn't the end of the start, each start would pay for it.
                 _ if rule == ForkRule::Warn => JOINED_THREADS_PATIENCE,
                 _ => LEAVING_THREADS_PATIENCE,
@@ -171,6 +176,30 @@ pub(crate) fn close_gate(rule_of_launch: Option<ForkRule>) -> Result<Leave, Refu
         return Ok(Leave { gate: gate::close(), others: true });
     }
     Err(refusal)
+}
+
+/// How many forks wait for a callback to return. One that is over when a child is forked isn't among them there.
+static WAITING: PerProcess<AtomicUsize> = PerProcess::new(AtomicUsize::new(0), AtomicUsize::default);
+
+/// A fork that waits so.
+struct WaitsForCallback;
+
+impl WaitsForCallback {
+    fn new() -> WaitsForCallback {
+        WAITING.own().fetch_add(1, Ordering::Relaxed);
+        WaitsForCallback
+    }
+}
+
+impl Drop for WaitsForCallback {
+    fn drop(&mut self) {
+        WAITING.own().fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Whether a fork waits for a callback to return: a library thread that calls one after the other lets it pass.
+pub(crate) fn a_fork_waits() -> bool {
+    WAITING.own().load(Ordering::Relaxed) > 0
 }
 
 /// Looks for threads that a fork would cut off in the midst of something. The gate is closed.

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd};
 
 use crate::link::poll::Deadline;
+use crate::logging::{self, Route};
 use crate::ownership::descriptors;
 use crate::ownership::harmless;
 use crate::process::child::Child;
@@ -12,6 +13,7 @@ use crate::process::errors::StartError;
 use crate::process::exit_hook;
 use crate::process::fork_rule::{self, Leave};
 use crate::process::lifeline;
+use crate::process::log_thread;
 use crate::process::options::Ends;
 use crate::process::panic_report::ChildHook;
 use crate::process::plan::{Newborn, Plan};
@@ -19,6 +21,7 @@ use crate::process::record::Role;
 use crate::process::report;
 use crate::process::signals::{self, ToReset};
 use crate::process::state;
+use crate::process::word;
 use crate::sys;
 use crate::sys::fork::Forked;
 
@@ -55,6 +58,10 @@ pub(crate) fn fork(plan: &Plan<'_>, body: &mut Body<'_>) -> Result<Child, StartE
     let ours = descriptors::above_stderr(ours).map_err(os("make a socket pair"))?;
     let theirs = descriptors::above_stderr(theirs).map_err(os("make a socket pair"))?;
     lifeline::prepare(theirs.as_fd(), plan.parent_death).map_err(os("arm the lifeline"))?;
+    let records = match logging::route() {
+        Route::New if plan.relays_records => Some(logging::pair().map_err(os("make a socket pair"))?),
+        _ => None,
+    };
     let on_main_thread = lifeline::on_main_thread();
 
     let mask = signals::block_all().map_err(os("block signals"))?;
@@ -79,6 +86,14 @@ pub(crate) fn fork(plan: &Plan<'_>, body: &mut Body<'_>) -> Result<Child, StartE
             sys::descriptors::close(ours);
             if let Some(link) = parents_link {
                 sys::descriptors::close_range(link.as_raw_fd(), link.as_raw_fd());
+            }
+            match records {
+                Some((ours, theirs)) => {
+                    sys::descriptors::close(ours);
+                    logging::adopt(theirs, word::current_name);
+                }
+                None if plan.relays_records => {}
+                None => logging::cut_off(),
             }
             hook.keep_in_child();
             child_side::run(
@@ -105,6 +120,7 @@ pub(crate) fn fork(plan: &Plan<'_>, body: &mut Body<'_>) -> Result<Child, StartE
     drop(streams);
     // The number that this frees is the one that the pidfd needs.
     drop(theirs);
+    let records = records.map(|(ours, _)| ours);
     // Signals stay blocked until the pidfd is there: a handler that collects all children could
     // otherwise collect this one before.
     let pidfd = pid.as_ref().ok().map(|&pid| sys::pidfd::open(pid).and_then(descriptors::above_stderr));
@@ -121,12 +137,16 @@ pub(crate) fn fork(plan: &Plan<'_>, body: &mut Body<'_>) -> Result<Child, StartE
         }
     };
     let newborn = Newborn { pid, pidfd, reports: registry.list(ours) };
+    let records = records.map(|ours| registry.list(ours));
     // A record closes descriptors of its own, which takes this lock.
     drop(registry);
     let child = plan.take_in(&mut process, newborn);
     drop(process);
     drop(hook);
     drop(gate);
+    if let Some(records) = records {
+        log_thread::watch(records, pid, &plan.name);
+    }
     plan.see_to(&child, plan.handshake.then(|| Deadline::after(plan.timeout())))?;
     ends.give_away();
     Ok(child)

@@ -67,7 +67,8 @@ fn keeper() -> MutexGuard<'static, Option<Arc<Server>>> {
 /// A program that executes another one in its place leaves keeper and zygote to that as zombies.
 ///
 /// It has copies of what the program has in memory at this moment, and none of its descriptors. Statics that are
-/// set later, loggers among them, are as they were at this moment in every zygote's child.
+/// set later, loggers among them, are as they were at this moment in every zygote's child (for log records, see
+/// [`logging`](crate::logging)).
 ///
 /// # Errors
 ///

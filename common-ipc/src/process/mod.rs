@@ -19,6 +19,7 @@
 //! reaper, callbacks, exit_hook    what happens when nobody waits
 //! caught          signals to this process, as something to wait for   (CaughtSignals)
 //! library_thread  threads beside which one can fork                      (LibraryThread)
+//!   log_thread          the one that hands over the records of children
 //! state           all that belongs to one process
 //! ```
 
@@ -39,6 +40,7 @@ mod keeper;
 mod launch;
 mod library_thread;
 mod lifeline;
+mod log_thread;
 pub(crate) mod options;
 mod panic_report;
 mod plan;

@@ -44,6 +44,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) handshake: bool,
     /// The child says when it is about to run its body, whether the start waits for that or not.
     pub(crate) announce_ready: bool,
+    /// What it logs the program's logger is handed, if the relay is installed.
+    pub(crate) relays_records: bool,
 }
 
 /// A child that is there, and that nobody knows of yet.
@@ -75,6 +77,7 @@ impl<'a> Plan<'a> {
             wait_until_ready: false,
             handshake: prepared.can_fail(options),
             announce_ready: false,
+            relays_records: true,
             prepared,
         })
     }
@@ -96,6 +99,7 @@ impl<'a> Plan<'a> {
             at_exit: AtExit::Stop { grace: Duration::ZERO },
             role: Role::Server,
             held: Held::All,
+            relays_records: false,
             ..Plan::new(options, "server")?
         })
     }

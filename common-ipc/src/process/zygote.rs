@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::link::attachments::{self, Incoming};
 use crate::link::codec;
 use crate::link::poll::Deadline;
+use crate::logging;
 use crate::ownership::descriptors::PrivateFd;
 use crate::ownership::generation::Generation;
 use crate::ownership::give::How;
@@ -51,7 +52,7 @@ use crate::sys::function;
 ///
 /// Handlers of `pthread_atfork` don't run; hooks of [`after_fork`](crate::process::after_fork) that were registered
 /// before `init`, or by the preload, do. A logger or a panic hook that was set after `init` isn't there, so that log
-/// records vanish: set it before, by such a hook, or in the preload.
+/// records vanish: have them [relayed](crate::logging), or set the logger before, by such a hook, or in the preload.
 ///
 /// A zygote that was killed while nobody started anything stays a zombie until the next start.
 ///
@@ -228,7 +229,8 @@ impl Zygote {
         let seed = Seed { socket: Descriptor(socket), births: Descriptor(births), preload };
         let start = Start::new(hatch, function::address(hatch as Thunk), &seed)?;
         let options = LaunchOptions::new().name("mp-zygote").stdin(Stdio::Inherit);
-        let plan = Plan::of_server(&options)?;
+        let mut plan = Plan::of_server(&options)?;
+        plan.relays_records = self.inner.preload.is_some();
         // It is, from the beginning, in the directory that is noted down, should another thread enter another one.
         let os = |source| StartError::Os { step: "open the working directory", source };
         let cwd = fork_server::open_cwd().map_err(os)?;
@@ -294,6 +296,9 @@ fn hatch(_: usize, seed: &[u8], incoming: Option<Incoming>, ready: &mut dyn FnMu
         sys::fork::flush_c_streams(false);
         // Handlers that it has registered are not its children's.
         child_side::trap_exit();
+        logging::tell_losses();
+        // Its children have links of their own.
+        logging::cut_off();
     }
     let births = Births::receive(&seed.births.0).map_err(|error| unreadable(error.to_string()))?;
     ready();

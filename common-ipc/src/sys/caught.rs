@@ -101,9 +101,11 @@ impl Place {
         self.owner.store(0, SeqCst);
     }
 
-    fn hear(&self, signal: i32) {
+    /// Says whether it is wanted.
+    fn hear(&self, signal: i32) -> bool {
         self.inside.fetch_add(1, SeqCst);
-        if self.wanted.load(SeqCst) & bit(signal) != 0 {
+        let is_wanted = self.wanted.load(SeqCst) & bit(signal) != 0;
+        if is_wanted {
             self.came.fetch_or(bit(signal), SeqCst);
             let one = 1u64;
             // SAFETY: reads eight bytes of `one`. The bell is open while somebody is inside of a place that is
@@ -111,6 +113,7 @@ impl Place {
             unsafe { libc::write(self.bell.load(SeqCst), (&raw const one).cast(), size_of::<u64>()) };
         }
         self.inside.fetch_sub(1, SeqCst);
+        is_wanted
     }
 }
 
@@ -119,15 +122,14 @@ extern "C" fn on_signal(signal: libc::c_int) {
     // SAFETY: libc's errno of this thread is always there.
     let errno = unsafe { *libc::__errno_location() };
     let here = generation::current().get();
-    let mut is_catching = false;
+    let mut is_wanted = false;
     for place in TABLE.iter().filter(|place| place.owner.load(SeqCst) == here) {
-        is_catching = true;
-        place.hear(signal);
+        is_wanted |= place.hear(signal);
     }
-    // A fork that this library knows nothing of has copied the handler to a process that catches nothing: there the
+    // A fork that this library knows nothing of has copied the handler to a process where nobody wants it: there the
     // signal does what it does by default, once this returns. If another handler has called this one, it's that
     // one's business.
-    if !is_catching && is_installed(signal) && signals::set_disposition(signal, false).is_ok() {
+    if !is_wanted && is_installed(signal) && signals::set_disposition(signal, false).is_ok() {
         let _ = signals::raise(signal);
     }
     // SAFETY: as above.

@@ -82,7 +82,6 @@ pub trait MainContext: Sized {
     /// # Errors
     ///
     /// As the program likes; the loop ends then, and [`close`](MainContext::close) is called.
-    #[doc(alias = "__call__")]
     fn handle(
         &mut self,
         main_loop: &mut MainLoop<Self::Event>,
@@ -132,7 +131,8 @@ pub trait MainContext: Sized {
 
     /// Runs the program beside the caller: processes and threads are started here, then the loop and the handlers move to a
     /// thread of their own. No signals are caught: they are the business of whoever has the main thread. It is for
-    /// tests, and for programs that have a loop of another kind already.
+    /// tests, and for programs that have a loop of another kind already. Because of the thread, processes can be started
+    /// from zygotes and templates only from then on.
     ///
     /// # Errors
     ///

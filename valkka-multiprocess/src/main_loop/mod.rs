@@ -66,8 +66,8 @@ pub use stop::StopHandle;
 ///
 /// # Turns
 ///
-/// What is ready has its turn in a round. A turn is one event of a descriptor, timer or signal; of a back end, all that
-/// is there, up to 64 events or until they have taken a millisecond to handle. So a back end that floods the program
+/// What is ready has its turn in a round. A turn is one event of a descriptor or timer; of a back end or of signals, all
+/// that are there, up to 64 events or until they have taken a millisecond to handle. So a back end that floods the program
 /// holds up nothing else for longer than that, and a stop ends the loop at the next event.
 /// What isn't ready costs nothing, however much of it is watched.
 ///

@@ -3,6 +3,7 @@
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
+use common_ipc::link::LinkError;
 use common_ipc::process::{Child, ExitStatus};
 
 use crate::reactor::WatchError;
@@ -26,7 +27,7 @@ pub(crate) mod sealed {
 #[doc(hidden)]
 pub trait Front<I>: Send + Sync {
     /// Readable while there is something to receive, or the link is closed.
-    fn poll_fd(&self) -> BorrowedFd<'_>;
+    fn poll_fd(&self) -> Result<BorrowedFd<'_>, LinkError>;
 
     /// What is there, without waiting.
     fn try_next(&self) -> Next<I>;

@@ -16,7 +16,7 @@ const SHORTEST_PERIOD: Duration = Duration::from_millis(1);
 impl<E: 'static> MainLoop<E> {
     /// Watches the back end of a front end that was started: `event` makes an event of what comes from it. The last
     /// one of a run is [`Incoming::Ended`](crate::Incoming::Ended), when its process has ended and was collected; with that
-    /// the watch is over, and after the next start it can be watched again.
+    /// the watch is over, and after the next start it can be watched again. Of one that has ended already the end is told.
     ///
     /// What the front end receives by itself meanwhile doesn't come here: each message comes once.
     ///
@@ -38,7 +38,7 @@ impl<E: 'static> MainLoop<E> {
             return Err(WatchError::AlreadyWatched);
         }
         let source = OfFront::new(Arc::clone(&front), event);
-        self.reactor.add_fd(front.poll_fd(), Some(Box::new(source)))
+        self.reactor.add_fd(front.poll_fd()?, Some(Box::new(source)))
     }
 
     /// Watches a descriptor: while there is something to read, or the other end is gone, or there is an error, `event` is

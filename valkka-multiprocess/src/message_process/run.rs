@@ -131,6 +131,13 @@ impl<E: DeserializeOwned> Run<E> {
         }
     }
 
+    /// For whoever waits by it: readable when there is something to [`look`](Run::look) at.
+    pub(crate) fn pollable(&self) -> Result<BorrowedFd<'_>, LinkError> {
+        let pollable = self.events.pollable()?;
+        self.remind_of_kept(&self.kept.lock());
+        Ok(pollable)
+    }
+
     /// What is there, without waiting for anything.
     pub(crate) fn look(&self) -> Next<Incoming<E>> {
         loop {
@@ -140,7 +147,8 @@ impl<E: DeserializeOwned> Run<E> {
             match self.receive(Some(Duration::ZERO)) {
                 Ok(Some((Ok(incoming), _))) => return Next::Something(incoming),
                 Ok(Some((Err(error), _))) => log::error!("what {} sent can't be read: {error}", self.name),
-                Ok(None) => return Next::Nothing,
+                // Somebody may have kept something just now.
+                Ok(None) => return self.take_kept().map_or(Next::Nothing, Next::Something),
                 Err(LinkError::Closed | LinkError::Truncated) => match self.take_kept() {
                     // Somebody else has received meanwhile.
                     Some(kept) => return Next::Something(kept),
@@ -164,6 +172,7 @@ impl<E: DeserializeOwned> Run<E> {
         let mut kept = self.kept.lock();
         let (incoming, length) = kept.incoming.pop_front()?;
         kept.held -= length;
+        self.remind_of_kept(&kept);
         Some(incoming)
     }
 
@@ -189,6 +198,12 @@ impl<E: DeserializeOwned> Run<E> {
 
     /// Asks the back end to end when it has handled what came before.
     pub(crate) fn request_stop(&self, deadline: Option<Instant>) -> Result<(), ProcessError> {
+        let asked = self.ask_to_stop(deadline);
+        self.remind_of_kept(&self.kept.lock());
+        asked
+    }
+
+    fn ask_to_stop(&self, deadline: Option<Instant>) -> Result<(), ProcessError> {
         loop {
             match self.commands.send::<(), _>(STOP, &(), Some(LOOK)) {
                 Ok(()) => return Ok(()),
@@ -209,7 +224,8 @@ impl<E: DeserializeOwned> Run<E> {
         let mut watch_events = true;
         while self.child.is_alive()? {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            let fds = [self.child.as_fd(), self.events.as_fd()];
+            let events = self.events.pollable().map_err(|error| self.broken(error, Execution::NotRun))?;
+            let fds = [self.child.as_fd(), events];
             let watched = if watch_events { &fds[..] } else { &fds[..1] };
             let poll = |source| common_ipc::process::ChildError::Os { step: "wait for the end", source };
             let ready = safe_select(watched, left).map_err(poll)?;
@@ -217,6 +233,7 @@ impl<E: DeserializeOwned> Run<E> {
                 watch_events = self.keep_what_is_there();
             }
             if ready.is_empty() && left.is_some() {
+                self.remind_of_kept(&self.kept.lock());
                 return Ok(None);
             }
         }
@@ -394,7 +411,18 @@ fn with_buffer<T>(work: impl FnOnce(&mut Vec<u8>) -> T) -> T {
 /// For poll, select and epoll: readable when [`next`](Run::next) wouldn't wait.
 impl<E> AsFd for Run<E> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.events.as_fd()
+        let pollable = self.events.as_fd();
+        self.remind_of_kept(&self.kept.lock());
+        pollable
+    }
+}
+
+impl<E> Run<E> {
+    /// What was kept isn't in the link any more.
+    fn remind_of_kept(&self, kept: &Kept<E>) {
+        if !kept.incoming.is_empty() {
+            self.events.remind();
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! Front ends in the loop of the program.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
+use common_ipc::link::LinkError;
 use common_ipc::process::{Child, ExitStatus};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -15,8 +16,8 @@ use crate::message_process::{Body, FrontEnd, MessageProcess};
 use crate::reactor::WatchError;
 
 impl<E: DeserializeOwned + Send> Front<Incoming<E>> for Run<E> {
-    fn poll_fd(&self) -> BorrowedFd<'_> {
-        self.as_fd()
+    fn poll_fd(&self) -> Result<BorrowedFd<'_>, LinkError> {
+        self.pollable()
     }
 
     fn try_next(&self) -> Next<Incoming<E>> {

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use common_ipc::link::LinkError;
 use common_ipc::process::{CatchError, WrongProcess};
 use nix::errno::Errno;
 
@@ -30,9 +31,19 @@ pub enum WatchError {
     /// The loop belongs to another process.
     #[error(transparent)]
     WrongProcess(#[from] WrongProcess),
-    /// The kernel refused: no memory, too many watches of this user, a loop that would watch itself.
+    /// The kernel refused: no memory or descriptors, too many watches of this user, a loop that would watch itself.
     #[error("the kernel doesn't watch it: {0}")]
     Os(#[source] io::Error),
+}
+
+impl From<LinkError> for WatchError {
+    fn from(error: LinkError) -> WatchError {
+        match error {
+            LinkError::WrongProcess(error) => error.into(),
+            LinkError::Io(error) => WatchError::Os(error),
+            other => WatchError::Os(io::Error::other(other)),
+        }
+    }
 }
 
 impl From<io::Error> for WatchError {

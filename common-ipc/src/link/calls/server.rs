@@ -310,6 +310,21 @@ impl AsFd for OpenServer {
     }
 }
 
+impl OpenServer {
+    /// As [`Connection::pollable`], for the crates of this family, which hand it to nobody: children that are forked don't
+    /// keep its number, as they have to keep one that a user has seen.
+    #[doc(hidden)]
+    pub fn pollable(&self) -> Result<BorrowedFd<'_>, LinkError> {
+        self.connection.end().epoll()
+    }
+
+    /// Makes the descriptor by which it is polled readable until somebody receives and finds nothing: for
+    /// those who have received for others, and keep it.
+    pub fn remind(&self) {
+        self.connection.remind();
+    }
+}
+
 impl private::Sealed for OpenServer {}
 
 impl Give for OpenServer {

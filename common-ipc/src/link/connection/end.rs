@@ -190,19 +190,22 @@ impl End {
 
     /// A descriptor that is readable when there is something to receive or the other end is gone.
     pub(super) fn pollable(&self) -> BorrowedFd<'_> {
-        if self.wires.control.get().is_err() {
-            return self.wires.control.expose();
-        }
-        match self.make_sure_of_pollable() {
-            Ok(pollable) => pollable.epoll.expose(),
+        match self.try_pollable() {
+            Ok(pollable) => pollable,
+            Err(LinkError::WrongProcess(_)) => self.wires.control.expose(),
             // No descriptors left. Whoever polls finds it readable, and is told why by what follows.
             Err(_) => harmless::always_ready().unwrap_or_else(|_| self.wires.control.expose()),
         }
     }
 
+    /// The same, if there is one.
+    pub(super) fn try_pollable(&self) -> Result<BorrowedFd<'_>, LinkError> {
+        self.wires.control.get()?;
+        Ok(self.make_sure_of_pollable()?.epoll.expose())
+    }
+
     /// The same, not for a user's eyes.
-    #[cfg(feature = "tokio")]
-    pub(super) fn epoll(&self) -> Result<BorrowedFd<'_>, LinkError> {
+    pub(crate) fn epoll(&self) -> Result<BorrowedFd<'_>, LinkError> {
         self.wires.control.get()?;
         Ok(self.make_sure_of_pollable()?.epoll.get()?)
     }

@@ -303,6 +303,22 @@ impl<Out, In> AsFd for Connection<Out, In> {
     }
 }
 
+impl<Out, In> Connection<Out, In> {
+    /// As [`as_fd`](AsFd::as_fd), but where there is no descriptor left for that, it says so: what that lends then is
+    /// always readable, so that a loop which polls it never sleeps.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError::Io`]; [`LinkError::WrongProcess`].
+    pub fn pollable(&self) -> Result<BorrowedFd<'_>, LinkError> {
+        self.end.try_pollable()
+    }
+
+    pub(crate) fn remind(&self) {
+        self.end.polled().inspect(|polled| polled.remind());
+    }
+}
+
 impl<Out, In> private::Sealed for Connection<Out, In> {}
 
 impl<Out, In> Give for Connection<Out, In> {

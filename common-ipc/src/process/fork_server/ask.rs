@@ -14,6 +14,7 @@ use crate::link::connection::moving::Moving;
 use crate::link::connection::room::Patience;
 use crate::link::control;
 use crate::link::poll::{Deadline, wait_until};
+use crate::logging::{self, Route};
 use crate::ownership::descriptors::PrivateFd;
 use crate::ownership::give::{Given, How};
 use crate::process::child::Child;
@@ -21,12 +22,14 @@ use crate::process::errors::StartError;
 use crate::process::exit_hook;
 use crate::process::fork_server::births::{Births, Expected};
 use crate::process::fork_server::packed::Packed;
+use crate::process::fork_server::records::LinkForRecords;
 use crate::process::fork_server::request::{self, FRESH, Thunk};
 use crate::process::fork_server::streams;
 use crate::process::fork_server::surroundings::{self, Surroundings};
 use crate::process::fork_server::{self, ForkServer};
 use crate::process::forking::kill_unwatched;
 use crate::process::lifeline;
+use crate::process::log_thread;
 use crate::process::plan::{Newborn, Plan};
 use crate::process::portable::Portable;
 use crate::process::report::{self, Report};
@@ -69,8 +72,9 @@ impl Start {
         let mut bytes = Vec::new();
         let outgoing = codec::encode_message(argument, &mut bytes)?;
         let outgoing = outgoing.map_or_else(Outgoing::default, |outgoing| *outgoing);
-        if outgoing.fds.len() + OTHER_FDS > FDS_MAX {
-            let (type_name, most) = (std::any::type_name::<A>(), FDS_MAX - OTHER_FDS);
+        let others = OTHER_FDS + usize::from(!matches!(logging::route(), Route::None));
+        if outgoing.fds.len() + others > FDS_MAX {
+            let (type_name, most) = (std::any::type_name::<A>(), FDS_MAX - others);
             let message = format!("a request carries {most} descriptors at the most");
             return Err(EncodeError { type_name, message }.into());
         }
@@ -106,7 +110,8 @@ impl From<StartError> for NoChild {
     }
 }
 
-/// So many descriptors a request may have of its own: a link, memory, three streams, a directory.
+/// So many descriptors a request may have of its own: a link, memory, three streams, a directory. The link for records
+/// comes on top.
 const OTHER_FDS: usize = 6;
 /// How long a server that was killed may take to die.
 const DEATH_PATIENCE: Duration = Duration::from_secs(5);
@@ -199,10 +204,13 @@ impl Server {
             (true, open) => open,
         };
         let streams_there = streams.map(|(stream, _)| stream);
-        let packed = Packed::new(plan, start, &expected, streams_there, changes, now.at)?;
+        let records = LinkForRecords::new(plan).map_err(os("make a socket pair"))?;
+        let told = records.told();
+        let packed = Packed::new(plan, start, &expected, streams_there, told, changes, now.at)?;
         let memfd = packed.in_memory()?;
 
         let mut fds = vec![end];
+        fds.extend(records.fd());
         fds.extend(memfd.as_ref().and_then(|memfd| memfd.get().ok()));
         fds.extend(streams.iter().filter_map(|(_, fd)| *fd));
         fds.extend(cwd.as_ref().map(AsFd::as_fd));
@@ -213,6 +221,7 @@ impl Server {
         let moving = moving.map_err(|error| os("move an end")(io::Error::other(error)))?;
         self.send(socket, &packed.parts(), &fds, deadline, plan.timeout())?;
         drop(theirs);
+        let records = records.into_ours();
 
         let pid = self.wait_for_birth(&ours, &expected, deadline, plan.timeout())?;
         let pidfd = match PrivateFd::new(|| sys::pidfd::open(pid)) {
@@ -226,6 +235,9 @@ impl Server {
         // From here on it is known by its pidfd.
         drop(expected);
         let child = plan.take_in(&mut state::lock(), Newborn { pid, pidfd, reports: ours });
+        if let Some(records) = records {
+            log_thread::watch(records, pid, &plan.name);
+        }
         plan.see_to(&child, Some(deadline))?;
         moving.have_arrived();
         Ok(child)

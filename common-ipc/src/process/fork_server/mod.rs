@@ -5,6 +5,7 @@
 //! ask             the program's side: a request, and what comes of it     (Server)
 //! request         what it consists of; packed: on its way
 //! serve           the server's side: it makes the child                   (serve)
+//! records         how what a child logs comes to the program's logger
 //! births          where the kernel writes a child's number              (Births)
 //! surroundings    what has changed in the program since                   (ProgramState)
 //!   status, changes, streams    as /proc tells it; as a child makes it good; what is behind 0 to 2
@@ -33,6 +34,7 @@ mod ask;
 mod births;
 mod changes;
 mod packed;
+mod records;
 mod request;
 mod serve;
 mod status;

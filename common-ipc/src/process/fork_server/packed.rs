@@ -10,6 +10,7 @@ use crate::process::errors::StartError;
 use crate::process::fork_server::ask::{Start, os};
 use crate::process::fork_server::births::Expected;
 use crate::process::fork_server::changes::Changes;
+use crate::process::fork_server::records::Records;
 use crate::process::fork_server::request::{HEADER, Header, Moment, PACKET_MAX, Unusual};
 use crate::process::fork_server::streams::Stream;
 use crate::process::options::{OwnSetup, Sigint};
@@ -30,6 +31,7 @@ impl<'a> Packed<'a> {
         start: &'a Start,
         expected: &Expected<'_>,
         streams: [Stream; 3],
+        records: Option<Records>,
         changes: Changes,
         asked: Moment,
     ) -> Result<Packed<'a>, StartError> {
@@ -54,6 +56,7 @@ impl<'a> Packed<'a> {
             announce_ready: plan.announce_ready,
             sigint: own.sigint,
             streams,
+            records,
             max_output: own.max_output.unwrap_or_default() as u64,
             rest_in_memfd: in_memfd,
             unusual: encoded as u32,

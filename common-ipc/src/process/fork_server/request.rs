@@ -3,8 +3,8 @@
 //! ```text
 //! packet:  a header of fixed length; the rest, unless that is in a memfd
 //! rest:    what isn't as usual, encoded; then what the task takes: the argument, byte strings beside it
-//! with it: the child's end of its report link, the memfd if there is one, the streams that are sent,
-//!          the working directory if it is another one, the argument's own descriptors
+//! with it: the child's end of its report link, the link for its records if there is one, the memfd if there is
+//!          one, the streams that are sent, the working directory if it is another one, the argument's own descriptors
 //! ```
 //!
 //! The header has all that most children need. It is read without touching more memory than it has: each page
@@ -22,6 +22,7 @@ use crate::link::codec;
 use crate::link::sealed::Sealed;
 use crate::ownership::descriptors::{PrivateFd, registry};
 use crate::process::fork_server::changes::Changes;
+use crate::process::fork_server::records::Records;
 use crate::process::fork_server::streams::Stream;
 use crate::process::options::{COMM_MAX, Identity, OwnSetup, ParentDeath, Sigint};
 use crate::process::report::OutputFailure;
@@ -52,6 +53,8 @@ pub(super) struct Header {
     pub(super) announce_ready: bool,
     pub(super) sigint: Sigint,
     pub(super) streams: [Stream; 3],
+    /// Its records are relayed, by a link that comes along.
+    pub(super) records: Option<Records>,
     /// Zero: none.
     pub(super) max_output: u64,
     pub(super) rest_in_memfd: bool,
@@ -85,7 +88,7 @@ impl Moment {
     }
 }
 
-pub(super) const HEADER: usize = 2 + 16 + 9 + 3 + 3 + 8 + 1 + 4 + 8 + 4 + 8 + 8 + 8;
+pub(super) const HEADER: usize = 2 + 16 + 9 + 3 + 3 + 1 + 8 + 1 + 4 + 8 + 4 + 8 + 8 + 8;
 
 impl Header {
     pub(super) fn to_bytes(&self) -> [u8; HEADER] {
@@ -106,6 +109,7 @@ impl Header {
         put(&value.to_le_bytes());
         put(&[self.held as u8, u8::from(self.announce_ready), u8::from(self.sigint == Sigint::Ignore)]);
         put(&self.streams.map(|stream| stream as u8));
+        put(&[self.records.map_or(0, Records::to_byte)]);
         put(&self.max_output.to_le_bytes());
         put(&[u8::from(self.rest_in_memfd)]);
         put(&self.unusual.to_le_bytes());
@@ -143,6 +147,7 @@ impl Header {
         for stream in &mut streams {
             *stream = *[Stream::Null, Stream::Closed, Stream::Sent].get(usize::from(take(1)[0]))?;
         }
+        let records = Records::from_byte(take(1)[0]);
         let header = Header {
             slot,
             comm,
@@ -151,6 +156,7 @@ impl Header {
             announce_ready,
             sigint,
             streams,
+            records,
             max_output: u64::from_le_bytes(take(8).try_into().ok()?),
             rest_in_memfd: take(1)[0] == 1,
             unusual: u32::from_le_bytes(take(4).try_into().ok()?),
@@ -266,6 +272,7 @@ mod tests {
             announce_ready: true,
             sigint: Sigint::Ignore,
             streams: [Stream::Closed, Stream::Sent, Stream::Null],
+            records: Some(Records { level: log::LevelFilter::Debug, shared: true }),
             max_output: 1 << 40,
             rest_in_memfd: true,
             unusual: 3,

@@ -9,10 +9,12 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use crate::link::attachments::Incoming;
+use crate::logging;
 use crate::ownership::descriptors::{self, Division, Keep, PrivateFd};
 use crate::ownership::harmless;
 use crate::process::child_side::{self, ChildStart, LeaveOnUnwind};
 use crate::process::fork_server::births::Births;
+use crate::process::fork_server::records::Records;
 use crate::process::fork_server::request::{self, Header, Outcome, PACKET_MAX, Rest, Unusual};
 use crate::process::fork_server::streams;
 use crate::process::fork_server::surroundings::ProgramState;
@@ -21,6 +23,7 @@ use crate::process::options::{Ends, Identity, OwnSetup, Prepared};
 use crate::process::report::{self, OutputFailure, Report};
 use crate::process::setup::{SetupFailure, SetupStep};
 use crate::process::signals::ToReset;
+use crate::process::word;
 use crate::sys;
 use crate::sys::fork::{Forked, OfThread};
 use crate::sys::socket::Fds;
@@ -136,6 +139,12 @@ impl Server<'_> {
 #[inline]
 fn live(header: &Header, rest: &[u8], fds: &mut Fds, null: BorrowedFd<'_>, work: &mut Work<'_>) -> ! {
     let Some(reports) = fds.next() else { sys::fork::exit_now(child_side::SETUP_EXIT_CODE) };
+    if let Some(Records { level, shared }) = header.records {
+        match fds.next() {
+            Some(link) => logging::adopt_from_zygote(link, shared, level, word::current_name),
+            None => give_up(&reports, &unreadable("the request came without a link for records".to_owned())),
+        }
+    }
     let memory;
     let rest = match header.rest_in_memfd {
         false => rest,

@@ -65,7 +65,9 @@ fn ours(_: Setting) -> f64 {
     let mut round = || {
         let mut next = [0; BACK_ENDS];
         let begin = Instant::now();
-        sources.iter().for_each(|source| drop(source.send(&()).unwrap()));
+        for source in &sources {
+            source.send(&()).unwrap();
+        }
         for _ in 0..BACK_ENDS as u64 * MESSAGES {
             match main_loop.next().unwrap() {
                 Some(Incoming::Event(Event::Number { camera, frame })) => {

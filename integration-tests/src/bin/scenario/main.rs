@@ -42,8 +42,13 @@ mod fork_rule;
 mod inheritance;
 mod link;
 mod link_death;
+mod log_collector;
+mod log_faults;
+mod log_programs;
+mod logs;
 mod main_loop;
 mod main_loop_context;
+mod main_loop_load;
 mod main_loop_processes;
 mod main_loop_signals;
 mod many;
@@ -131,10 +136,15 @@ const TABLES: &[&[Scenario]] = &[
     inheritance::ALL,
     link::ALL,
     link_death::ALL,
+    log_faults::ALL,
+    logs::ALL,
     main_loop::ALL,
     main_loop_context::ALL,
+    main_loop_load::ALL,
     main_loop_processes::ALL,
     main_loop_signals::ALL,
+    log_faults::ALL,
+    logs::ALL,
     many::ALL,
     memory::ALL,
     message_commands::ALL,
@@ -193,7 +203,10 @@ fn main() {
         }
         return;
     }
-    if programs::run(name, &arguments[1..]) || server_programs::run(name, &arguments[1..]) {
+    if programs::run(name, &arguments[1..])
+        || server_programs::run(name, &arguments[1..])
+        || log_programs::run(name)
+    {
         return;
     }
     let Some((_, play)) = TABLES.iter().copied().flatten().find(|(known, _)| known == name) else {

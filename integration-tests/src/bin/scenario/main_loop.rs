@@ -25,7 +25,6 @@ scenarios!(
     a_time_out_and_a_stop_can_be_told_apart,
     a_panic_passes_through_the_loop,
     a_loop_belongs_to_its_process,
-    a_loop_without_descriptors_left_is_a_typed_error,
     a_loop_that_nothing_can_wake_does_not_wait,
     a_slow_handler_gets_one_tick_for_those_it_missed,
     watches_come_and_go,
@@ -44,7 +43,7 @@ pub(crate) fn next<E: 'static>(main_loop: &mut MainLoop<E>) -> E {
 }
 
 /// A descriptor that can be read for good, and what keeps it so.
-fn readable() -> (UnixStream, UnixStream) {
+pub(crate) fn readable() -> (UnixStream, UnixStream) {
     let (end, mut far) = UnixStream::pair().unwrap();
     far.write_all(b"x").unwrap();
     (end, far)
@@ -295,26 +294,6 @@ fn a_loop_belongs_to_its_process() -> Outcome {
     });
     assert_eq!(child.output::<i32>().unwrap(), 7);
     assert!(!stop.is_stopped());
-    Passed
-}
-
-fn a_loop_without_descriptors_left_is_a_typed_error() -> Outcome {
-    let mut main_loop = MainLoop::new().unwrap();
-    let (end, _far) = readable();
-    // What the library opens once.
-    drop(MainLoop::<()>::new().unwrap());
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-    setrlimit(Resource::RLIMIT_NOFILE, 3, hard).unwrap();
-    let no_room = |error: &std::io::Error| error.raw_os_error() == Some(libc::EMFILE);
-    let error = MainLoop::<()>::new().unwrap_err();
-    assert!(matches!(&error, LoopError::Os { source, .. } if no_room(source)), "{error}");
-    let error = main_loop.signals(&[Signal::USR1], |_| Event::Signal).unwrap_err();
-    assert!(matches!(&error, WatchError::Os(source) if no_room(source)), "{error}");
-    // What needs none goes on.
-    main_loop.watch_fd(end, |_| Event::Flood).unwrap();
-    assert_eq!(next(&mut main_loop), Event::Flood);
-    setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
-    main_loop.signals(&[Signal::USR1], |_| Event::Signal).unwrap();
     Passed
 }
 

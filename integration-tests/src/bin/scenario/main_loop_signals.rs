@@ -128,6 +128,18 @@ fn fault_33_a_bare_copy_of_a_loop_has_default_signals() -> Outcome {
         7
     }));
     assert_eq!(waitpid(pid, None).unwrap(), WaitStatus::Signaled(pid, NixSignal::SIGTERM, false));
+    // One that has a loop of its own, of other signals and then of the same.
+    let pid = Pid::from_raw(raw::fork(|| {
+        let mut own = MainLoop::new().unwrap();
+        own.signals(&[Signal::USR1], |signal| signal).unwrap();
+        let id = own.signals(&[Signal::TERM], |signal| signal).unwrap();
+        raise(NixSignal::SIGTERM).unwrap();
+        assert_eq!(next(&mut own), Signal::TERM);
+        own.unwatch(id);
+        raise(NixSignal::SIGTERM).unwrap();
+        7
+    }));
+    assert_eq!(waitpid(pid, None).unwrap(), WaitStatus::Signaled(pid, NixSignal::SIGTERM, false));
     assert_eq!(main_loop.try_next().unwrap(), Polled::Nothing);
     raise(NixSignal::SIGTERM).unwrap();
     assert_eq!(next(&mut main_loop), Signal::TERM);
@@ -233,7 +245,7 @@ fn a_flood_of_signals_hangs_nobody() -> Outcome {
     setpgid(Pid::from_raw(0), Pid::from_raw(0)).unwrap();
     assert_eq!(getpgrp(), nix::unistd::getpid());
     let mut main_loop = MainLoop::new().unwrap();
-    main_loop.signals(&[Signal::USR1], |signal| Some(signal)).unwrap();
+    main_loop.signals(&[Signal::USR1], Some).unwrap();
     main_loop.after(Duration::from_millis(200), || None).unwrap();
     let flood =
         Launch::new(&LaunchOptions::new()).start(|| while kill(Pid::parent(), NixSignal::SIGUSR1).is_ok() {});
