@@ -2,6 +2,8 @@
 
 mod desk;
 
+use std::fmt::Display;
+use std::io::{Write, stderr};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
@@ -82,7 +84,7 @@ impl MainContext for Wall {
             Event::Camera(number, Incoming::Ended(ended)) => {
                 let camera = &mut self.cameras[number];
                 camera.died(&ended);
-                eprintln!("{}: {}", camera.name(), camera.reason());
+                note(&format_args!("{}: {}", camera.name(), camera.reason()));
                 self.tell();
                 main_loop.after(RESTART_DELAY, move || Event::StartCamera(number))?;
             }
@@ -97,9 +99,9 @@ impl MainContext for Wall {
                     desk.released(buffer);
                 }
             }
-            Event::Web(Incoming::Failed(failure)) => eprintln!("web: {failure}"),
+            Event::Web(Incoming::Failed(failure)) => note(&format_args!("web: {failure}")),
             Event::Web(Incoming::Ended(ended)) => {
-                eprintln!("{ended}");
+                note(&ended);
                 self.cameras.iter_mut().for_each(Desk::released_all);
                 main_loop.after(RESTART_DELAY, || Event::StartWeb)?;
             }
@@ -169,4 +171,9 @@ impl Wall {
             let _ = web.try_send(&web::Command::Tell(statuses));
         }
     }
+}
+
+/// Tells whoever reads standard error. That nobody does any more is no reason to end, as it is for `eprintln!`.
+fn note(text: &dyn Display) {
+    let _ = writeln!(stderr(), "{text}");
 }
