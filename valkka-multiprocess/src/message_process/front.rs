@@ -250,14 +250,23 @@ where
     }
 
     /// Asks the back end to end when it has handled the commands that came before, and doesn't wait for that. (If there is
-    /// no room for the request, it waits for that, and keeps what comes meanwhile.)
+    /// no room for the request, it waits for that as long as it takes, and keeps what comes meanwhile.)
     ///
     /// # Errors
     ///
     /// [`ProcessError::Ended`] if it has ended; [`ProcessError::NotStarted`].
     #[doc(alias = "requestStop")]
     pub fn request_stop(&self) -> Result<(), ProcessError> {
-        self.run()?.request_stop(None)
+        self.run()?.request_stop(None, Duration::ZERO)
+    }
+
+    /// As [`request_stop`](FrontEnd::request_stop), waiting for room for up to `timeout`: for back ends that may hang.
+    ///
+    /// # Errors
+    ///
+    /// [`ProcessError::TimedOut`] if it wasn't asked; else as for [`request_stop`](FrontEnd::request_stop).
+    pub fn request_stop_timeout(&self, timeout: Duration) -> Result<(), ProcessError> {
+        self.run()?.request_stop(Instant::now().checked_add(timeout), timeout)
     }
 
     /// Waits for the back end's end as long as it takes, and says how that was. Events that come meanwhile are kept, and can be
@@ -287,7 +296,9 @@ where
 
     /// Ends the back end: has it handle the commands that came before and call `post_run`. If that takes longer than 5 s,
     /// SIGTERM, after which it ends once the handler that runs has returned, and half a second later SIGKILL. Returns what it took,
-    /// and how the process ended, which may have been before. What it had sent can still be received.
+    /// and how the process ended, which may have been before. What it had sent can still be received. (To end many at
+    /// once, ask all first by [`request_stop_timeout`](FrontEnd::request_stop_timeout), or end their
+    /// [children](FrontEnd::child) by [`process::stop_all`](crate::process::stop_all): SIGTERM has `post_run` called as well.)
     ///
     /// # Errors
     ///

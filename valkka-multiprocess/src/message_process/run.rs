@@ -197,13 +197,17 @@ impl<E: DeserializeOwned> Run<E> {
     }
 
     /// Asks the back end to end when it has handled what came before.
-    pub(crate) fn request_stop(&self, deadline: Option<Instant>) -> Result<(), ProcessError> {
-        let asked = self.ask_to_stop(deadline);
+    pub(crate) fn request_stop(
+        &self,
+        deadline: Option<Instant>,
+        timeout: Duration,
+    ) -> Result<(), ProcessError> {
+        let asked = self.ask_to_stop(deadline, timeout);
         self.remind_of_kept(&self.kept.lock());
         asked
     }
 
-    fn ask_to_stop(&self, deadline: Option<Instant>) -> Result<(), ProcessError> {
+    fn ask_to_stop(&self, deadline: Option<Instant>, timeout: Duration) -> Result<(), ProcessError> {
         loop {
             match self.commands.send::<(), _>(STOP, &(), Some(LOOK)) {
                 Ok(()) => return Ok(()),
@@ -211,7 +215,7 @@ impl<E: DeserializeOwned> Run<E> {
                 Err(error) if matches!(error.cause, LinkError::TimedOut) => {
                     self.keep_what_is_there();
                     if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                        return Err(self.failed(error, None));
+                        return Err(self.failed(error, Some(timeout)));
                     }
                 }
                 Err(error) => return Err(self.failed(error, None)),
@@ -284,7 +288,7 @@ impl<E: DeserializeOwned> Run<E> {
         let mut asked = false;
         if self.child.is_alive()? {
             let deadline = Instant::now().checked_add(grace);
-            match self.request_stop(deadline) {
+            match self.request_stop(deadline, grace) {
                 Ok(()) => asked = true,
                 // It ends by itself, has no time for that, or was killed for what it wrote.
                 Err(
