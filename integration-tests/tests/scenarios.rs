@@ -451,6 +451,7 @@ play!(
     a_report_does_not_end_the_handler,
     a_request_is_answered_later,
     a_request_to_stop_and_a_wait_for_it,
+    a_request_to_stop_that_has_no_room_times_out,
     a_request_whose_reply_is_dropped_is_told,
     a_restart_is_of_the_task_as_it_was,
     a_restart_that_fails_can_be_tried_again,
