@@ -150,10 +150,15 @@ fn a_request_to_stop_that_has_no_room_times_out() -> Outcome {
     watched.process.child().unwrap().signal(Signal::STOP).unwrap();
     while watched.process.try_send(&Command::Number(1)).is_ok() {}
     let little = Duration::from_millis(5);
-    let error = watched.process.request_stop_timeout(little).unwrap_err();
+    // The request is shorter than any command: it may find room where those have none, but not again and again.
+    let error = (0..10).find_map(|_| watched.process.request_stop_timeout(little).err()).unwrap();
     assert!(matches!(error, ProcessError::TimedOut { after, .. } if after == little), "{error}");
     watched.process.child().unwrap().signal(Signal::CONT).unwrap();
-    watched.process.request_stop_timeout(Duration::from_secs(20)).unwrap();
+    match watched.process.request_stop_timeout(Duration::from_secs(20)) {
+        // One of those before has reached it.
+        Ok(()) | Err(ProcessError::Ended { .. }) => {}
+        Err(error) => panic!("{error}"),
+    }
     assert!(watched.process.wait_stop().unwrap().is_clean());
     Passed
 }
