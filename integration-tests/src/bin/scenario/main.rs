@@ -55,6 +55,7 @@ mod memory;
 mod message_commands;
 mod message_life;
 mod message_loop;
+mod message_parameters;
 mod message_ways;
 mod messages;
 mod nested;
@@ -141,13 +142,12 @@ const TABLES: &[&[Scenario]] = &[
     main_loop_context::ALL,
     main_loop_processes::ALL,
     main_loop_signals::ALL,
-    log_faults::ALL,
-    logs::ALL,
     many::ALL,
     memory::ALL,
     message_commands::ALL,
     message_life::ALL,
     message_loop::ALL,
+    message_parameters::ALL,
     messages::ALL,
     nested::ALL,
     offspring_restarts::ALL,
