@@ -42,6 +42,7 @@ mod fork_rule;
 mod inheritance;
 mod link;
 mod link_death;
+mod log_abuse;
 mod log_collector;
 mod log_faults;
 mod log_programs;
@@ -136,6 +137,7 @@ const TABLES: &[&[Scenario]] = &[
     inheritance::ALL,
     link::ALL,
     link_death::ALL,
+    log_abuse::ALL,
     log_faults::ALL,
     logs::ALL,
     main_loop::ALL,
