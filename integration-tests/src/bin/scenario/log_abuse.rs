@@ -25,12 +25,16 @@ scenarios!(
 
 fn fault_59_callbacks_that_flush_refuse_no_fork() -> Outcome {
     install();
-    for _ in 0..200 {
+    let flushing = || {
         let child = start(|| log_numbers(3));
         child.on_exit(|_| log::logger().flush()).unwrap();
-    }
+        child
+    };
+    let children: Vec<_> = (0..200).map(|_| flushing()).collect();
+    children.iter().for_each(|child| assert!(child.wait().unwrap().success()));
     assert!(join_callbacks(Some(Duration::from_secs(60))));
-    assert_eq!(seen().len(), 600);
+    let seen = seen();
+    children.iter().for_each(|child| assert_eq!(messages(&seen, child.id()), numbers(3)));
     Passed
 }
 
