@@ -36,6 +36,7 @@ mod children;
 mod collecting;
 mod death;
 mod event_faults;
+mod event_sweep;
 mod events;
 mod failed_starts;
 mod fork_rule;
@@ -131,6 +132,7 @@ const TABLES: &[&[Scenario]] = &[
     collecting::ALL,
     death::ALL,
     event_faults::ALL,
+    event_sweep::ALL,
     events::ALL,
     failed_starts::ALL,
     fork_rule::ALL,
