@@ -72,7 +72,8 @@ impl Value {
     /// Numbers keep their value or are refused: 300 isn't a `u8`, -1 no unsigned number, no float is an integer (not
     /// even `2.0`), and an integer is a float only if that holds it exactly. Between floats of different widths it is
     /// rounded, but not to infinity. A text is never a number. A struct takes no list, and ignores keys that it doesn't
-    /// know.
+    /// know. (Within `#[serde(flatten)]`, and in enums that are untagged or internally tagged, it is serde that converts
+    /// numbers, and it rounds to floats whatever comes.)
     ///
     /// # Errors
     ///
