@@ -1,9 +1,10 @@
 //! A value that says itself what it is.
 
+use std::cell::Cell;
 use std::cmp::Ordering;
 use std::fmt;
 
-use serde::de::{self, Deserialize, Deserializer};
+use serde::de::{self, Deserialize, DeserializeSeed, Deserializer};
 use serde::ser::{Error as _, Serialize, SerializeMap, Serializer};
 
 use super::error::Mismatch;
@@ -71,7 +72,8 @@ impl Value {
     /// Numbers keep their value or are refused: 300 isn't a `u8`, -1 no unsigned number, no float is an integer (not
     /// even `2.0`), and an integer is a float only if that holds it exactly. Between floats of different widths it is
     /// rounded, but not to infinity. A text is never a number. A struct takes no list, and ignores keys that it doesn't
-    /// know.
+    /// know. (Within `#[serde(flatten)]`, and in enums that are untagged or internally tagged, it is serde that converts
+    /// numbers, and it rounds to floats whatever comes.)
     ///
     /// # Errors
     ///
@@ -82,9 +84,12 @@ impl Value {
 
     /// A map, unless a key occurs twice.
     pub(super) fn map(entries: Vec<(Value, Value)>) -> Result<Value, ValueError> {
-        match repeated(&entries) {
+        match repeated(entries.iter().map(|(key, _)| Sorted::of(key))) {
             None => Ok(Value::Map(entries)),
-            Some(key) => Err(ValueError(format!("the key {} occurs twice", repr::short(key, repr::SHORT)))),
+            Some(place) => {
+                let key = repr::short(&entries[place].0, repr::SHORT);
+                Err(ValueError(format!("the key {key} occurs twice")))
+            }
         }
     }
 
@@ -109,6 +114,18 @@ impl Value {
             Value::List(values) => values.iter().any(Value::holds_reply),
             Value::Map(entries) => self.is_reply() || entries.iter().any(|(_, value)| value.holds_reply()),
             _ => false,
+        }
+    }
+
+    /// How many are left of so many values without this one and those in it; `None` if there aren't so many.
+    pub(super) fn count_down(&self, left: usize) -> Option<usize> {
+        let left = left.checked_sub(1)?;
+        match self {
+            Value::List(values) => values.iter().try_fold(left, |left, value| value.count_down(left)),
+            Value::Map(entries) => {
+                entries.iter().try_fold(left, |left, (key, value)| value.count_down(key.count_down(left)?))
+            }
+            _ => Some(left),
         }
     }
 
@@ -144,21 +161,35 @@ impl From<Mismatch> for ValueError {
     }
 }
 
-/// A key that occurs more than once.
-pub(super) fn repeated<K: Ord, V>(entries: &[(K, V)]) -> Option<&K> {
-    let mut keys: Vec<&K> = entries.iter().map(|(key, _)| key).collect();
+/// Where there is a key that occurs more than once.
+pub(super) fn repeated<K: Ord>(keys: impl Iterator<Item = K>) -> Option<usize> {
+    let mut keys: Vec<(K, usize)> = keys.enumerate().map(|(place, key)| (key, place)).collect();
     keys.sort_unstable();
-    keys.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
+    keys.windows(2).find(|pair| pair[0].0 == pair[1].0).map(|pair| pair[1].1)
 }
 
-/// Compares entries, in whatever order they are.
-pub(super) fn compare_entries<K: Ord, V: Ord>(left: &[(K, V)], right: &[(K, V)]) -> Ordering {
-    fn sorted<K: Ord, V: Ord>(entries: &[(K, V)]) -> Vec<&(K, V)> {
-        let mut sorted: Vec<_> = entries.iter().collect();
-        sorted.sort_unstable();
-        sorted
+/// A value with the entries of its maps in order. Maps within the keys of maps are sorted once, from the inside to the
+/// outside; sorted at each comparison, a few of them within each other would take hours.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Sorted<'a> {
+    Plain(&'a Value),
+    List(Vec<Sorted<'a>>),
+    Map(usize, Vec<(Sorted<'a>, Sorted<'a>)>),
+}
+
+impl<'a> Sorted<'a> {
+    pub(super) fn of(value: &'a Value) -> Sorted<'a> {
+        match value {
+            Value::List(values) => Sorted::List(values.iter().map(Sorted::of).collect()),
+            Value::Map(entries) => {
+                let mut sorted: Vec<_> =
+                    entries.iter().map(|(key, value)| (Sorted::of(key), Sorted::of(value))).collect();
+                sorted.sort_unstable();
+                Sorted::Map(sorted.len(), sorted)
+            }
+            plain => Sorted::Plain(plain),
+        }
     }
-    left.len().cmp(&right.len()).then_with(|| sorted(left).cmp(&sorted(right)))
 }
 
 impl Ord for Value {
@@ -170,7 +201,9 @@ impl Ord for Value {
             (Value::Text(left), Value::Text(right)) => left.cmp(right),
             (Value::Bytes(left), Value::Bytes(right)) => left.cmp(right),
             (Value::List(left), Value::List(right)) => left.cmp(right),
-            (Value::Map(left), Value::Map(right)) => compare_entries(left, right),
+            (Value::Map(left), Value::Map(right)) => {
+                left.len().cmp(&right.len()).then_with(|| Sorted::of(self).cmp(&Sorted::of(other)))
+            }
             _ => self.rank().cmp(&other.rank()),
         }
     }
@@ -231,7 +264,7 @@ equal_to! {
 impl Serialize for Value {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if !serializer.is_human_readable() {
-            let bytes = wire::encode(self).map_err(S::Error::custom)?;
+            let bytes = wire::encode(self, std::iter::once(self)).map_err(S::Error::custom)?;
             return serializer.serialize_bytes(&bytes);
         }
         match self {
@@ -261,17 +294,38 @@ impl Serialize for Value {
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
         if deserializer.is_human_readable() {
-            return deserializer.deserialize_any(Anything);
+            return Anything { left: None }.deserialize(deserializer);
         }
         let bytes = serde_bytes::ByteBuf::deserialize(deserializer)?;
         wire::decode(&bytes).map_err(de::Error::custom)
     }
 }
 
-/// Takes whatever comes.
-struct Anything;
+impl wire::Read for Value {
+    fn read<'de, D: Deserializer<'de>>(deserializer: D, left: &Cell<usize>) -> Result<Value, D::Error> {
+        Anything { left: Some(left) }.deserialize(deserializer)
+    }
+}
 
-impl<'de> de::Visitor<'de> for Anything {
+/// Takes whatever comes.
+#[derive(Clone, Copy)]
+pub(super) struct Anything<'a> {
+    /// How many values there may be yet, if they are counted.
+    pub(super) left: Option<&'a Cell<usize>>,
+}
+
+impl<'de> DeserializeSeed<'de> for Anything<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        if let Some(left) = self.left {
+            left.set(left.get().checked_sub(1).ok_or_else(|| de::Error::custom(wire::TOO_MANY))?);
+        }
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> de::Visitor<'de> for Anything<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -287,7 +341,7 @@ impl<'de> de::Visitor<'de> for Anything {
     }
 
     fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        Value::deserialize(deserializer)
+        deserializer.deserialize_any(self)
     }
 
     fn visit_bool<E>(self, b: bool) -> Result<Value, E> {
@@ -329,7 +383,7 @@ impl<'de> de::Visitor<'de> for Anything {
     // What a length announces isn't believed: room is made as the elements come.
     fn visit_seq<A: de::SeqAccess<'de>>(self, mut elements: A) -> Result<Value, A::Error> {
         let mut values = Vec::new();
-        while let Some(value) = elements.next_element()? {
+        while let Some(value) = elements.next_element_seed(self)? {
             values.push(value);
         }
         values.shrink_to_fit();
@@ -338,7 +392,7 @@ impl<'de> de::Visitor<'de> for Anything {
 
     fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut entries = Vec::new();
-        while let Some(entry) = map.next_entry()? {
+        while let Some(entry) = map.next_entry_seed(self, self)? {
             entries.push(entry);
         }
         entries.shrink_to_fit();
