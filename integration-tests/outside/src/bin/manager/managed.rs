@@ -26,6 +26,8 @@ pub struct Managed {
     /// How many frames it is still to fill in this second.
     to_fill: u32,
     run: u64,
+    /// Whether the end of this run is still to be told.
+    is_running: bool,
     /// Events of this run.
     received: u64,
     is_replaced: bool,
@@ -47,6 +49,7 @@ impl Managed {
             next_frame: 1,
             to_fill: FRAMES_PER_SECOND,
             run: 0,
+            is_running: false,
             received: 0,
             is_replaced: false,
         })
@@ -66,6 +69,7 @@ impl Managed {
             Err(error) => return Err(error.into()),
         }
         self.run += 1;
+        self.is_running = true;
         self.is_replaced = false;
         count(&self.tally.runs);
         Ok(true)
@@ -135,16 +139,15 @@ impl Managed {
             self.tally.check(ended.is_clean(), || ended.to_string());
         }
         self.at = None;
+        self.is_running = false;
     }
 
     /// Ends it, and takes what it had sent before.
     pub fn close(&mut self) -> Result<(), Error> {
-        match self.process.stop_timeout(Duration::from_secs(1)) {
-            Ok(_) => (),
-            Err(ProcessError::NotStarted { .. }) => return Ok(()),
-            Err(error) => return Err(error.into()),
+        if !self.is_running {
+            return Ok(());
         }
-        // Its end may have been told already, and the next run not have been started.
+        self.process.stop_timeout(Duration::from_secs(1))?;
         loop {
             match self.process.recv() {
                 Ok(event) => self.filled(event),
