@@ -122,12 +122,25 @@ impl OpenServer {
 
     fn take(&self, buffer: &mut Vec<u8>, wait: Wait<'_>) -> Result<Option<Came>, LinkError> {
         buffer.clear();
-        let end = self.connection.end();
-        let came = end.take_bytes(buffer, wait)?;
-        if came.is_some() && buffer.len() < REQUEST_HEADER {
-            return Err(end.fail(Garbled("a request without a header").into()));
+        let came = self.connection.end().take_bytes(buffer, wait)?;
+        self.check(buffer, came)
+    }
+
+    fn check(&self, bytes: &[u8], came: Option<Came>) -> Result<Option<Came>, LinkError> {
+        if came.is_some() && bytes.len() < REQUEST_HEADER {
+            return Err(self.connection.end().fail(Garbled("a request without a header").into()));
         }
         Ok(came)
+    }
+
+    /// The next request's bytes, if one is there, or comes while this looks for it: see [`End::take_soon`].
+    ///
+    /// [`End::take_soon`]: crate::link::connection::End::take_soon
+    #[cfg(feature = "tokio")]
+    pub(super) fn take_soon(&self, buffer: &mut Vec<u8>, looks: bool) -> Result<Option<Came>, LinkError> {
+        buffer.clear();
+        let came = self.connection.end().take_soon(buffer, looks)?;
+        self.check(buffer, came)
     }
 
     /// The next request's bytes, if one is there.
