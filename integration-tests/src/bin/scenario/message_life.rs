@@ -284,7 +284,7 @@ fn post_run_that_fails_is_told() -> Outcome {
 
 fn a_back_end_has_the_process_name_and_options() -> Outcome {
     let probe = Probe::new(Made::Well);
-    let options = LaunchOptions::new().cwd("/proc");
+    let options = LaunchOptions::new().name("another").cwd("/proc");
     let process = MessageProcess::new("wall-camera", probe).launch_with(options);
     process.start().unwrap();
     let pid = process.request(|reply| Command::Pid { reply }).unwrap() as i32;
