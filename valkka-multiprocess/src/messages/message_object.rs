@@ -1,15 +1,15 @@
 //! A command with named parameters.
 
-use std::cell::Cell;
 use std::fmt;
-use std::marker::PhantomData;
 use std::ops::Index;
 
 use serde::de::{self, Deserialize, Deserializer};
 use serde::ser::{Error as _, Serialize, SerializeMap, SerializeStruct, Serializer};
 
+use super::anything::OwnNames;
 use super::error::ParameterError;
-use super::value::{Anything, Sorted, Value, repeated};
+use super::sorted::Sorted;
+use super::value::Value;
 use super::{from_value, parameters, repr, wire};
 use crate::message_process::{NAMED_BY_ITS_FIRST_FIELD, ReplySlot, decoded_slot, decoding};
 
@@ -301,38 +301,6 @@ impl Serialize for Names<'_> {
             map.serialize_entry(name, value)?;
         }
         map.end()
-    }
-}
-
-/// The same map, read.
-struct OwnNames(Vec<(String, Value)>);
-
-impl wire::Read for OwnNames {
-    fn read<'de, D: Deserializer<'de>>(deserializer: D, left: &Cell<usize>) -> Result<OwnNames, D::Error> {
-        struct Reading<'a>(&'a Cell<usize>);
-        impl<'de> de::Visitor<'de> for Reading<'_> {
-            type Value = OwnNames;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("parameters by their names")
-            }
-
-            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<OwnNames, A::Error> {
-                let mut parameters: Vec<(String, Value)> = Vec::new();
-                let any = Anything { left: Some(self.0) };
-                while let Some(parameter) = map.next_entry_seed(PhantomData, any)? {
-                    parameters.push(parameter);
-                }
-                match repeated(parameters.iter().map(|(name, _)| name)) {
-                    None => Ok(OwnNames(parameters)),
-                    Some(place) => {
-                        let name = repr::name(&parameters[place].0);
-                        Err(de::Error::custom(format_args!("{name} occurs twice")))
-                    }
-                }
-            }
-        }
-        deserializer.deserialize_map(Reading(left))
     }
 }
 

@@ -1,13 +1,14 @@
 //! A value that says itself what it is.
 
-use std::cell::Cell;
 use std::cmp::Ordering;
 use std::fmt;
 
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer};
 use serde::ser::{Error as _, Serialize, SerializeMap, Serializer};
 
+use super::anything::Anything;
 use super::error::Mismatch;
+use super::sorted::{Sorted, repeated};
 use super::{from_value, repr, to_value, wire};
 use crate::message_process::REPLY_NAME;
 
@@ -161,37 +162,6 @@ impl From<Mismatch> for ValueError {
     }
 }
 
-/// Where there is a key that occurs more than once.
-pub(super) fn repeated<K: Ord>(keys: impl Iterator<Item = K>) -> Option<usize> {
-    let mut keys: Vec<(K, usize)> = keys.enumerate().map(|(place, key)| (key, place)).collect();
-    keys.sort_unstable();
-    keys.windows(2).find(|pair| pair[0].0 == pair[1].0).map(|pair| pair[1].1)
-}
-
-/// A value with the entries of its maps in order. Maps within the keys of maps are sorted once, from the inside to the
-/// outside; sorted at each comparison, a few of them within each other would take hours.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Sorted<'a> {
-    Plain(&'a Value),
-    List(Vec<Sorted<'a>>),
-    Map(usize, Vec<(Sorted<'a>, Sorted<'a>)>),
-}
-
-impl<'a> Sorted<'a> {
-    pub(super) fn of(value: &'a Value) -> Sorted<'a> {
-        match value {
-            Value::List(values) => Sorted::List(values.iter().map(Sorted::of).collect()),
-            Value::Map(entries) => {
-                let mut sorted: Vec<_> =
-                    entries.iter().map(|(key, value)| (Sorted::of(key), Sorted::of(value))).collect();
-                sorted.sort_unstable();
-                Sorted::Map(sorted.len(), sorted)
-            }
-            plain => Sorted::Plain(plain),
-        }
-    }
-}
-
 impl Ord for Value {
     fn cmp(&self, other: &Value) -> Ordering {
         match (self, other) {
@@ -298,104 +268,5 @@ impl<'de> Deserialize<'de> for Value {
         }
         let bytes = serde_bytes::ByteBuf::deserialize(deserializer)?;
         wire::decode(&bytes).map_err(de::Error::custom)
-    }
-}
-
-impl wire::Read for Value {
-    fn read<'de, D: Deserializer<'de>>(deserializer: D, left: &Cell<usize>) -> Result<Value, D::Error> {
-        Anything { left: Some(left) }.deserialize(deserializer)
-    }
-}
-
-/// Takes whatever comes.
-#[derive(Clone, Copy)]
-pub(super) struct Anything<'a> {
-    /// How many values there may be yet, if they are counted.
-    pub(super) left: Option<&'a Cell<usize>>,
-}
-
-impl<'de> DeserializeSeed<'de> for Anything<'_> {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        if let Some(left) = self.left {
-            left.set(left.get().checked_sub(1).ok_or_else(|| de::Error::custom(wire::TOO_MANY))?);
-        }
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> de::Visitor<'de> for Anything<'_> {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Nil)
-    }
-
-    fn visit_none<E>(self) -> Result<Value, E> {
-        Ok(Value::Nil)
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-
-    fn visit_bool<E>(self, b: bool) -> Result<Value, E> {
-        Ok(Value::Bool(b))
-    }
-
-    fn visit_i64<E>(self, n: i64) -> Result<Value, E> {
-        Ok(Value::Int(n.into()))
-    }
-
-    fn visit_u64<E>(self, n: u64) -> Result<Value, E> {
-        Ok(Value::Int(n.into()))
-    }
-
-    fn visit_i128<E>(self, n: i128) -> Result<Value, E> {
-        Ok(Value::Int(n))
-    }
-
-    fn visit_f64<E>(self, x: f64) -> Result<Value, E> {
-        Ok(Value::Float(x))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
-        Ok(Value::Text(text.to_owned()))
-    }
-
-    fn visit_string<E>(self, text: String) -> Result<Value, E> {
-        Ok(Value::Text(text))
-    }
-
-    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Value, E> {
-        Ok(Value::Bytes(bytes.to_owned()))
-    }
-
-    fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Value, E> {
-        Ok(Value::Bytes(bytes))
-    }
-
-    // What a length announces isn't believed: room is made as the elements come.
-    fn visit_seq<A: de::SeqAccess<'de>>(self, mut elements: A) -> Result<Value, A::Error> {
-        let mut values = Vec::new();
-        while let Some(value) = elements.next_element_seed(self)? {
-            values.push(value);
-        }
-        values.shrink_to_fit();
-        Ok(Value::List(values))
-    }
-
-    fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let mut entries = Vec::new();
-        while let Some(entry) = map.next_entry_seed(self, self)? {
-            entries.push(entry);
-        }
-        entries.shrink_to_fit();
-        Value::map(entries).map_err(de::Error::custom)
     }
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::hostile::read_bounded;
 use super::{MessageObject, Value, bytes_of, read, sent};
-use crate::messages::value::repeated;
+use crate::messages::sorted::repeated;
 use crate::messages::wire;
 
 /// A value of any shape, in which no key occurs twice.
