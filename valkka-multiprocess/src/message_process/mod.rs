@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! the program                                                   the back end's process
-//!   MessageProcess   what it is started from      way  ----->   back_loop   pre_run, handle, post_run
+//!   MessageProcess   what it is started from      way, body ->  back_loop   pre_run, handle, post_run
 //!     FrontEnd       commands out, events in      wire          Context     events out, descriptors, timers
 //!       Run            from a start to its end                    Inbox       commands in
 //! ```
@@ -228,7 +228,8 @@ impl<B: Body<K>, K> MessageProcess<B, K> {
     ///
     /// [`ProcessError::Running`] if it runs; [`ProcessError::Start`] if no process can be had: beside other threads, for
     /// example, unless it is started from a [zygote](MessageProcess::launch_in) or a
-    /// [template](MessageProcess::launch_from_template).
+    /// [template](MessageProcess::launch_from_template). With the feature `tokio`, `ProcessError::InsideRuntime` for a fork
+    /// in the midst of a runtime.
     #[doc(alias = "go")]
     pub fn start(&self) -> Result<(), ProcessError> {
         self.front.check()?;

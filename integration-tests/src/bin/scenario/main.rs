@@ -14,6 +14,8 @@ macro_rules! scenarios {
     };
 }
 
+#[cfg(feature = "tokio")]
+mod async_process;
 mod bad_input;
 mod beside_threads;
 mod bridge_blocks;
@@ -114,6 +116,8 @@ enum Outcome {
 type Scenario = (&'static str, fn() -> Outcome);
 
 const TABLES: &[&[Scenario]] = &[
+    #[cfg(feature = "tokio")]
+    async_process::ALL,
     bad_input::ALL,
     beside_threads::ALL,
     bridge_blocks::ALL,
