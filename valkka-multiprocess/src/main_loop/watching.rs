@@ -17,6 +17,7 @@ impl<E: 'static> MainLoop<E> {
     /// Watches the back end of a front end that was started: `event` makes an event of what comes from it. The last
     /// one of a run is [`Incoming::Ended`](crate::Incoming::Ended), when its process has ended and was collected; with that
     /// the watch is over, and after the next start it can be watched again. Of one that has ended already the end is told.
+    /// A process that has closed its links and lives on is killed after a second.
     ///
     /// What the front end receives by itself meanwhile doesn't come here: each message comes once.
     ///
@@ -154,7 +155,7 @@ impl<E: 'static> MainLoop<E> {
     /// Ends a watch, and says whether there was one. Nothing comes of it any more, also if it was ready. The loop drops
     /// the descriptor that it kept for it.
     pub fn unwatch(&mut self, id: WatchId) -> bool {
-        self.home.check().is_ok() && self.reactor.remove(id).is_some()
+        self.home.check().is_ok() && self.end(id)
     }
 
     fn put(&mut self, id: WatchId, source: impl Source<E> + 'static) {

@@ -98,16 +98,23 @@ impl fmt::Debug for ProcessError {
 
 impl ProcessError {
     /// Whether the command that this is about was handled: what decides whether to send it again.
-    /// [`NotRun`](Execution::NotRun) also where it is about none.
+    /// [`Unknown`](Execution::Unknown) also where it is about none in particular: those that were sent before may have been.
     #[must_use]
     pub fn execution(&self) -> Execution {
         match self {
             ProcessError::Ended { execution, .. }
             | ProcessError::Message { execution, .. }
-            | ProcessError::Broken { execution, .. } => execution.unwrap_or(Execution::NotRun),
+            | ProcessError::Broken { execution, .. } => execution.unwrap_or(Execution::Unknown),
             ProcessError::TimedOut { execution, .. } => *execution,
             ProcessError::Failed(_) | ProcessError::Unanswered => Execution::Ran,
-            _ => Execution::NotRun,
+            // It comes where the links are closed: of a command that was sent nobody can tell more.
+            ProcessError::Child(_) => Execution::Unknown,
+            ProcessError::NotStarted { .. }
+            | ProcessError::Running { .. }
+            | ProcessError::Start(_)
+            | ProcessError::WrongProcess(_) => Execution::NotRun,
+            #[cfg(feature = "tokio")]
+            ProcessError::InsideRuntime { .. } | ProcessError::OutsideRuntime => Execution::NotRun,
         }
     }
 

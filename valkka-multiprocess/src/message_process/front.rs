@@ -273,8 +273,8 @@ where
         self.run()?.request_stop(Instant::now().checked_add(timeout), timeout)
     }
 
-    /// Waits for the back end's end as long as it takes, and says how that was. Events that come meanwhile are kept, and can be
-    /// received afterwards.
+    /// Waits for the back end's end as long as it takes, and says how that was. Events that come meanwhile are kept, up to
+    /// 64 MiB of them, for whoever receives, at once or afterwards. A back end that sends more than that waits for room.
     ///
     /// # Errors
     ///

@@ -17,6 +17,7 @@ mod failure;
 mod front;
 mod inbox;
 mod incoming;
+mod keeping;
 mod outbound;
 mod reply;
 mod run;
@@ -52,9 +53,10 @@ pub(crate) use {
     failure::Done,
     front::STOP_GRACE,
     inbox::{Arrived, read as read_command},
+    keeping::Keeping,
     outbound::{TELLING, was_told},
     reply::{Asked, AtWork},
-    run::{LAST_WORDS, TERM_GRACE, answer, only_events, read as read_event},
+    run::{TERM_GRACE, answer, only_events, read as read_event},
     wire::{COMMAND, EVENT, FAILED, REFUSED, STOP},
 };
 

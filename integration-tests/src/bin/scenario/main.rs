@@ -58,6 +58,8 @@ mod main_loop_signals;
 mod many;
 mod memory;
 mod message_commands;
+mod message_hostile;
+mod message_keeping;
 mod message_life;
 mod message_loop;
 mod message_parameters;
@@ -155,6 +157,8 @@ const TABLES: &[&[Scenario]] = &[
     many::ALL,
     memory::ALL,
     message_commands::ALL,
+    message_hostile::ALL,
+    message_keeping::ALL,
     message_life::ALL,
     message_loop::ALL,
     message_parameters::ALL,

@@ -14,7 +14,7 @@ use valkka_multiprocess::{
 };
 
 use crate::Outcome::{self, Passed};
-use crate::message_ways::{Command, Made, POST_RUN, PRE_RUN, Probe, all_ways, started};
+use crate::message_ways::{Command, HANDLED, Made, POST_RUN, PRE_RUN, Probe, all_ways, started};
 
 scenarios![
     a_back_end_watches_descriptors_beside_commands,
@@ -26,6 +26,7 @@ scenarios![
     a_listening_back_end_does_not_sleep,
     other_threads_of_a_back_end_send_events,
     a_signal_to_stop_ends_a_back_end_after_its_handler,
+    a_signal_to_stop_comes_before_the_commands_that_wait,
     fault_31_ctrl_c_ends_back_ends_that_do_not_ignore_it,
     fault_32_a_signal_during_the_start_of_a_back_end,
     fault_33_handlers_of_the_program_do_not_run_in_back_ends,
@@ -297,6 +298,19 @@ fn a_signal_to_stop_ends_a_back_end_after_its_handler() -> Outcome {
             assert_eq!((ended.status, watched.count(POST_RUN)), (ExitStatus::Exited(0), 1));
         }
     }
+    Passed
+}
+
+fn a_signal_to_stop_comes_before_the_commands_that_wait() -> Outcome {
+    let watched = started(Made::Well);
+    for _ in 0..30 {
+        watched.process.send(&Command::Sleep(20)).unwrap();
+    }
+    assert!(proc::eventually(|| watched.count(HANDLED) > 0));
+    watched.process.child().unwrap().terminate().unwrap();
+    assert!(watched.process.wait_stop().unwrap().is_clean());
+    assert_eq!(watched.count(POST_RUN), 1);
+    assert!(watched.count(HANDLED) < 30, "all that waited was handled");
     Passed
 }
 
