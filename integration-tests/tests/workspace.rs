@@ -116,8 +116,12 @@ fn the_rooms_of_the_base_point_down() {
 fn the_fault_table_counts_what_is_tested() {
     let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
     let places = ["integration-tests/tests/scenarios.rs", "integration-tests/tests/programs.rs"];
-    // Beside a runtime.
-    let tests = places.map(read).concat() + &read("cross-process-bridge/tests/beside_tokio.rs");
+    let beside_a_runtime = [
+        "cross-process-bridge/tests/beside_tokio.rs",
+        "valkka-multiprocess/tests/beside_tokio/commands.rs",
+        "valkka-multiprocess/tests/beside_tokio/runtimes.rs",
+    ];
+    let tests = places.map(read).concat() + &beside_a_runtime.map(read).concat();
     let tested: BTreeSet<u32> =
         tests.split("fault_").filter_map(|rest| rest.get(..2)?.parse().ok()).collect();
     assert!(tested.len() > 20, "{tested:?}");

@@ -19,6 +19,7 @@ Ours, the limit and the peers, in one run.
 MULTIPROCESS_BENCH_PYTHON   a Python interpreter that has the originals (not with --quick);
                             integration-tests/benches/python/make-venv makes one
 --features iceoryx2         (of cargo) has iceoryx2 take part
+--features tokio            (of cargo) has back ends take part that are tokio runtimes
 
 One core: both processes on the first one. Two cores: one each. Free: wherever the scheduler puts
 them. Hog: both on the first core, beside a process that computes there.

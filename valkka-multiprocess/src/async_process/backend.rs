@@ -27,7 +27,8 @@ use crate::message_process::{EventSender, Failure, Policy};
 ///
 /// All of these, and the tasks, run on one thread, so nothing need be `Send`. What blocks this thread blocks the whole back
 /// end, and nobody else: for that there is `tokio::task::spawn_blocking`. Commands and events are encoded and decoded on
-/// it; what is too long to be sent at once is sent by another one.
+/// it; what is too long to be sent at once is sent by another one. Send replies by
+/// [`Reply::send_async`](crate::Reply::send_async): [`Reply::send`](crate::Reply::send) blocks while there is no room.
 ///
 /// # The end
 ///
@@ -35,7 +36,8 @@ use crate::message_process::{EventSender, Failure, Policy};
 /// [ignored](crate::MessageProcess::ignore_sigint)), when [`AsyncContext::stop`] was called, when its policy says so, or
 /// when the front end is gone. No further command is handled then. Whoever waits for [`AsyncContext::cancelled`] sees it. The tasks of
 /// commands, and a handler that waits for something, have as long as [`cancel_after`](AsyncBackend::cancel_after) says: then they, and all
-/// other tasks, are dropped where they wait. Another SIGTERM ends that time.
+/// other tasks, are dropped where they wait. Another SIGTERM ends that time. (Both signals are blocked in the process:
+/// tokio's own handlers don't see them.)
 #[doc(alias("exclog", "exclogmsg"))]
 pub trait AsyncBackend: Sized + 'static {
     /// What the front end sends.

@@ -18,8 +18,7 @@ use tokio::sync::Notify;
 use crate::async_process::race::{Either, either};
 use crate::main_loop::source::LAST_WORDS;
 use crate::message_process::{
-    COMMAND, Ended, Execution, Incoming, Keeping, ProcessError, Run, STOP, TERM_GRACE, answer, execution_of,
-    only_events, read_event,
+    COMMAND, Ended, Incoming, Keeping, ProcessError, Run, STOP, TERM_GRACE, answer, only_events, read_event,
 };
 
 /// The links of a run, as the tasks of each runtime use them.
@@ -50,7 +49,7 @@ impl<E: DeserializeOwned> Run<E> {
         let made = || -> io::Result<Links> {
             Ok(Links { commands: self.commands.to_async()?, events: self.events.to_async()? })
         };
-        let made = Arc::new(made().map_err(|error| self.broken(error.into(), Execution::NotRun))?);
+        let made = Arc::new(made().map_err(|error| self.broken(error.into(), None))?);
         if links.len() == RUNTIMES {
             // Who uses it at this moment goes on to.
             links.remove(0);
@@ -104,7 +103,7 @@ impl<E: DeserializeOwned> Run<E> {
                     Incoming::Ended(self.see_the_end_async().await?.clone())
                 }
                 Either::Right(Either::Right(Err(error))) => {
-                    return Err(self.broken(error, Execution::Unknown));
+                    return Err(self.broken(error, None));
                 }
             };
             return only_events(incoming);
@@ -183,7 +182,7 @@ impl<E: DeserializeOwned> Run<E> {
         }
         match self.see_the_end_async().await {
             Ok(ended) => {
-                ProcessError::Ended { ended: Box::new(ended.clone()), execution: execution_of(&error) }
+                ProcessError::Ended { ended: Box::new(ended.clone()), execution: Some(error.execution()) }
             }
             Err(error) => error,
         }

@@ -82,19 +82,23 @@ impl<'a, B: AsyncBackend> Serving<'a, B> {
 
     /// Handles what comes until it is over.
     async fn listen(&mut self) -> Done {
+        let shared = Rc::clone(&self.shared);
         loop {
-            match self.next().await {
+            let done = match self.next().await {
                 Ok(Next::Arrived(Arrived::Command { number, command, request })) => {
-                    self.handle(number, command, request).await?;
+                    either(self.handle(number, command, request), shared.stopping.over()).await
                 }
                 Ok(Next::Arrived(Arrived::Unreadable(why, request))) => {
-                    let during = During::Command { number: 0, name: "that can't be read".into() };
-                    self.shared.tell(&Failure::error(during, RemoteError::msg(why)), request).await;
+                    either(self.refuse(why, request), shared.stopping.over()).await
                 }
-                Ok(Next::Failed(failure)) => self.decide(failure).await?,
+                Ok(Next::Failed(failure)) => either(self.decide(failure), shared.stopping.over()).await,
                 // The front end was dropped, or has died.
                 Ok(Next::Arrived(Arrived::Stop) | Next::End) | Err(LinkError::Closed) => return Ok(()),
                 Err(error) => return Err(Failure::error(During::Listen, error)),
+            };
+            match done {
+                Either::Left(done) => done?,
+                Either::Right(()) => return Ok(()),
             }
         }
     }
@@ -120,16 +124,17 @@ impl<'a, B: AsyncBackend> Serving<'a, B> {
         let during = During::Command { number, name: command_name(&command) };
         let cx = AsyncContext::new(&self.shared, during.clone(), request.as_ref());
         let back = &mut *self.back;
-        let handled = guarded(async { back.handle(&cx, command).await });
-        match either(handled, self.shared.stopping.over()).await {
-            Either::Left(Err(cause)) => {
-                let failure = Box::new(Failure { during, cause });
-                self.shared.tell(&failure, request).await;
-                self.decide(failure).await
-            }
-            // Where its time is over, nothing else is handled either.
-            Either::Left(Ok(())) | Either::Right(()) => Ok(()),
-        }
+        let Err(cause) = guarded(async { back.handle(&cx, command).await }).await else { return Ok(()) };
+        let failure = Box::new(Failure { during, cause });
+        self.shared.tell(&failure, request).await;
+        self.decide(failure).await
+    }
+
+    /// Tells of a command that can't be read.
+    async fn refuse(&self, why: String, request: Option<AtWork>) -> Done {
+        let during = During::Command { number: 0, name: "that can't be read".into() };
+        self.shared.tell(&Failure::error(during, RemoteError::msg(why)), request).await;
+        Ok(())
     }
 
     /// Does what the policy says about a failure that was told.

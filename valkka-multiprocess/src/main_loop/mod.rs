@@ -73,6 +73,10 @@ pub use stop::StopHandle;
 /// holds up nothing else for longer than that, and a stop ends the loop at the next event.
 /// What isn't ready costs nothing, however much of it is watched.
 ///
+/// A handler that waits holds up all others: send to back ends that may hang by
+/// [`try_send`](crate::FrontEnd::try_send) or [`send_timeout`](crate::FrontEnd::send_timeout), and ask them by
+/// [`request_timeout`](crate::FrontEnd::request_timeout).
+///
 /// # What isn't promised
 ///
 /// Events of one back end come in the order in which it has sent them; between those of different sources there is no

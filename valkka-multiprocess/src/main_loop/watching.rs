@@ -104,12 +104,17 @@ impl<E: 'static> MainLoop<E> {
     /// # Errors
     ///
     /// [`WatchError::Signal`] for what can't be caught (SIGKILL, SIGSTOP, SIGSEGV, ...), and
-    /// [`WatchError::Os`] without descriptors or with 32 such watches; then none of them is taken.
+    /// [`WatchError::Os`] without descriptors, with 32 such watches, or of no signal at all; then none of them is taken.
     pub fn signals(
         &mut self,
         signals: &[Signal],
         event: impl FnMut(Signal) -> E + Send + 'static,
     ) -> Result<WatchId, WatchError> {
+        if signals.is_empty() {
+            let nothing =
+                std::io::Error::new(std::io::ErrorKind::InvalidInput, "there is no signal among these");
+            return Err(WatchError::Os(nothing));
+        }
         let caught = self.catch(signals)?;
         let source = OfSignals { caught: Arc::clone(&caught), map: event };
         self.reactor.add_fd(caught.as_fd(), Some(Box::new(source)))

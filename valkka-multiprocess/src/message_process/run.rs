@@ -7,7 +7,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use common_ipc::link::{CallError, LinkError, OpenCaller, OpenReply, OpenRequest, OpenServer};
+use common_ipc::link::codec::DecodeError;
+use common_ipc::link::{CallError, Execution, LinkError, OpenCaller, OpenReply, OpenRequest, OpenServer};
 use common_ipc::process::{Child, ExitStatus, StopStep, Stopped};
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -16,7 +17,7 @@ use serde::de::DeserializeOwned;
 #[cfg(feature = "tokio")]
 use crate::async_process::Runtimes;
 use crate::main_loop::source::{LAST_WORDS, Next};
-use crate::message_process::error::{Execution, ProcessError, execution_of};
+use crate::message_process::error::ProcessError;
 use crate::message_process::failure::Done;
 use crate::message_process::incoming::{Ended, Incoming};
 use crate::message_process::keeping::{Kept, Received};
@@ -61,7 +62,7 @@ impl<E: DeserializeOwned> Run<E> {
     /// Has the links know whose their other sides are.
     pub(crate) fn belongs_to_its_child(&self) -> Result<(), ProcessError> {
         let watched = self.child.serves(&self.commands).and_then(|()| self.child.calls(&self.events));
-        watched.map_err(|error| self.broken(error, Execution::NotRun))
+        watched.map_err(|error| self.broken(error, None))
     }
 
     pub(crate) fn number(&self) -> u64 {
@@ -73,7 +74,8 @@ impl<E: DeserializeOwned> Run<E> {
         match self.ended.get() {
             None => Ok(()),
             Some(ended) => {
-                Err(ProcessError::Ended { ended: Box::new(ended.clone()), execution: Execution::NotRun })
+                let execution = Some(Execution::NotRun);
+                Err(ProcessError::Ended { ended: Box::new(ended.clone()), execution })
             }
         }
     }
@@ -110,7 +112,7 @@ impl<E: DeserializeOwned> Run<E> {
             Err(LinkError::Closed | LinkError::Truncated) => {
                 self.see_the_end().map(|ended| Some(Incoming::Ended(ended.clone())))
             }
-            Err(error) => Err(self.broken(error, Execution::Unknown)),
+            Err(error) => Err(self.broken(error, None)),
         }
     }
 
@@ -166,7 +168,11 @@ impl<E: DeserializeOwned> Run<E> {
     }
 
     /// Asks the back end to end when it has handled what came before.
-    pub(crate) fn request_stop(&self, deadline: Option<Instant>) -> Result<(), ProcessError> {
+    pub(crate) fn request_stop(
+        &self,
+        deadline: Option<Instant>,
+        timeout: Duration,
+    ) -> Result<(), ProcessError> {
         loop {
             match self.commands.send::<(), _>(STOP, &(), Some(LOOK)) {
                 Ok(()) => return Ok(()),
@@ -174,7 +180,7 @@ impl<E: DeserializeOwned> Run<E> {
                 Err(error) if matches!(error.cause, LinkError::TimedOut) => {
                     self.keep_what_is_there();
                     if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                        return Err(self.failed(error, None));
+                        return Err(self.failed(error, Some(timeout)));
                     }
                 }
                 Err(error) => return Err(self.failed(error, None)),
@@ -187,7 +193,7 @@ impl<E: DeserializeOwned> Run<E> {
         let mut asked = false;
         if self.child.is_alive()? {
             let deadline = Instant::now().checked_add(grace);
-            match self.request_stop(deadline) {
+            match self.request_stop(deadline, grace) {
                 Ok(()) => asked = true,
                 // It ends by itself, has no time for that, or was killed for what it wrote.
                 Err(
@@ -208,10 +214,12 @@ impl<E: DeserializeOwned> Run<E> {
     /// Why a command, or its reply, didn't get through.
     #[cold]
     pub(crate) fn failed(&self, error: CallError, timeout: Option<Duration>) -> ProcessError {
-        let execution = execution_of(&error);
+        let execution = error.execution();
         match error.cause {
             LinkError::Closed | LinkError::Truncated => match self.see_the_end() {
-                Ok(ended) => ProcessError::Ended { ended: Box::new(ended.clone()), execution },
+                Ok(ended) => {
+                    ProcessError::Ended { ended: Box::new(ended.clone()), execution: Some(execution) }
+                }
                 Err(error) => error,
             },
             LinkError::TimedOut | LinkError::NoReply => {
@@ -220,15 +228,15 @@ impl<E: DeserializeOwned> Run<E> {
             LinkError::Unanswered => ProcessError::Unanswered,
             LinkError::WrongProcess(error) => error.into(),
             source @ (LinkError::Encode(_) | LinkError::TooLarge(_)) => {
-                ProcessError::Message { source, execution }
+                ProcessError::Message { source, execution: Some(execution) }
             }
-            source => self.broken(source, execution),
+            source => self.broken(source, Some(execution)),
         }
     }
 
     /// Nobody can talk to it any more.
     #[cold]
-    pub(crate) fn broken(&self, source: LinkError, execution: Execution) -> ProcessError {
+    pub(crate) fn broken(&self, source: LinkError, execution: Option<Execution>) -> ProcessError {
         if let LinkError::WrongProcess(error) = source {
             return error.into();
         }
@@ -275,30 +283,36 @@ pub(crate) fn only_events<E>(incoming: Incoming<E>) -> Result<E, ProcessError> {
         Incoming::Failed(failure) => Err(ProcessError::Failed(Box::new(failure))),
         Incoming::Ended(ended) => {
             // Of no command in particular: those that were sent before may have been handled.
-            Err(ProcessError::Ended { ended: Box::new(ended), execution: Execution::Unknown })
+            Err(ProcessError::Ended { ended: Box::new(ended), execution: None })
         }
     }
 }
 
 /// What a reply says.
 pub(crate) fn answer<R: DeserializeOwned>(reply: OpenReply<'_>) -> Result<R, ProcessError> {
+    let unreadable = |error: DecodeError| unreadable(error, Some(Execution::Ran));
     match reply.kind() {
         VALUE => reply.decode::<R>().map_err(unreadable),
         REFUSED => Err(ProcessError::Failed(Box::new(reply.decode().map_err(unreadable)?))),
-        _ => Err(unreadable(LinkError::Garbled("a reply of an unknown kind"))),
+        _ => Err(unreadable_kind(Some(Execution::Ran))),
     }
 }
 
 pub(crate) fn read<E: DeserializeOwned>(request: OpenRequest<'_>) -> Result<Incoming<E>, ProcessError> {
+    let unreadable = |error: DecodeError| unreadable(error, None);
     match request.what() {
         EVENT => request.decode().0.map(Incoming::Event).map_err(unreadable),
         FAILED => request.decode().0.map(Incoming::Failed).map_err(unreadable),
-        _ => Err(unreadable(LinkError::Garbled("a message of an unknown kind"))),
+        _ => Err(unreadable_kind(None)),
     }
 }
 
-fn unreadable(source: impl Into<LinkError>) -> ProcessError {
-    ProcessError::Message { source: source.into(), execution: Execution::Ran }
+fn unreadable(source: impl Into<LinkError>, execution: Option<Execution>) -> ProcessError {
+    ProcessError::Message { source: source.into(), execution }
+}
+
+fn unreadable_kind(execution: Option<Execution>) -> ProcessError {
+    unreadable(LinkError::Garbled("a message of an unknown kind"), execution)
 }
 
 /// A buffer of this thread's, kept from one message to the next unless it has grown large.

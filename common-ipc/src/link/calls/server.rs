@@ -122,12 +122,25 @@ impl OpenServer {
 
     fn take(&self, buffer: &mut Vec<u8>, wait: Wait<'_>) -> Result<Option<Came>, LinkError> {
         buffer.clear();
-        let end = self.connection.end();
-        let came = end.take_bytes(buffer, wait)?;
-        if came.is_some() && buffer.len() < REQUEST_HEADER {
-            return Err(end.fail(Garbled("a request without a header").into()));
+        let came = self.connection.end().take_bytes(buffer, wait)?;
+        self.check(buffer, came)
+    }
+
+    fn check(&self, bytes: &[u8], came: Option<Came>) -> Result<Option<Came>, LinkError> {
+        if came.is_some() && bytes.len() < REQUEST_HEADER {
+            return Err(self.connection.end().fail(Garbled("a request without a header").into()));
         }
         Ok(came)
+    }
+
+    /// The next request's bytes, if one is there, or comes while this looks for it: see [`End::take_soon`].
+    ///
+    /// [`End::take_soon`]: crate::link::connection::End::take_soon
+    #[cfg(feature = "tokio")]
+    pub(super) fn take_soon(&self, buffer: &mut Vec<u8>, looks: bool) -> Result<Option<Came>, LinkError> {
+        buffer.clear();
+        let came = self.connection.end().take_soon(buffer, looks)?;
+        self.check(buffer, came)
     }
 
     /// The next request's bytes, if one is there.
@@ -311,16 +324,14 @@ impl AsFd for OpenServer {
 }
 
 impl OpenServer {
-    /// As [`Connection::pollable`].
-    ///
-    /// # Errors
-    ///
-    /// As for that.
+    /// As [`Connection::pollable`], for the crates of this family, which hand it to nobody: children that are forked don't
+    /// keep its number, as they have to keep one that a user has seen.
+    #[doc(hidden)]
     pub fn pollable(&self) -> Result<BorrowedFd<'_>, LinkError> {
-        self.connection.pollable()
+        self.connection.end().epoll()
     }
 
-    /// Makes what [`pollable`](OpenServer::pollable) has lent readable until somebody receives and finds nothing: for
+    /// Makes the descriptor by which it is polled readable until somebody receives and finds nothing: for
     /// those who have received for others, and keep it.
     pub fn remind(&self) {
         self.connection.remind();

@@ -205,8 +205,7 @@ impl End {
     }
 
     /// The same, not for a user's eyes.
-    #[cfg(feature = "tokio")]
-    pub(super) fn epoll(&self) -> Result<BorrowedFd<'_>, LinkError> {
+    pub(crate) fn epoll(&self) -> Result<BorrowedFd<'_>, LinkError> {
         self.wires.control.get()?;
         Ok(self.make_sure_of_pollable()?.epoll.get()?)
     }

@@ -46,6 +46,48 @@ impl End {
         received.map_err(|error| self.fail(error))
     }
 
+    /// As [`take_bytes`](End::take_bytes), if a message is there, or comes while this looks for it as somebody does who is
+    /// about to sleep. For those who poll it changes nothing: once the end was readable it stays so, and the other side
+    /// rings no more, until somebody finds nothing by `take_bytes`. Who is to wait for the descriptor has to do that before.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn take_soon(&self, head: &mut Vec<u8>, looks: bool) -> Result<Option<Came>, LinkError> {
+        let view = self.view()?;
+        let Some(mut receiving) = self.receiving.try_lock() else { return Ok(None) };
+        let received = self.take_soon_locked(view, &mut receiving, head, looks);
+        drop(receiving);
+        self.remind_who_missed();
+        received.map_err(|error| self.fail(error))
+    }
+
+    #[cfg(feature = "tokio")]
+    fn take_soon_locked(
+        &self,
+        view: View<'_>,
+        receiving: &mut Receiving,
+        head: &mut Vec<u8>,
+        mut looks: bool,
+    ) -> Result<Option<Came>, LinkError> {
+        loop {
+            match receiving.next(self, view, head)? {
+                Next::Frame(beside) => {
+                    let came = beside.map(|beside| self.gather(receiving, head, *beside)).transpose()?;
+                    receiving.publish(view);
+                    return if receiving.consumer.may_take(view) {
+                        Ok(Some(came))
+                    } else {
+                        Err(LinkError::Closed)
+                    };
+                }
+                Next::Bits => return Ok(None),
+                Next::Nothing => {}
+            }
+            let Receiving { consumer, spinner, .. } = receiving;
+            if !std::mem::take(&mut looks) || !spinner.spin(|| !consumer.is_empty(view)) {
+                return Ok(None);
+            }
+        }
+    }
+
     /// As [`recv_bytes`](End::recv_bytes), if a message is there: without a look at anything but the ring.
     #[inline]
     pub(crate) fn recv_what_is_there(&self, head: &mut Vec<u8>) -> Result<Option<Came>, LinkError> {

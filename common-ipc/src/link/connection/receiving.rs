@@ -239,7 +239,7 @@ impl End {
 
     /// Adds its descriptors to what came with a message.
     #[cold]
-    fn gather(
+    pub(super) fn gather(
         &self,
         receiving: &mut Receiving,
         head: &mut Vec<u8>,

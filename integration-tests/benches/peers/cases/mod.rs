@@ -1,6 +1,8 @@
 //! The cases, one file each.
 
 mod alive;
+#[cfg(feature = "tokio")]
+mod async_message;
 mod bridge;
 mod callback;
 mod event;
@@ -21,7 +23,7 @@ mod zygote;
 use crate::case::Case;
 
 /// All of them, in the order in which they are measured.
-pub(crate) const ALL: [&Case; 20] = [
+pub(crate) const ALL: [&Case; 20 + cfg!(feature = "tokio") as usize] = [
     &round_trip::CASE,
     &round_trip::BESIDE_HOG,
     &one_way::CASE,
@@ -30,6 +32,8 @@ pub(crate) const ALL: [&Case; 20] = [
     &bridge::PAYLOAD,
     &bridge::THREADS,
     &message::CASE,
+    #[cfg(feature = "tokio")]
+    &async_message::CASE,
     &main_loop::CASE,
     &event::CASE,
     &event_group::CASE,

@@ -325,7 +325,8 @@ fn fault_31_ctrl_c_ends_back_ends_that_do_not_ignore_it() -> Outcome {
             let mut probes = probes.into_iter();
             let mut next = || probes.next().unwrap();
             let polite = MessageProcess::new("polite", next());
-            let deaf = MessageProcess::new("deaf", next()).ignore_sigint();
+            // In any order.
+            let deaf = MessageProcess::new("deaf", next()).ignore_sigint().launch_with(LaunchOptions::new());
             for process in [&polite, &deaf] {
                 process.start().unwrap();
                 assert!(process.wait_ready(Duration::from_secs(20)).unwrap());

@@ -1,11 +1,14 @@
 //! Tasks that serve.
 
 use std::cell::Cell;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::link::{AsyncOpenServer, Bytes, DEFAULT_MAX_FRAME, open_calls};
+use crate::link::{AsyncOpenServer, Bytes, DEFAULT_MAX_FRAME, open_calls, safe_select};
 
 fn served() -> (OpenCaller, AsyncOpenServer) {
     let (caller, server) = open_calls(DEFAULT_MAX_FRAME).unwrap();
@@ -162,4 +165,64 @@ fn it_belongs_to_a_runtime() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
     let error = runtime.block_on(async { tasks.recv(&mut Vec::new()).await.map(drop).unwrap_err() });
     assert!(matches!(error, LinkError::Io(_)), "{error}");
+}
+
+#[tokio::test]
+async fn tasks_threads_and_those_who_poll_share_the_requests() {
+    const ALL: u64 = 6000;
+    let (caller, server) = open_calls(DEFAULT_MAX_FRAME).unwrap();
+    let counted = Arc::new(AtomicU64::new(0));
+    let beside: Vec<_> = (0..2)
+        .map(|thread| {
+            let (server, counted) = (server.clone(), Arc::clone(&counted));
+            thread::spawn(move || {
+                let mut buffer = Vec::new();
+                loop {
+                    let received = match thread {
+                        0 => server.recv(&mut buffer).map(Some),
+                        _ => {
+                            safe_select(&[server.as_fd()], None).unwrap();
+                            server.try_recv(&mut buffer)
+                        }
+                    };
+                    match received {
+                        Ok(request) => counted.fetch_add(u64::from(request.is_some()), Ordering::Relaxed),
+                        Err(error) => return assert!(is_closed(&error), "{error}"),
+                    };
+                    if thread == 0 {
+                        // Others want to receive as well.
+                        thread::sleep(Duration::from_micros(50));
+                    }
+                }
+            })
+        })
+        .collect();
+    let tasks: Vec<_> = (0..3)
+        .map(|_| {
+            let (server, counted) = (server.to_async().unwrap(), Arc::clone(&counted));
+            tokio::spawn(async move {
+                let mut buffer = Vec::new();
+                while server.recv(&mut buffer).await.is_ok() {
+                    counted.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    drop(server);
+    let sender = tokio::task::spawn_blocking(move || {
+        for number in 0..ALL {
+            caller.send::<u64, _>(ECHO, &number, None).unwrap();
+            if number % 7 == 0 {
+                thread::sleep(Duration::from_micros(number % 11 * 20));
+            }
+        }
+    });
+    sender.await.unwrap();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    tokio::task::spawn_blocking(|| beside.into_iter().for_each(|thread| thread.join().unwrap()))
+        .await
+        .unwrap();
+    assert_eq!(counted.load(Ordering::Relaxed), ALL);
 }
