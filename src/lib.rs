@@ -19,6 +19,8 @@
 //! | always | [`process`], [`link`], [`memory`], [`sync`], [`logging`] | the base: children; connections, calls and queues; shared memory; events and locks; log records of children |
 //! | `tokio` | `link::AsyncConnection`, and methods named `.._async` | sending, receiving and waiting in tasks of that runtime |
 //!
+//! At the root is what most programs name; the rest of each crate is in its module.
+//!
 //! The one promise at the centre: **no call ever hangs because a process died, and every error
 //! says why.**
 //!
@@ -26,6 +28,7 @@
 //! [`Zygote`] at any time: see the fork rule in [`common_ipc`](common_ipc#the-fork-rule).
 
 pub use common_ipc;
+pub use common_ipc::link::Execution;
 pub use common_ipc::process::{
     AtExit, Child, ChildError, ExitStatus, JoinError, LaunchOptions, PanicReport, ParentDeath, Portable,
     ProcessGroup, Refusal, Resource, Sigint, Signal, StartError, Stdio, StopSignals, StopStep, Stopped,
@@ -47,7 +50,7 @@ pub use offspring::{
 pub use cross_process_bridge;
 #[cfg(feature = "cross-process-bridge")]
 #[doc(no_inline)]
-pub use cross_process_bridge::{BridgeError, BridgeProcess, Crosses, Execution, Timeout, bridge};
+pub use cross_process_bridge::{BridgeError, BridgeProcess, Crosses, Timeout, bridge};
 
 #[cfg(feature = "valkka-multiprocess")]
 pub use valkka_multiprocess;

@@ -4,14 +4,14 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use common_ipc::link::{AsyncOpenCaller, CallError, OpenReply};
+use common_ipc::link::{AsyncOpenCaller, CallError, Execution, OpenReply};
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::bridge_process::BridgeProcess;
 use crate::crosses::Crosses;
-use crate::error::{BridgeError, Execution};
+use crate::error::BridgeError;
 use crate::handle::Handle;
 use crate::method::Method;
 use crate::reply;

@@ -5,34 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common_ipc::RemoteError;
-use common_ipc::link::LinkError;
+use common_ipc::link::{Execution, LinkError};
 use common_ipc::process::{ChildError, ExitStatus, PanicReport, Refusal, StartError, WrongProcess};
 
 use crate::run::is_nonsense;
-
-/// Whether the method of a call that failed was carried out: what decides whether to call again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Execution {
-    /// It wasn't, and won't be. Calling again repeats nothing.
-    NotRun,
-    /// Nobody can tell: it may have been carried out, in part or whole. After [`PeerDied`](BridgeError::PeerDied) and other
-    /// errors that [need a start](BridgeError::needs_start) nothing more comes of it. After a
-    /// [`Timeout`](BridgeError::Timeout) without a kill, or a dropped future, it may yet be carried out; once a later call of
-    /// the same object has returned, it was or never will be.
-    Unknown,
-    /// It was begun, and has returned or panicked. What is missing is its result.
-    Ran,
-}
-
-impl fmt::Display for Execution {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Execution::NotRun => "it wasn't carried out",
-            Execution::Unknown => "it may have been carried out, in part or whole",
-            Execution::Ran => "it was carried out",
-        })
-    }
-}
 
 /// Why a call through a bridge, a start or a stop has failed. What a method itself returns, an `Err` included, is no
 /// matter of this type.
@@ -227,7 +203,9 @@ impl BridgeError {
         }
     }
 
-    /// Whether the call was carried out.
+    /// Whether the call was carried out. When [`Unknown`](Execution::Unknown) comes of a [`Timeout`](BridgeError::Timeout)
+    /// without a kill, or of a dropped future, it may yet be; once a later call of the same object has returned, it was or
+    /// never will be.
     #[must_use]
     pub fn execution(&self) -> Execution {
         match self {

@@ -4,19 +4,19 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common_ipc::link::{CallError, LinkError, OpenReply};
+use common_ipc::link::{CallError, Execution, LinkError, OpenReply};
 use common_ipc::process::{ExitStatus, StopStep, Stopped};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::bridge_process::BridgeProcess;
 use crate::crosses::Crosses;
-use crate::error::{BridgeError, Execution};
+use crate::error::BridgeError;
 use crate::life::{Life, STOP_GRACE};
 use crate::method::Method;
 use crate::origin::{ByClosure, ByConstructor, Origin};
 use crate::reply;
-use crate::run::{Run, execution_of};
+use crate::run::Run;
 use crate::serving::Bridged;
 use crate::timeout::Timeout;
 
@@ -139,7 +139,7 @@ impl Handle {
                 return error;
             }
         }
-        BridgeError::Timeout { method: method.name, after, execution: execution_of(&error), killed: kills }
+        BridgeError::Timeout { method: method.name, after, execution: error.execution(), killed: kills }
     }
 
     pub(crate) fn life(&self) -> &Arc<Life> {

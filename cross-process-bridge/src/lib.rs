@@ -141,6 +141,7 @@ mod timeout;
 mod wire;
 
 pub use bridge_process::BridgeProcess;
+pub use common_ipc::link::Execution;
 pub use common_ipc::process::{
     AtExit, Child, ChildError, ExitStatus, LaunchOptions, PanicReport, ParentDeath, ProcessGroup, Refusal,
     Resource, Sigint, Signal, StartError, Stdio, StopStep, Stopped, WrongProcess, Zygote, init,
@@ -152,7 +153,7 @@ pub use common_ipc::{link, logging, memory, process, sync};
 #[doc(inline)]
 pub use cross_process_bridge_macros::bridge;
 pub use crosses::Crosses;
-pub use error::{BridgeError, Execution};
+pub use error::BridgeError;
 pub use handle::from_fn;
 pub use serving::Bridged;
 pub use timeout::Timeout;

@@ -11,18 +11,18 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common_ipc::link::{CallError, DEFAULT_MAX_FRAME, LinkError, OpenServer, open_calls};
+use common_ipc::link::{CallError, DEFAULT_MAX_FRAME, Execution, LinkError, OpenServer, open_calls};
 use common_ipc::process::{
     Child, ExitStatus, Generation, Launch, LaunchOptions, StartError, Stopped, Template, WrongProcess, Zygote,
 };
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::error::{BridgeError, Execution};
+use crate::error::BridgeError;
 use crate::method::Method;
 use crate::origin::Origin;
 use crate::reentry;
 use crate::reply;
-use crate::run::{Run, TERM_GRACE, broken, execution_of, is_nonsense, unsent};
+use crate::run::{Run, TERM_GRACE, broken, is_nonsense, unsent};
 
 /// What the clones of a bridge share.
 #[derive(Debug)]
@@ -259,7 +259,7 @@ impl Life {
     #[cold]
     pub(crate) fn failed(&self, run: &Arc<Run>, method: Method, error: CallError) -> BridgeError {
         let method = method.name;
-        let execution = execution_of(&error);
+        let execution = error.execution();
         let ended = match error.cause {
             LinkError::Closed | LinkError::Truncated => self.see_the_end(run),
             _ if execution == Execution::NotRun && !is_nonsense(&error.cause) => {

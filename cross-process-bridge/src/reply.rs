@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use common_ipc::RemoteError;
 use common_ipc::link::codec::DecodeError;
-use common_ipc::link::{LinkError, OpenReply, OpenResponder, ReplyError};
+use common_ipc::link::{Execution, LinkError, OpenReply, OpenResponder, ReplyError};
 use common_ipc::process::PanicReport;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::crosses::Crosses;
-use crate::error::{BridgeError, Execution};
+use crate::error::BridgeError;
 
 /// The kinds of replies: what follows is the result, or a [`Failure`].
 pub(crate) const RESULT: u32 = 0;

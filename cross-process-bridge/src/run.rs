@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use common_ipc::link::{CallError, CallProgress, LinkError, OpenCaller};
+use common_ipc::link::{CallError, Execution, LinkError, OpenCaller};
 use common_ipc::process::{Child, ExitStatus, JoinError, StopStep, Stopped};
 
-use crate::error::{BridgeError, Execution};
+use crate::error::BridgeError;
 use crate::method;
 
 /// From one start to its end.
@@ -70,13 +70,5 @@ pub(crate) fn unsent(method: &'static str, error: CallError) -> BridgeError {
 
 /// The connection has failed.
 pub(crate) fn broken(method: &'static str, error: CallError) -> BridgeError {
-    BridgeError::Broken { method, execution: execution_of(&error), source: error.cause }
-}
-
-/// Whether a call was carried out, as far as its connection tells.
-pub(crate) fn execution_of(error: &CallError) -> Execution {
-    match error.progress {
-        CallProgress::NotSent | CallProgress::NotTaken => Execution::NotRun,
-        _ => Execution::Unknown,
-    }
+    BridgeError::Broken { method, execution: error.execution(), source: error.cause }
 }

@@ -7,7 +7,8 @@ use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::{Serialize, Serializer};
 
 use crate::crosses::Crosses;
-use crate::error::{BridgeError, Execution};
+use crate::error::BridgeError;
+use common_ipc::link::Execution;
 
 /// Bytes that are lent. They are read as [`Bytes`].
 #[derive(Debug, Clone, Copy)]

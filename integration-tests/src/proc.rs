@@ -47,6 +47,14 @@ pub fn name(pid: i32) -> String {
     String::from_utf8_lossy(&comm).trim_end_matches('\n').to_owned()
 }
 
+/// What the threads of this process are called.
+#[must_use]
+pub fn thread_names() -> Vec<String> {
+    let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let names = threads.filter_map(|thread| fs::read_to_string(thread.path().join("comm")).ok());
+    names.map(|name| name.trim_end().to_owned()).collect()
+}
+
 /// The process behind a pidfd of this process, if that is what this descriptor is.
 #[must_use]
 pub fn behind_pidfd(number: i32) -> Option<i32> {

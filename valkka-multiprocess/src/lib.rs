@@ -63,6 +63,9 @@
 //! end with the command that it belongs to; the back end goes on, unless its [policy](Backend::policy) says otherwise. One that
 //! never returns is ended by [`stop`](FrontEnd::stop), in three steps.
 //!
+//! Where waiting is no option, as in a loop: [`child()?.kill()?`](FrontEnd::child) returns at once, the end comes as
+//! [`Incoming::Ended`], and then `start()` and [`watch`](MainLoop::watch) begin anew.
+//!
 //! What is on its way is bounded: a back end that floods the front end waits, as does a front end that sends more than is
 //! handled ([`try_send`](FrontEnd::try_send) and [`send_timeout`](FrontEnd::send_timeout) don't).
 //!
@@ -102,7 +105,7 @@ mod reactor;
 
 #[cfg(feature = "tokio")]
 pub use async_process::{AsyncBackMessageProcess, AsyncBackend, AsyncContext};
-pub use common_ipc::link::safe_select;
+pub use common_ipc::link::{Execution, safe_select};
 pub use common_ipc::process::{
     AtExit, Child, ChildError, ExitStatus, LaunchOptions, PanicReport, ParentDeath, Portable, ProcessGroup,
     Refusal, Resource, Sigint, Signal, StartError, Stdio, StopStep, Stopped, WrongProcess, Zygote, init,
@@ -115,8 +118,8 @@ pub use logging::format_logger;
 pub use main_loop::source::Watch;
 pub use main_loop::{LoopError, MainContext, MainLoop, Polled, RunningContext, StopHandle, ThreadError};
 pub use message_process::{
-    Backend, Cause, Context, During, Ended, EventSender, Execution, Failure, FrontEnd, Incoming,
-    MessageProcess, Pipe, Policy, ProcessError, Reply,
+    Backend, Cause, Context, During, Ended, EventSender, Failure, FrontEnd, Incoming, MessageProcess, Pipe,
+    Policy, ProcessError, Reply,
 };
 pub use messages::{MessageObject, ParameterError, RouteError, Router, Value, ValueError};
 pub use reactor::{WatchError, WatchId};

@@ -17,8 +17,9 @@ pub use log::LevelFilter;
 /// ```
 ///
 /// That is the record's target, its level and its message. The levels are called as Python calls them: `ERROR`,
-/// `WARNING`, `INFO`, `DEBUG`, and `TRACE`, which Python hasn't; there is no `CRITICAL`. Each line is one write, so that
-/// lines of several processes never mix.
+/// `WARNING`, `INFO`, `DEBUG`, and `TRACE`, which Python hasn't; there is no `CRITICAL`. Each record is one write, so that
+/// those of several processes never mix. A message of several lines goes on indented, and control characters are shown
+/// escaped: what a process logs can't be taken for what another one does.
 ///
 /// Called again, or after another logger was [installed](install) for the processes, it sets the level, and nothing else.
 /// So it does in a process that this program has started, for that process. Processes that run keep the level that they
@@ -67,7 +68,21 @@ impl Log for ToStderr {
 }
 
 fn line(record: &Record<'_>) -> String {
-    format!("{} - {} - {}\n", record.target(), name(record.level()), record.args())
+    let (target, message) = (plain(record.target()), plain(&record.args().to_string()));
+    format!("{target} - {} - {message}\n", name(record.level()))
+}
+
+fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\n' => plain.push_str("\n    "),
+            '\t' => plain.push('\t'),
+            control if control.is_control() => plain.extend(control.escape_default()),
+            other => plain.push(other),
+        }
+    }
+    plain
 }
 
 fn name(level: Level) -> &'static str {
@@ -89,5 +104,13 @@ mod tests {
             let line = line(&record.args(format_args!("{} frames", 3)).build());
             assert_eq!(line, format!("valkka.Player - {name} - 3 frames\n"));
         }
+    }
+
+    #[test]
+    fn no_line_is_another_ones() {
+        let mut record = Record::builder();
+        record.target("one").level(Level::Info);
+        let line = line(&record.args(format_args!("a\ntwo - ERROR - b\x1b[2Jä")).build());
+        assert_eq!(line, "one - INFO - a\n    two - ERROR - b\\u{1b}[2Jä\n");
     }
 }

@@ -15,7 +15,7 @@ use crate::link::guard::Guarded;
 const CONFIG: bincode::config::Configuration<bincode::config::LittleEndian, bincode::config::Fixint> =
     bincode::config::standard().with_fixed_int_encoding();
 
-const UNLIKE: &str = "both ends must have the same type, and it none of what a format that isn't \
+const UNLIKE: &str = "both ends must have the same type, and it must have none of what a format that isn't \
     self-describing can't carry (untagged or internally tagged enums, flatten, skip_serializing_if)";
 
 const NOT_SELF_DESCRIBING: &str = "untagged or internally tagged enums, flatten and \

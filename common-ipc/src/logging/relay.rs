@@ -183,6 +183,12 @@ impl Relay {
         sys::epoll::watch_once(epoll, ready, WAKE)
     }
 
+    /// Whether somebody flushes.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        let flushes = self.flushes.lock();
+        flushes.done < flushes.asked
+    }
+
     /// Waits, in a bare system call, until there is something to do.
     pub(crate) fn wait(&self, round: &mut Round) -> io::Result<()> {
         round.tokens.clear();

@@ -20,7 +20,8 @@ use crate::ownership::give::{Give, Giver, private};
 ///
 /// [`get`](SharedArray::get) and [`set`](SharedArray::set) of an element of 1, 2, 4 or 8 bytes move it whole. A
 /// larger one, and whatever [`read_into`](SharedArray::read_into) copies, is a mixture of old and new if somebody
-/// writes at the same time, as for [`SharedMemory`]. Nothing here is a barrier by itself.
+/// writes at the same time, as for [`SharedMemory`]. Nothing here is a barrier by itself: what is
+/// written before a message is sent, or an event set, is seen by whoever receives it, or waits for it.
 ///
 /// Clones are the same memory. **Dropping** one ends this handle; the memory goes with the last one in the
 /// last process.

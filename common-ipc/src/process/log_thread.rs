@@ -37,16 +37,17 @@ fn run(relay: &Arc<Relay>, thread: &mut LibraryThread) {
         }
         relay.hand_over(&mut round, &mut |turn| {
             thread.call(turn);
-            give_way(thread);
+            give_way(relay, thread);
         });
     }
 }
 
 /// A fork that waits for the logger to return has its chance after every turn.
-fn give_way(thread: &mut LibraryThread) {
+fn give_way(relay: &Relay, thread: &mut LibraryThread) {
     // For about as long as a fork waits at the most.
     for _ in 0..10_000 {
-        if !fork_rule::a_fork_waits() {
+        // Whoever flushes may be a callback, for which the fork waits as well.
+        if !fork_rule::a_fork_waits() || relay.is_waited_for() {
             return;
         }
         thread.sleep(|| std::thread::sleep(Duration::from_micros(100)));

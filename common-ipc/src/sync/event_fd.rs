@@ -29,8 +29,8 @@ use crate::sys;
 /// with the last one.
 ///
 /// A process that dies leaves it as it was: where the setter is a child, use
-/// [`wait_or_death`](EventFd::wait_or_death) or a time-out. A process that has it can make its descriptor
-/// blocking, for all: don't give it to one that you don't trust.
+/// [`wait_or_death`](EventFd::wait_or_death) or a time-out. A process that has it can fill its counter and make its
+/// descriptor blocking, for all, so that a [`set`](EventFd::set) waits: don't give it to one that you don't trust.
 ///
 /// ```
 /// use std::os::fd::AsFd;
@@ -92,7 +92,7 @@ impl EventFd {
     /// As for [`set`](EventFd::set).
     pub fn clear(&self) -> io::Result<()> {
         let fd = self.get()?;
-        match sys::retry(|| Ok(nix::unistd::read(fd, &mut [0; 8])?)) {
+        match sys::retry(|| sys::descriptors::read_at_once(fd, &mut [0; 8])) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
             other => other.map(drop),
         }

@@ -52,6 +52,20 @@ pub(crate) fn place(fd: BorrowedFd<'_>, number: RawFd) -> io::Result<()> {
     .map(drop)
 }
 
+/// Reads what there is at this moment, also from an eventfd that somebody has made blocking.
+pub(crate) fn read_at_once(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    let part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // SAFETY: one part, which is valid for writes of its length; -1 means that the file has no position.
+    let read = unsafe { libc::preadv2(fd.as_raw_fd(), &part, 1, -1, libc::RWF_NOWAIT) };
+    match check(read as i64) {
+        // A filter that doesn't know the call.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
+            Ok(nix::unistd::read(fd, buffer)?)
+        }
+        read => read.map(|length| length as usize),
+    }
+}
+
 /// Has the kernel send `signal` to this process when the other end of the socket `fd` is gone.
 ///
 /// `arm_owner` chooses the process and must be called in the one that is to be signalled; the

@@ -21,6 +21,7 @@ mod tasks;
 
 pub use backend::AsyncBackend;
 pub use context::AsyncContext;
+pub(crate) use race::Either;
 pub(crate) use run::Runtimes;
 
 use crate::message_process::{BackEnds, Body, Done, MessageProcess};

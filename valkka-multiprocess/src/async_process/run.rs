@@ -1,6 +1,7 @@
 //! What tasks do with one run of a back end.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
@@ -15,16 +16,17 @@ use tokio::runtime::{Handle, Id};
 use tokio::sync::Notify;
 
 use crate::async_process::race::{Either, either};
+use crate::main_loop::source::LAST_WORDS;
 use crate::message_process::{
-    COMMAND, Ended, Execution, Incoming, LAST_WORDS, ProcessError, Run, STOP, TERM_GRACE, answer,
-    execution_of, only_events, read_event,
+    COMMAND, Ended, Incoming, Keeping, ProcessError, Run, STOP, TERM_GRACE, answer, only_events, read_event,
 };
 
 /// The links of a run, as the tasks of each runtime use them.
 #[derive(Default)]
 pub(crate) struct Runtimes {
     links: Mutex<Vec<(Id, Arc<Links>)>>,
-    /// Told when something is kept that was received by somebody who waits for the end.
+    /// Told when something is kept that was received by somebody who waits for the end, and when a thread doesn't receive
+    /// any more.
     pub(crate) kept: Notify,
 }
 
@@ -47,7 +49,7 @@ impl<E: DeserializeOwned> Run<E> {
         let made = || -> io::Result<Links> {
             Ok(Links { commands: self.commands.to_async()?, events: self.events.to_async()? })
         };
-        let made = Arc::new(made().map_err(|error| self.broken(error.into(), Execution::NotRun))?);
+        let made = Arc::new(made().map_err(|error| self.broken(error.into(), None))?);
         if links.len() == RUNTIMES {
             // Who uses it at this moment goes on to.
             links.remove(0);
@@ -91,18 +93,18 @@ impl<E: DeserializeOwned> Run<E> {
             let mut kept = pin!(self.runtimes.kept.notified());
             // Before the look: what is kept after it counts.
             kept.as_mut().enable();
-            if let Some(incoming) = self.take_kept() {
-                return only_events(incoming);
-            }
-            let incoming = match either(kept, links.events.recv(&mut buffer)).await {
+            let mut coming = pin!(links.events.recv(&mut buffer));
+            let look = poll_fn(|context| self.kept_or(|| coming.as_mut().poll(context)));
+            let incoming = match either(kept, look).await {
                 Either::Left(()) => continue,
-                Either::Right(Ok(request)) => read_event(request)?,
-                // Somebody else may have received meanwhile.
-                Either::Right(Err(LinkError::Closed | LinkError::Truncated)) => match self.take_kept() {
-                    Some(incoming) => incoming,
-                    None => Incoming::Ended(self.see_the_end_async().await?.clone()),
-                },
-                Either::Right(Err(error)) => return Err(self.broken(error, Execution::NotRun)),
+                Either::Right(Either::Left(kept)) => kept?,
+                Either::Right(Either::Right(Ok(request))) => read_event(request)?,
+                Either::Right(Either::Right(Err(LinkError::Closed | LinkError::Truncated))) => {
+                    Incoming::Ended(self.see_the_end_async().await?.clone())
+                }
+                Either::Right(Either::Right(Err(error))) => {
+                    return Err(self.broken(error, None));
+                }
             };
             return only_events(incoming);
         }
@@ -155,20 +157,23 @@ impl<E: DeserializeOwned> Run<E> {
         }
     }
 
-    /// Receives what comes, as long as there is room for it, and never ends.
+    /// Keeps what comes, as long as there is room for it, and never ends.
     async fn keep_all(&self, links: &Links) {
         let mut buffer = Vec::new();
-        while !self.has_kept_enough() {
-            match links.events.recv(&mut buffer).await {
-                Ok(request) => {
-                    let incoming = read_event(request);
-                    self.keep(incoming, buffer.len());
+        loop {
+            let mut changed = pin!(self.runtimes.kept.notified());
+            changed.as_mut().enable();
+            let keeping = self.keep_what_is_there();
+            match keeping.look_again() {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None if keeping == Keeping::Over => std::future::pending().await,
+                None => {
+                    let mut coming = pin!(links.events.recv(&mut buffer));
+                    let keep = poll_fn(|context| self.keep_polled(|| coming.as_mut().poll(context)));
+                    either(changed, keep).await;
                 }
-                // It is found again by whoever receives next.
-                Err(_) => break,
             }
         }
-        std::future::pending().await
     }
 
     async fn failed_async(&self, error: CallError) -> ProcessError {
@@ -177,7 +182,7 @@ impl<E: DeserializeOwned> Run<E> {
         }
         match self.see_the_end_async().await {
             Ok(ended) => {
-                ProcessError::Ended { ended: Box::new(ended.clone()), execution: execution_of(&error) }
+                ProcessError::Ended { ended: Box::new(ended.clone()), execution: Some(error.execution()) }
             }
             Err(error) => error,
         }

@@ -72,7 +72,7 @@ use crate::events::slot::State;
 /// **Dropping** it ends this handle only; what was reserved by it stays reserved.
 ///
 /// Any process that has a group can spoil it for the others: have waits end early, or never. Their memory, and waits with
-/// a time-out, are safe from it.
+/// a time-out, are safe from it; those of `EventFd`s are as far as [these](common_ipc::sync::EventFd) are.
 ///
 /// Not promised: which event is reserved next, and an order among those who wait for one.
 pub struct EventGroup<E: EventFlag = Event> {

@@ -88,7 +88,9 @@ impl<E: EventFlag> EventGroup<E> {
     /// Reserves an event, calls `tell` with its index, waits until it is set, and releases it; then returns what `tell`
     /// returned. `child` is who is to set it: its death is noticed within 50 ms.
     ///
-    /// If `tell` fails, or panics, nothing is waited for. [`SyncIndex`] is the same in steps.
+    /// If `tell` fails, or panics, nothing is waited for. [`SyncIndex`] is the same in steps. A child that lives and never sets
+    /// it, since its handler has failed for example, is waited for without end: where that may be, take
+    /// [`sync_timeout`](EventGroup::sync_timeout), or a [request](crate::FrontEnd::request), which a failure ends.
     ///
     /// # Errors
     ///

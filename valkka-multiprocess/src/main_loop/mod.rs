@@ -8,6 +8,7 @@ mod sources;
 mod stop;
 mod watching;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -19,7 +20,8 @@ use crate::reactor::{Reactor, WatchId};
 pub use context::MainContext;
 pub use error::LoopError;
 pub use running::{RunningContext, ThreadError};
-use source::{Source, Step};
+use source::{LAST_WORDS, Source, Step};
+use sources::Insist;
 pub use stop::StopHandle;
 
 /// The loop of the program: what comes from back ends, timers, signals and descriptors, one event after another, as
@@ -71,6 +73,10 @@ pub use stop::StopHandle;
 /// holds up nothing else for longer than that, and a stop ends the loop at the next event.
 /// What isn't ready costs nothing, however much of it is watched.
 ///
+/// A handler that waits holds up all others: send to back ends that may hang by
+/// [`try_send`](crate::FrontEnd::try_send) or [`send_timeout`](crate::FrontEnd::send_timeout), and ask them by
+/// [`request_timeout`](crate::FrontEnd::request_timeout).
+///
 /// # What isn't promised
 ///
 /// Events of one back end come in the order in which it has sent them; between those of different sources there is no
@@ -92,6 +98,8 @@ pub struct MainLoop<E> {
     turn: Option<Turn>,
     stop: StopHandle,
     stop_signals: Vec<Arc<CaughtSignals>>,
+    /// Of watches that wait for the end of a process: the timers by which that is ended.
+    ending: HashMap<WatchId, WatchId>,
 }
 
 /// Who is being looked after.
@@ -132,7 +140,14 @@ impl<E: 'static> MainLoop<E> {
         let mut reactor = Reactor::new().map_err(cannot)?;
         let added = reactor.add_fd(stop.bell(), Some(Box::new(sources::OfBell) as Box<_>));
         added.map_err(|error| cannot(std::io::Error::other(error)))?;
-        Ok(MainLoop { home: Generation::current(), reactor, turn: None, stop, stop_signals: Vec::new() })
+        Ok(MainLoop {
+            home: Generation::current(),
+            reactor,
+            turn: None,
+            stop,
+            stop_signals: Vec::new(),
+            ending: HashMap::new(),
+        })
     }
 
     /// Waits for the next event, for as long as it takes. `None`: the loop was stopped.
@@ -229,12 +244,13 @@ impl<E: 'static> MainLoop<E> {
             true => self.reactor.remove(id).flatten()?.step(),
             false => source.step(),
         };
+        if matches!(step, Step::Event(_) | Step::NoEvent) {
+            let ends = turn.ends.or_else(|| Instant::now().checked_add(TURN_TIME));
+            self.turn = Some(Turn { events_left: turn.events_left - 1, ends, ..turn });
+        }
         match step {
-            Step::Event(event) => {
-                let ends = turn.ends.or_else(|| Instant::now().checked_add(TURN_TIME));
-                self.turn = Some(Turn { events_left: turn.events_left - 1, ends, ..turn });
-                Some(event)
-            }
+            Step::Event(event) => Some(event),
+            Step::NoEvent => None,
             Step::OnlyEvent(event) => Some(event),
             Step::Nothing => None,
             Step::AwaitEnd(child) => {
@@ -242,7 +258,7 @@ impl<E: 'static> MainLoop<E> {
                 None
             }
             Step::Over(event) => {
-                self.reactor.remove(id);
+                self.end(id);
                 event
             }
             Step::Stop => {
@@ -252,12 +268,25 @@ impl<E: 'static> MainLoop<E> {
         }
     }
 
-    /// Has a source wait for the end of a process, in place of what it waited for.
+    /// Has a source wait for the end of a process, in place of what it waited for. One that lives on is ended.
     fn await_end(&mut self, id: WatchId, child: &Child) {
+        let insist = Insist(child.clone());
+        let timer = self.reactor.add_timer(from_now(LAST_WORDS), None, Some(Box::new(insist)));
+        self.ending.insert(id, timer);
         if let Err(error) = self.reactor.watch_instead(id, child.as_fd()) {
             log::debug!("a process is looked at again and again, since its end can't be waited for: {error}");
             self.reactor.set_timer(id, Instant::now(), Some(LOOK_AGAIN));
         }
+    }
+}
+
+impl<E> MainLoop<E> {
+    /// Ends a watch, and says whether there was one.
+    fn end(&mut self, id: WatchId) -> bool {
+        if let Some(timer) = self.ending.remove(&id) {
+            self.reactor.remove(timer);
+        }
+        self.reactor.remove(id).is_some()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use common_ipc::link::LinkError;
 use common_ipc::process::{Child, ExitStatus};
@@ -38,11 +39,16 @@ pub trait Front<I>: Send + Sync {
     fn ended(&self, status: ExitStatus) -> I;
 }
 
+/// How long a process that has closed its links may take over its own end, before it is killed.
+pub(crate) const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// What is there from a back end.
 #[doc(hidden)]
 #[derive(Debug)]
 pub enum Next<I> {
     Something(I),
+    /// It can't be read, and was logged.
+    Unreadable,
     Nothing,
     /// The link is closed, and everything was received: the process is about to end.
     Closing,
@@ -70,6 +76,8 @@ pub(super) enum Step<E> {
     Event(E),
     /// Whether there is more, the descriptor tells.
     OnlyEvent(E),
+    /// Nothing for the program, but there may be more.
+    NoEvent,
     Nothing,
     /// Nothing more comes from the descriptor: the end of this process is what is to be waited for.
     AwaitEnd(Child),

@@ -32,6 +32,7 @@ impl<E, I: 'static, M: FnMut(I) -> E + Send> Source<E> for OfFront<I, M> {
         match self.state {
             FrontState::Receiving => match self.front.try_next() {
                 Next::Something(incoming) => Step::Event((self.map)(incoming)),
+                Next::Unreadable => Step::NoEvent,
                 Next::Nothing => Step::Nothing,
                 Next::Closing => {
                     self.state = FrontState::Ending;
@@ -61,6 +62,24 @@ fn status(child: &Child) -> Option<ExitStatus> {
         log::warn!("nobody can tell how the back end {} has ended: {error}", child.name().to_string_lossy());
         Some(ExitStatus::Unknown)
     })
+}
+
+/// The end of a process that has closed its links, and would have to be waited for for ever.
+pub(super) struct Insist(pub(super) Child);
+
+impl<E> Source<E> for Insist {
+    fn step(&mut self) -> Step<E> {
+        if self.0.is_alive().unwrap_or(true) {
+            let name = self.0.name().to_string_lossy();
+            match self.0.kill() {
+                Ok(()) => log::warn!("{name} had closed its links and lived on, so it was ended"),
+                Err(error) => {
+                    log::error!("{name} has closed its links, lives on, and can't be ended: {error}")
+                }
+            }
+        }
+        Step::Over(None)
+    }
 }
 
 /// A descriptor of the program's own.

@@ -17,6 +17,7 @@ impl<E: 'static> MainLoop<E> {
     /// Watches the back end of a front end that was started: `event` makes an event of what comes from it. The last
     /// one of a run is [`Incoming::Ended`](crate::Incoming::Ended), when its process has ended and was collected; with that
     /// the watch is over, and after the next start it can be watched again. Of one that has ended already the end is told.
+    /// A process that has closed its links and lives on is killed after a second.
     ///
     /// What the front end receives by itself meanwhile doesn't come here: each message comes once.
     ///
@@ -103,12 +104,17 @@ impl<E: 'static> MainLoop<E> {
     /// # Errors
     ///
     /// [`WatchError::Signal`] for what can't be caught (SIGKILL, SIGSTOP, SIGSEGV, ...), and
-    /// [`WatchError::Os`] without descriptors or with 32 such watches; then none of them is taken.
+    /// [`WatchError::Os`] without descriptors, with 32 such watches, or of no signal at all; then none of them is taken.
     pub fn signals(
         &mut self,
         signals: &[Signal],
         event: impl FnMut(Signal) -> E + Send + 'static,
     ) -> Result<WatchId, WatchError> {
+        if signals.is_empty() {
+            let nothing =
+                std::io::Error::new(std::io::ErrorKind::InvalidInput, "there is no signal among these");
+            return Err(WatchError::Os(nothing));
+        }
         let caught = self.catch(signals)?;
         let source = OfSignals { caught: Arc::clone(&caught), map: event };
         self.reactor.add_fd(caught.as_fd(), Some(Box::new(source)))
@@ -149,7 +155,7 @@ impl<E: 'static> MainLoop<E> {
     /// Ends a watch, and says whether there was one. Nothing comes of it any more, also if it was ready. The loop drops
     /// the descriptor that it kept for it.
     pub fn unwatch(&mut self, id: WatchId) -> bool {
-        self.home.check().is_ok() && self.reactor.remove(id).is_some()
+        self.home.check().is_ok() && self.end(id)
     }
 
     fn put(&mut self, id: WatchId, source: impl Source<E> + 'static) {

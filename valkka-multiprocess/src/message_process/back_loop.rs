@@ -1,6 +1,6 @@
 //! The life of a back end, in its process.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common_ipc::RemoteError;
 use common_ipc::link::{LinkError, OpenResponder};
@@ -14,8 +14,9 @@ use crate::message_process::inbox::Arrived;
 use crate::message_process::reply::AtWork;
 use crate::message_process::wire::{BackEnds, REFUSED};
 
-/// So many commands are handled in a row before descriptors, timers and signals have their turn.
+/// So many commands are handled in a row, or for so long, before descriptors, timers and signals have their turn.
 const BURST: u32 = 64;
+const BURST_TIME: Duration = Duration::from_millis(1);
 
 /// From `pre_run` to `post_run`.
 ///
@@ -48,7 +49,7 @@ pub(crate) fn serve<B: Backend>(mut back: B, ends: BackEnds) -> Done {
 
 /// Handles what comes until it is over.
 fn listen<B: Backend>(back: &mut B, cx: &mut Context<B>) -> Done {
-    let mut in_a_row = 0;
+    let (mut in_a_row, mut last_turn) = (0, Instant::now());
     while !cx.is_over {
         let arrived = match cx.next() {
             Ok(arrived) => arrived,
@@ -71,9 +72,9 @@ fn listen<B: Backend>(back: &mut B, cx: &mut Context<B>) -> Done {
             }
             None => {}
         }
-        if in_a_row >= BURST {
-            in_a_row = 0;
+        if in_a_row >= BURST || last_turn.elapsed() >= BURST_TIME {
             turn(back, cx)?;
+            (in_a_row, last_turn) = (0, Instant::now());
         }
         if cx.is_listening && !cx.is_over {
             let listened = attempt(back, cx, During::Listen, B::listen);

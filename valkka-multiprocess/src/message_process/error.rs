@@ -3,32 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use common_ipc::link::{CallError, CallProgress, LinkError};
+use common_ipc::link::{Execution, LinkError};
 use common_ipc::process::{ChildError, StartError, WrongProcess};
 
 use crate::message_process::failure::Failure;
 use crate::message_process::incoming::Ended;
-
-/// Whether the command of a failed `send` or `request` was, or will be, handled: what decides whether to send it again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Execution {
-    /// It wasn't, and won't be.
-    NotRun,
-    /// Nobody can tell: it may have been, in part or whole, or, while the back end lives, may yet be.
-    Unknown,
-    /// The handler was called, and has returned or panicked.
-    Ran,
-}
-
-impl fmt::Display for Execution {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Execution::NotRun => "the command wasn't handled",
-            Execution::Unknown => "the command may have been handled, in part or whole",
-            Execution::Ran => "the command was handled",
-        })
-    }
-}
 
 /// Why something that was asked of a message process has failed.
 #[derive(thiserror::Error)]
@@ -63,12 +42,12 @@ pub enum ProcessError {
     #[error("the back end could not be started: {}{}", .0, way_out(.0))]
     Start(#[source] Box<StartError>),
     /// The back end has ended; all that it had sent was received before. `start()` starts a new one.
-    #[error("{ended}; {execution}")]
+    #[error("{ended}{}", of_a_command(*.execution))]
     Ended {
         /// How.
         ended: Box<Ended>,
         /// Whether the command was handled, if this is about one.
-        execution: Execution,
+        execution: Option<Execution>,
     },
     /// A handler has failed: of a request, the request's own; of a [`recv`](crate::FrontEnd::recv), some earlier one. The back end goes on,
     /// unless its policy says otherwise.
@@ -78,7 +57,7 @@ pub enum ProcessError {
     #[error("the back end has dropped the reply to the request")]
     Unanswered,
     /// It took longer than it may.
-    #[error("not within {after:?}; {execution}")]
+    #[error("{}; as for the command, {execution}", in_vain(*.after))]
     TimedOut {
         /// How long it might take.
         after: Duration,
@@ -86,20 +65,21 @@ pub enum ProcessError {
         execution: Execution,
     },
     /// The command can't be sent: it can't be serialised, or is longer than a message may be. Or what came can't be read.
-    #[error("{source}; {execution}")]
+    #[error("{source}{}", of_a_command(*.execution))]
     Message {
         /// Why.
         source: LinkError,
-        /// Whether the command was handled: `NotRun` if it couldn't be sent, `Ran` if its reply can't be read.
-        execution: Execution,
+        /// Whether the command was handled, if this is about one: `NotRun` if it couldn't be sent, `Ran` if its reply can't
+        /// be read.
+        execution: Option<Execution>,
     },
     /// The back end wrote what makes no sense, and was killed for that, or the connection to it failed.
-    #[error("the connection to the back end failed: {source}; {execution}")]
+    #[error("the connection to the back end failed: {source}{}", of_a_command(*.execution))]
     Broken {
         /// Why.
         source: LinkError,
         /// Whether the command was handled, if this is about one.
-        execution: Execution,
+        execution: Option<Execution>,
     },
     /// It belongs to another process: a forked child has a copy that is of no use.
     #[error(transparent)]
@@ -117,20 +97,22 @@ impl fmt::Debug for ProcessError {
 }
 
 impl ProcessError {
-    /// Whether the command that this is about was handled.
+    /// Whether the command that this is about was handled: what decides whether to send it again.
+    /// [`Unknown`](Execution::Unknown) also where it is about none in particular: those that were sent before may have been.
     #[must_use]
     pub fn execution(&self) -> Execution {
         match self {
             ProcessError::Ended { execution, .. }
-            | ProcessError::TimedOut { execution, .. }
             | ProcessError::Message { execution, .. }
-            | ProcessError::Broken { execution, .. } => *execution,
+            | ProcessError::Broken { execution, .. } => execution.unwrap_or(Execution::Unknown),
+            ProcessError::TimedOut { execution, .. } => *execution,
             ProcessError::Failed(_) | ProcessError::Unanswered => Execution::Ran,
+            // It comes where the links are closed: of a command that was sent nobody can tell more.
+            ProcessError::Child(_) => Execution::Unknown,
             ProcessError::NotStarted { .. }
             | ProcessError::Running { .. }
             | ProcessError::Start(_)
-            | ProcessError::WrongProcess(_)
-            | ProcessError::Child(_) => Execution::NotRun,
+            | ProcessError::WrongProcess(_) => Execution::NotRun,
             #[cfg(feature = "tokio")]
             ProcessError::InsideRuntime { .. } | ProcessError::OutsideRuntime => Execution::NotRun,
         }
@@ -165,10 +147,10 @@ fn way_out(error: &StartError) -> &'static str {
     }
 }
 
-/// How far a command had come whose call failed like this.
-pub(crate) fn execution_of(error: &CallError) -> Execution {
-    match error.progress {
-        CallProgress::NotSent | CallProgress::NotTaken => Execution::NotRun,
-        _ => Execution::Unknown,
-    }
+fn of_a_command(execution: Option<Execution>) -> String {
+    execution.map_or_else(String::new, |execution| format!("; as for the command, {execution}"))
+}
+
+fn in_vain(after: Duration) -> String {
+    if after.is_zero() { "there is no room now".to_owned() } else { format!("not within {after:?}") }
 }

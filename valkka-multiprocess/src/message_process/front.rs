@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::message_process::error::{Execution, ProcessError};
+use crate::message_process::error::ProcessError;
 use crate::message_process::incoming::Ended;
 use crate::message_process::reply::Reply;
 use crate::message_process::run::Run;
@@ -65,6 +65,10 @@ where
 
     /// Sends a command, waiting for room as long as it takes. Commands are handled in the order in which they were sent.
     /// Returns the command's number: from 1 on, in each run of the back end. A [`Failure`](crate::Failure) names it.
+    ///
+    /// A back end that waits for room for its events handles no commands: while it does, this takes in events, up to
+    /// [`max_message`](crate::MessageProcess::max_message) bytes of them. So somebody has to receive them in the end; who can't
+    /// tell takes [`try_send`](FrontEnd::try_send) or [`send_timeout`](FrontEnd::send_timeout).
     ///
     /// # Errors
     ///
@@ -132,7 +136,7 @@ where
     /// # Errors
     ///
     /// [`ProcessError::Failed`] if the handler has failed; [`ProcessError::Unanswered`] if it has dropped the reply; [`ProcessError::Ended`]
-    /// if the back end has ended, with [`Execution`] telling whether the command may have been handled; else as for [`send`](FrontEnd::send).
+    /// if the back end has ended, with [`Execution`](crate::Execution) telling whether the command may have been handled; else as for [`send`](FrontEnd::send).
     #[doc(alias = "returnFromBack")]
     pub fn request<R>(&self, make: impl FnOnce(Reply<R>) -> C) -> Result<R, ProcessError>
     where
@@ -243,25 +247,34 @@ where
             Readiness::Ready => Ok(true),
             Readiness::Ended => {
                 let ended = Box::new(run.see_the_end()?.clone());
-                Err(ProcessError::Ended { ended, execution: Execution::NotRun })
+                Err(ProcessError::Ended { ended, execution: None })
             }
             _ => Ok(false),
         }
     }
 
     /// Asks the back end to end when it has handled the commands that came before, and doesn't wait for that. (If there is
-    /// no room for the request, it waits for that, and keeps what comes meanwhile.)
+    /// no room for the request, it waits for that as long as it takes, and keeps what comes meanwhile.)
     ///
     /// # Errors
     ///
     /// [`ProcessError::Ended`] if it has ended; [`ProcessError::NotStarted`].
     #[doc(alias = "requestStop")]
     pub fn request_stop(&self) -> Result<(), ProcessError> {
-        self.run()?.request_stop(None)
+        self.run()?.request_stop(None, Duration::ZERO)
     }
 
-    /// Waits for the back end's end as long as it takes, and says how that was. Events that come meanwhile are kept, and can be
-    /// received afterwards.
+    /// As [`request_stop`](FrontEnd::request_stop), waiting for room for up to `timeout`: for back ends that may hang.
+    ///
+    /// # Errors
+    ///
+    /// [`ProcessError::TimedOut`] if it wasn't asked; else as for [`request_stop`](FrontEnd::request_stop).
+    pub fn request_stop_timeout(&self, timeout: Duration) -> Result<(), ProcessError> {
+        self.run()?.request_stop(Instant::now().checked_add(timeout), timeout)
+    }
+
+    /// Waits for the back end's end as long as it takes, and says how that was. Events that come meanwhile are kept, up to
+    /// 64 MiB of them, for whoever receives, at once or afterwards. A back end that sends more than that waits for room.
     ///
     /// # Errors
     ///
@@ -287,7 +300,12 @@ where
 
     /// Ends the back end: has it handle the commands that came before and call `post_run`. If that takes longer than 5 s,
     /// SIGTERM, after which it ends once the handler that runs has returned, and half a second later SIGKILL. Returns what it took,
-    /// and how the process ended, which may have been before. What it had sent can still be received.
+    /// and how the process ended, which may have been before. What it had sent can still be received. (To end many at
+    /// once, ask all first by [`request_stop_timeout`](FrontEnd::request_stop_timeout), or end their
+    /// [children](FrontEnd::child) by [`process::stop_all`](crate::process::stop_all): SIGTERM has `post_run` called as well.)
+    ///
+    /// A process that has ended by itself after a failure has exited with code 0, too: what it was is told by
+    /// [`wait_stop`](FrontEnd::wait_stop), before or afterwards.
     ///
     /// # Errors
     ///

@@ -17,6 +17,7 @@ mod failure;
 mod front;
 mod inbox;
 mod incoming;
+mod keeping;
 mod outbound;
 mod reply;
 mod run;
@@ -37,7 +38,7 @@ use body::Blocking;
 pub(crate) use body::Body;
 pub(crate) use command_name::NAMED_BY_ITS_FIRST_FIELD;
 pub use context::Context;
-pub use error::{Execution, ProcessError};
+pub use error::ProcessError;
 pub use failure::{Cause, During, Failure, Policy};
 pub use front::{FrontEnd, Pipe};
 pub use incoming::{Ended, Incoming};
@@ -49,13 +50,13 @@ pub(crate) use wire::BackEnds;
 #[cfg(feature = "tokio")]
 pub(crate) use {
     command_name::command_name,
-    error::execution_of,
     failure::Done,
     front::STOP_GRACE,
     inbox::{Arrived, read as read_command},
+    keeping::Keeping,
     outbound::{TELLING, was_told},
     reply::{Asked, AtWork},
-    run::{LAST_WORDS, TERM_GRACE, answer, only_events, read as read_event},
+    run::{TERM_GRACE, answer, only_events, read as read_event},
     wire::{COMMAND, EVENT, FAILED, REFUSED, STOP},
 };
 
@@ -119,6 +120,7 @@ struct Manner<B> {
     /// It is there, but for the time of a start.
     back: Option<B>,
     options: LaunchOptions,
+    ignores_sigint: bool,
     way: Way<B>,
     max_message: usize,
 }
@@ -134,13 +136,15 @@ impl<B: Body<K>, K> MessageProcess<B, K> {
         let manner = Manner {
             back: Some(back),
             options: LaunchOptions::new(),
+            ignores_sigint: false,
             way: Way::Fork,
             max_message: DEFAULT_MAX_FRAME,
         };
         MessageProcess { front: FrontEnd::new(name, logger), manner: Mutex::new(manner) }
     }
 
-    /// Has the process started with these options: working directory, user, limits and so on.
+    /// Has the process started with these options, in place of those that were given before: working directory, user,
+    /// limits and so on. Its name stays that of [`new`](MessageProcess::new).
     #[must_use]
     pub fn launch_with(mut self, options: LaunchOptions) -> Self {
         self.manner.get_mut().options = options;
@@ -193,11 +197,10 @@ impl<B: Body<K>, K> MessageProcess<B, K> {
     /// [`ProcessError::Start`], beside other threads for example.
     pub fn launch_from_template(mut self) -> Result<Self, ProcessError> {
         self.front.check()?;
-        let name = self.front.name().to_owned();
-        way::must_be_forkable(&name)?;
-        let Manner { back, options, way, .. } = self.manner.get_mut();
-        *options = std::mem::take(options).or_name(name);
-        *way = Way::Template(Box::new(way::template(&launch(options), back)?));
+        way::must_be_forkable(self.front.name())?;
+        let manner = self.manner.get_mut();
+        let options = manner.options(self.front.name());
+        manner.way = Way::Template(Box::new(way::template(&launch(&options), &mut manner.back)?));
         Ok(self)
     }
 
@@ -205,8 +208,7 @@ impl<B: Body<K>, K> MessageProcess<B, K> {
     #[doc(alias = "ignoreSIGINT")]
     #[must_use]
     pub fn ignore_sigint(mut self) -> Self {
-        let manner = self.manner.get_mut();
-        manner.options = std::mem::take(&mut manner.options).sigint(Sigint::Ignore);
+        self.manner.get_mut().ignores_sigint = true;
         self
     }
 
@@ -217,8 +219,12 @@ impl<B: Body<K>, K> MessageProcess<B, K> {
         self
     }
 
-    /// Starts the back end. It returns when there is a process: [`wait_ready`](FrontEnd::wait_ready) waits for more. A back
-    /// end that has ended is started anew, with numbers of commands from 1 on.
+    /// Starts the back end. It returns when there is a process: [`wait_ready`](FrontEnd::wait_ready) waits for more. (A
+    /// zygote or template that is stuck is given up after the
+    /// [`ready_timeout`](common_ipc::process::LaunchOptions::ready_timeout) of the options, 60 s unless set.)
+    ///
+    /// A back end that has ended is started anew, with numbers of commands from 1 on; events of the one before that
+    /// nobody has received are dropped.
     ///
     /// # Errors
     ///
@@ -251,6 +257,11 @@ fn launch(options: &LaunchOptions) -> Launch<'_> {
 }
 
 impl<B> Manner<B> {
+    fn options(&self, name: &str) -> LaunchOptions {
+        let options = self.options.clone().name(name);
+        if self.ignores_sigint { options.sigint(Sigint::Ignore) } else { options }
+    }
+
     fn begin<K>(&mut self, name: &str) -> Result<Run<B::Event>, ProcessError>
     where
         B: Body<K>,
@@ -259,7 +270,7 @@ impl<B> Manner<B> {
         let failed = |source| StartError::Os { step: "make a connection", source };
         let (commands_out, commands) = connect().map_err(failed)?;
         let (events, events_in) = connect().map_err(failed)?;
-        let options = self.options.clone().or_name(name);
+        let options = self.options(name);
         let ends = BackEnds { commands, events, name: name.to_owned() };
         let child = match &self.way {
             Way::Fork => {

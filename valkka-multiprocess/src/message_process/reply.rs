@@ -119,11 +119,16 @@ thread_local! {
 
 /// Decodes a request, or a part of it later: its `Reply` gets the slot.
 pub(crate) fn decoding<T>(slot: Option<ReplySlot>, decode: impl FnOnce() -> T) -> T {
-    let before = DECODED.replace(slot);
-    let decoded = decode();
-    // What it doesn't have is dropped here: nothing in the command can answer.
-    drop(DECODED.replace(before));
-    decoded
+    /// Also by a panic: a slot that stayed here would have whoever asked wait for ever.
+    struct Before(Option<ReplySlot>);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            // What the command doesn't have is dropped here: nothing in it can answer.
+            drop(DECODED.replace(self.0.take()));
+        }
+    }
+    let _before = Before(DECODED.replace(slot));
+    decode()
 }
 
 /// The slot of the request that is being decoded: for a part of it that is read later.

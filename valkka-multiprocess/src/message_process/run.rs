@@ -1,14 +1,14 @@
 //! The front end of one run of a back end: from a start to its end.
 
 use std::cell::Cell;
-use std::collections::VecDeque;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use common_ipc::link::{CallError, LinkError, OpenCaller, OpenReply, OpenRequest, OpenServer, safe_select};
+use common_ipc::link::codec::DecodeError;
+use common_ipc::link::{CallError, Execution, LinkError, OpenCaller, OpenReply, OpenRequest, OpenServer};
 use common_ipc::process::{Child, ExitStatus, StopStep, Stopped};
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -16,10 +16,11 @@ use serde::de::DeserializeOwned;
 
 #[cfg(feature = "tokio")]
 use crate::async_process::Runtimes;
-use crate::main_loop::source::Next;
-use crate::message_process::error::{Execution, ProcessError, execution_of};
+use crate::main_loop::source::{LAST_WORDS, Next};
+use crate::message_process::error::ProcessError;
 use crate::message_process::failure::Done;
 use crate::message_process::incoming::{Ended, Incoming};
+use crate::message_process::keeping::{Kept, Received};
 use crate::message_process::wire::{COMMAND, EVENT, FAILED, REFUSED, STOP, VALUE};
 
 /// What the handles of a front end share while its back end runs, and afterwards, until the next start.
@@ -31,23 +32,12 @@ pub(crate) struct Run<E> {
     /// Of the last command.
     number: AtomicU64,
     /// Received by somebody who waited for the end, so that the back end could come to it.
-    kept: Mutex<Kept<E>>,
+    pub(super) kept: Mutex<Kept<E>>,
     ended: OnceLock<Ended>,
     #[cfg(feature = "tokio")]
     pub(crate) runtimes: Runtimes,
 }
 
-struct Kept<E> {
-    /// And how many bytes each had.
-    incoming: VecDeque<(Incoming<E>, usize)>,
-    /// How many all had.
-    held: usize,
-}
-
-/// So many bytes are kept while somebody waits for the end.
-const HELD_MOST: usize = 64 << 20;
-/// How long a process that has closed its links may take over its own end, before it is killed.
-pub(crate) const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long SIGTERM may take where it is sent because waiting was in vain.
 pub(crate) const TERM_GRACE: Duration = Duration::from_millis(500);
 /// How long a wait for room lasts before those who wait look at what has come.
@@ -62,7 +52,7 @@ impl<E: DeserializeOwned> Run<E> {
             events,
             child,
             number: AtomicU64::new(0),
-            kept: Mutex::new(Kept { incoming: VecDeque::new(), held: 0 }),
+            kept: Mutex::default(),
             ended: OnceLock::new(),
             #[cfg(feature = "tokio")]
             runtimes: Runtimes::default(),
@@ -72,7 +62,7 @@ impl<E: DeserializeOwned> Run<E> {
     /// Has the links know whose their other sides are.
     pub(crate) fn belongs_to_its_child(&self) -> Result<(), ProcessError> {
         let watched = self.child.serves(&self.commands).and_then(|()| self.child.calls(&self.events));
-        watched.map_err(|error| self.broken(error, Execution::NotRun))
+        watched.map_err(|error| self.broken(error, None))
     }
 
     pub(crate) fn number(&self) -> u64 {
@@ -84,7 +74,8 @@ impl<E: DeserializeOwned> Run<E> {
         match self.ended.get() {
             None => Ok(()),
             Some(ended) => {
-                Err(ProcessError::Ended { ended: Box::new(ended.clone()), execution: Execution::NotRun })
+                let execution = Some(Execution::NotRun);
+                Err(ProcessError::Ended { ended: Box::new(ended.clone()), execution })
             }
         }
     }
@@ -116,18 +107,12 @@ impl<E: DeserializeOwned> Run<E> {
 
     /// What comes next, for up to `timeout` or as long as it takes. The end is told again and again.
     pub(crate) fn next(&self, timeout: Option<Duration>) -> Result<Option<Incoming<E>>, ProcessError> {
-        if let Some(kept) = self.take_kept() {
-            return Ok(Some(kept));
-        }
         match self.receive(timeout) {
-            Ok(Some((incoming, _))) => incoming.map(Some),
-            Ok(None) => Ok(None),
-            // Somebody else may have received meanwhile.
-            Err(LinkError::Closed | LinkError::Truncated) => match self.take_kept() {
-                Some(kept) => Ok(Some(kept)),
-                None => self.see_the_end().map(|ended| Some(Incoming::Ended(ended.clone()))),
-            },
-            Err(error) => Err(self.broken(error, Execution::NotRun)),
+            Ok(received) => received.transpose(),
+            Err(LinkError::Closed | LinkError::Truncated) => {
+                self.see_the_end().map(|ended| Some(Incoming::Ended(ended.clone())))
+            }
+            Err(error) => Err(self.broken(error, None)),
         }
     }
 
@@ -140,25 +125,18 @@ impl<E: DeserializeOwned> Run<E> {
 
     /// What is there, without waiting for anything.
     pub(crate) fn look(&self) -> Next<Incoming<E>> {
-        loop {
-            if let Some(kept) = self.take_kept() {
-                return Next::Something(kept);
+        match self.receive(Some(Duration::ZERO)) {
+            Ok(Some(Ok(incoming))) => Next::Something(incoming),
+            Ok(Some(Err(error))) => {
+                log::error!("what {} sent can't be read: {error}", self.name);
+                Next::Unreadable
             }
-            match self.receive(Some(Duration::ZERO)) {
-                Ok(Some((Ok(incoming), _))) => return Next::Something(incoming),
-                Ok(Some((Err(error), _))) => log::error!("what {} sent can't be read: {error}", self.name),
-                // Somebody may have kept something just now.
-                Ok(None) => return self.take_kept().map_or(Next::Nothing, Next::Something),
-                Err(LinkError::Closed | LinkError::Truncated) => match self.take_kept() {
-                    // Somebody else has received meanwhile.
-                    Some(kept) => return Next::Something(kept),
-                    None => return Next::Closing,
-                },
-                Err(error) => {
-                    log::error!("nothing more can be received from {}, so it is killed: {error}", self.name);
-                    let _ = self.child.kill();
-                    return Next::Closing;
-                }
+            Ok(None) => Next::Nothing,
+            Err(LinkError::Closed | LinkError::Truncated) => Next::Closing,
+            Err(error) => {
+                log::error!("nothing more can be received from {}, so it is killed: {error}", self.name);
+                let _ = self.child.kill();
+                Next::Closing
             }
         }
     }
@@ -168,42 +146,33 @@ impl<E: DeserializeOwned> Run<E> {
         self.next(timeout)?.map(only_events).transpose()
     }
 
-    pub(crate) fn take_kept(&self) -> Option<Incoming<E>> {
+    /// What is kept, else what comes from the link.
+    fn receive(&self, timeout: Option<Duration>) -> Result<Option<Received<E>>, LinkError> {
         let mut kept = self.kept.lock();
-        let (incoming, length) = kept.incoming.pop_front()?;
-        kept.held -= length;
-        self.remind_of_kept(&kept);
-        Some(incoming)
-    }
-
-    /// Receives, and tells how many bytes that had.
-    #[expect(
-        clippy::type_complexity,
-        reason = "two outcomes, each with its own error: of the link, of the message"
-    )]
-    fn receive(
-        &self,
-        timeout: Option<Duration>,
-    ) -> Result<Option<(Result<Incoming<E>, ProcessError>, usize)>, LinkError> {
+        if let Some(oldest) = self.take(&mut kept) {
+            return Ok(Some(oldest));
+        }
+        kept.receivers += 1;
+        drop(kept);
         with_buffer(|buffer| {
             let received = match timeout {
                 None => self.events.recv(buffer).map(Some),
                 Some(timeout) => self.events.recv_timeout(buffer, timeout),
             };
-            let Some(request) = received? else { return Ok(None) };
-            let incoming = read(request);
-            Ok(Some((incoming, buffer.len())))
+            // Before it is read: that may take a while, and call anything.
+            self.kept.lock().receivers -= 1;
+            #[cfg(feature = "tokio")]
+            self.runtimes.kept.notify_waiters();
+            Ok(received?.map(read))
         })
     }
 
     /// Asks the back end to end when it has handled what came before.
-    pub(crate) fn request_stop(&self, deadline: Option<Instant>) -> Result<(), ProcessError> {
-        let asked = self.ask_to_stop(deadline);
-        self.remind_of_kept(&self.kept.lock());
-        asked
-    }
-
-    fn ask_to_stop(&self, deadline: Option<Instant>) -> Result<(), ProcessError> {
+    pub(crate) fn request_stop(
+        &self,
+        deadline: Option<Instant>,
+        timeout: Duration,
+    ) -> Result<(), ProcessError> {
         loop {
             match self.commands.send::<(), _>(STOP, &(), Some(LOOK)) {
                 Ok(()) => return Ok(()),
@@ -211,7 +180,7 @@ impl<E: DeserializeOwned> Run<E> {
                 Err(error) if matches!(error.cause, LinkError::TimedOut) => {
                     self.keep_what_is_there();
                     if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                        return Err(self.failed(error, None));
+                        return Err(self.failed(error, Some(timeout)));
                     }
                 }
                 Err(error) => return Err(self.failed(error, None)),
@@ -219,72 +188,12 @@ impl<E: DeserializeOwned> Run<E> {
         }
     }
 
-    /// Waits for the end; `None` if it doesn't come in time. What the back end sends meanwhile is kept.
-    pub(crate) fn wait_stop(&self, deadline: Option<Instant>) -> Result<Option<&Ended>, ProcessError> {
-        let mut watch_events = true;
-        while self.child.is_alive()? {
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            let events = self.events.pollable().map_err(|error| self.broken(error, Execution::NotRun))?;
-            let fds = [self.child.as_fd(), events];
-            let watched = if watch_events { &fds[..] } else { &fds[..1] };
-            let poll = |source| common_ipc::process::ChildError::Os { step: "wait for the end", source };
-            let ready = safe_select(watched, left).map_err(poll)?;
-            if ready.contains(&1) {
-                watch_events = self.keep_what_is_there();
-            }
-            if ready.is_empty() && left.is_some() {
-                self.remind_of_kept(&self.kept.lock());
-                return Ok(None);
-            }
-        }
-        self.see_the_end().map(Some)
-    }
-
-    /// Receives what is there, and says whether more may come that there is room for.
-    fn keep_what_is_there(&self) -> bool {
-        loop {
-            let mut kept = self.kept.lock();
-            if kept.held >= HELD_MOST {
-                return false;
-            }
-            match self.receive(Some(Duration::ZERO)) {
-                Ok(Some((incoming, length))) => self.put(&mut kept, incoming, length),
-                Ok(None) => return true,
-                // It is found again by whoever receives next.
-                Err(_) => return false,
-            }
-        }
-    }
-
-    fn put(&self, kept: &mut Kept<E>, incoming: Result<Incoming<E>, ProcessError>, length: usize) {
-        match incoming {
-            Ok(incoming) => {
-                kept.held += length;
-                kept.incoming.push_back((incoming, length));
-                #[cfg(feature = "tokio")]
-                self.runtimes.kept.notify_waiters();
-            }
-            Err(error) => log::warn!("what {} sent can't be read: {error}", self.name),
-        }
-    }
-
-    /// Keeps what a task has received that waits for the end.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn keep(&self, incoming: Result<Incoming<E>, ProcessError>, length: usize) {
-        self.put(&mut self.kept.lock(), incoming, length);
-    }
-
-    #[cfg(feature = "tokio")]
-    pub(crate) fn has_kept_enough(&self) -> bool {
-        self.kept.lock().held >= HELD_MOST
-    }
-
     /// Ends it: asks it to, waits for `grace`, and then insists.
     pub(crate) fn stop(&self, grace: Duration) -> Result<Stopped, ProcessError> {
         let mut asked = false;
         if self.child.is_alive()? {
             let deadline = Instant::now().checked_add(grace);
-            match self.request_stop(deadline) {
+            match self.request_stop(deadline, grace) {
                 Ok(()) => asked = true,
                 // It ends by itself, has no time for that, or was killed for what it wrote.
                 Err(
@@ -305,10 +214,12 @@ impl<E: DeserializeOwned> Run<E> {
     /// Why a command, or its reply, didn't get through.
     #[cold]
     pub(crate) fn failed(&self, error: CallError, timeout: Option<Duration>) -> ProcessError {
-        let execution = execution_of(&error);
+        let execution = error.execution();
         match error.cause {
             LinkError::Closed | LinkError::Truncated => match self.see_the_end() {
-                Ok(ended) => ProcessError::Ended { ended: Box::new(ended.clone()), execution },
+                Ok(ended) => {
+                    ProcessError::Ended { ended: Box::new(ended.clone()), execution: Some(execution) }
+                }
                 Err(error) => error,
             },
             LinkError::TimedOut | LinkError::NoReply => {
@@ -317,21 +228,21 @@ impl<E: DeserializeOwned> Run<E> {
             LinkError::Unanswered => ProcessError::Unanswered,
             LinkError::WrongProcess(error) => error.into(),
             source @ (LinkError::Encode(_) | LinkError::TooLarge(_)) => {
-                ProcessError::Message { source, execution }
+                ProcessError::Message { source, execution: Some(execution) }
             }
-            source => self.broken(source, execution),
+            source => self.broken(source, Some(execution)),
         }
     }
 
     /// Nobody can talk to it any more.
     #[cold]
-    pub(crate) fn broken(&self, source: LinkError, execution: Execution) -> ProcessError {
+    pub(crate) fn broken(&self, source: LinkError, execution: Option<Execution>) -> ProcessError {
         if let LinkError::WrongProcess(error) = source {
             return error.into();
         }
         if matches!(source, LinkError::Garbled(_) | LinkError::Broken(_) | LinkError::TooLarge(_)) {
             if let Err(error) = self.child.kill() {
-                return error.into();
+                log::error!("{} wrote what makes no sense, and can't be killed for that: {error}", self.name);
             }
         }
         ProcessError::Broken { source, execution }
@@ -343,6 +254,9 @@ impl<E: DeserializeOwned> Run<E> {
             return Ok(ended);
         }
         let stopped = self.child.wait_or_stop(LAST_WORDS, Duration::ZERO)?;
+        if !matches!(stopped.by, StopStep::HadEnded | StopStep::EndedByItself) {
+            log::warn!("{} had closed its links and lived on, so it was ended", self.name);
+        }
         Ok(self.ended_with(stopped.status))
     }
 
@@ -368,34 +282,41 @@ pub(crate) fn only_events<E>(incoming: Incoming<E>) -> Result<E, ProcessError> {
         Incoming::Event(event) => Ok(event),
         Incoming::Failed(failure) => Err(ProcessError::Failed(Box::new(failure))),
         Incoming::Ended(ended) => {
-            Err(ProcessError::Ended { ended: Box::new(ended), execution: Execution::NotRun })
+            // Of no command in particular: those that were sent before may have been handled.
+            Err(ProcessError::Ended { ended: Box::new(ended), execution: None })
         }
     }
 }
 
 /// What a reply says.
 pub(crate) fn answer<R: DeserializeOwned>(reply: OpenReply<'_>) -> Result<R, ProcessError> {
+    let unreadable = |error: DecodeError| unreadable(error, Some(Execution::Ran));
     match reply.kind() {
         VALUE => reply.decode::<R>().map_err(unreadable),
         REFUSED => Err(ProcessError::Failed(Box::new(reply.decode().map_err(unreadable)?))),
-        _ => Err(unreadable(LinkError::Garbled("a reply of an unknown kind"))),
+        _ => Err(unreadable_kind(Some(Execution::Ran))),
     }
 }
 
 pub(crate) fn read<E: DeserializeOwned>(request: OpenRequest<'_>) -> Result<Incoming<E>, ProcessError> {
+    let unreadable = |error: DecodeError| unreadable(error, None);
     match request.what() {
         EVENT => request.decode().0.map(Incoming::Event).map_err(unreadable),
         FAILED => request.decode().0.map(Incoming::Failed).map_err(unreadable),
-        _ => Err(unreadable(LinkError::Garbled("a message of an unknown kind"))),
+        _ => Err(unreadable_kind(None)),
     }
 }
 
-fn unreadable(source: impl Into<LinkError>) -> ProcessError {
-    ProcessError::Message { source: source.into(), execution: Execution::Ran }
+fn unreadable(source: impl Into<LinkError>, execution: Option<Execution>) -> ProcessError {
+    ProcessError::Message { source: source.into(), execution }
+}
+
+fn unreadable_kind(execution: Option<Execution>) -> ProcessError {
+    unreadable(LinkError::Garbled("a message of an unknown kind"), execution)
 }
 
 /// A buffer of this thread's, kept from one message to the next unless it has grown large.
-fn with_buffer<T>(work: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+pub(super) fn with_buffer<T>(work: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     const KEPT_MOST: usize = 64 << 10;
     thread_local! {
         static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
@@ -414,15 +335,6 @@ impl<E> AsFd for Run<E> {
         let pollable = self.events.as_fd();
         self.remind_of_kept(&self.kept.lock());
         pollable
-    }
-}
-
-impl<E> Run<E> {
-    /// What was kept isn't in the link any more.
-    fn remind_of_kept(&self, kept: &Kept<E>) {
-        if !kept.incoming.is_empty() {
-            self.events.remind();
-        }
     }
 }
 

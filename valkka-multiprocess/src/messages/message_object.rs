@@ -1,14 +1,15 @@
 //! A command with named parameters.
 
-use std::cmp::Ordering;
 use std::fmt;
 use std::ops::Index;
 
 use serde::de::{self, Deserialize, Deserializer};
 use serde::ser::{Error as _, Serialize, SerializeMap, SerializeStruct, Serializer};
 
+use super::anything::OwnNames;
 use super::error::ParameterError;
-use super::value::{Value, compare_entries, repeated};
+use super::sorted::Sorted;
+use super::value::Value;
 use super::{from_value, parameters, repr, wire};
 use crate::message_process::{NAMED_BY_ITS_FIRST_FIELD, ReplySlot, decoded_slot, decoding};
 
@@ -46,10 +47,12 @@ use crate::message_process::{NAMED_BY_ITS_FIRST_FIELD, ReplySlot, decoded_slot, 
 /// It is a serde type, so a connection carries it as any other, and it can be a part of a typed command. It travels as its
 /// command and the MessagePack of its parameters. A receiver takes as an error, and makes no room for: parameters
 /// that nest more than 128 levels deep, lengths that aren't true, names or keys that occur twice, names that
-/// aren't text, and bytes that are left over.
+/// aren't text, too many values (see below), and bytes that are left over.
 ///
-/// A message costs some 32 bytes for each number in it while it is there, and a `Vec<u8>` is a list of numbers. For
-/// bytes by the megabyte use `serde_bytes`, a typed command, or shared memory.
+/// Each value in it - each number of a list, say, and a `Vec<u8>` is a list of numbers - takes some 32 bytes of memory
+/// while it is there, however few it has on its way. So a message may have up to 1,048,576 values, and one more for each 8 bytes
+/// that its parameters have on their way: with more, sending it is an error, and so is receiving it. For bytes by the
+/// megabyte use `serde_bytes`, a typed command, or shared memory.
 #[derive(Clone)]
 pub struct MessageObject {
     command: String,
@@ -171,6 +174,14 @@ impl MessageObject {
         self.failure.as_ref()
     }
 
+    /// The parameters in the order of their names.
+    fn sorted(&self) -> Vec<(&str, Sorted<'_>)> {
+        let mut sorted: Vec<_> =
+            self.parameters.iter().map(|(name, value)| (name.as_str(), Sorted::of(value))).collect();
+        sorted.sort_unstable();
+        sorted
+    }
+
     /// All parameters as one struct. Each must be asked for.
     pub(super) fn read<'de, P: Deserialize<'de>>(&'de self) -> Result<P, ParameterError> {
         match &self.failure {
@@ -201,7 +212,8 @@ impl Index<&str> for MessageObject {
 impl PartialEq for MessageObject {
     fn eq(&self, other: &MessageObject) -> bool {
         self.command == other.command
-            && compare_entries(&self.parameters, &other.parameters) == Ordering::Equal
+            && self.len() == other.len()
+            && self.sorted() == other.sorted()
             && self.failure == other.failure
     }
 }
@@ -260,7 +272,9 @@ impl Serialize for AsBytes<'_> {
         if let Some(failure) = &message.failure {
             return Err(S::Error::custom(format_args!("{}: {failure}", repr::name(&message.command))));
         }
-        let bytes = wire::encode(&Names(&message.parameters)).map_err(S::Error::custom)?;
+        let values = message.parameters.iter().map(|(_, value)| value);
+        let bytes = wire::encode(&Names(&message.parameters), values)
+            .map_err(|error| S::Error::custom(format_args!("{}: {error}", repr::name(&message.command))))?;
         serializer.serialize_bytes(&bytes)
     }
 }
@@ -290,34 +304,6 @@ impl Serialize for Names<'_> {
     }
 }
 
-/// The same map, read.
-struct OwnNames(Vec<(String, Value)>);
-
-impl<'de> Deserialize<'de> for OwnNames {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<OwnNames, D::Error> {
-        struct Reading;
-        impl<'de> de::Visitor<'de> for Reading {
-            type Value = OwnNames;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("parameters by their names")
-            }
-
-            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<OwnNames, A::Error> {
-                let mut parameters: Vec<(String, Value)> = Vec::new();
-                while let Some(parameter) = map.next_entry()? {
-                    parameters.push(parameter);
-                }
-                match repeated(&parameters) {
-                    None => Ok(OwnNames(parameters)),
-                    Some(name) => Err(de::Error::custom(format_args!("{} occurs twice", repr::name(name)))),
-                }
-            }
-        }
-        deserializer.deserialize_map(Reading)
-    }
-}
-
 /// A [`MessageObject`]: a command, and parameters as `name = value`. Values are borrowed. A name that is no Rust
 /// identifier, or a keyword, is written as a text.
 ///
@@ -332,7 +318,7 @@ impl<'de> Deserialize<'de> for OwnNames {
 /// ```
 #[macro_export]
 macro_rules! message {
-    (@name $name:ident) => { ::core::stringify!($name) };
+    (@name $name:ident) => { ::core::stringify!($name).trim_start_matches("r#") };
     (@name $name:literal) => { $name };
     ($command:expr $(, $name:tt = $value:expr)* $(,)?) => {
         $crate::MessageObject::new($command)$(.with($crate::message!(@name $name), &$value))*

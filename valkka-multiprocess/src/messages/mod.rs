@@ -1,5 +1,6 @@
 //! Messages with named parameters, and what hands them to handlers.
 
+mod anything;
 mod error;
 mod from_value;
 mod message_object;
@@ -7,6 +8,7 @@ mod parameters;
 mod repr;
 mod router;
 mod routes;
+mod sorted;
 mod to_value;
 mod value;
 mod wire;

@@ -3,10 +3,12 @@
 use std::cmp::Ordering;
 use std::fmt;
 
-use serde::de::{self, Deserialize, Deserializer};
+use serde::de::{self, Deserialize, DeserializeSeed, Deserializer};
 use serde::ser::{Error as _, Serialize, SerializeMap, Serializer};
 
+use super::anything::Anything;
 use super::error::Mismatch;
+use super::sorted::{Sorted, repeated};
 use super::{from_value, repr, to_value, wire};
 use crate::message_process::REPLY_NAME;
 
@@ -71,7 +73,8 @@ impl Value {
     /// Numbers keep their value or are refused: 300 isn't a `u8`, -1 no unsigned number, no float is an integer (not
     /// even `2.0`), and an integer is a float only if that holds it exactly. Between floats of different widths it is
     /// rounded, but not to infinity. A text is never a number. A struct takes no list, and ignores keys that it doesn't
-    /// know.
+    /// know. (Within `#[serde(flatten)]`, and in enums that are untagged or internally tagged, it is serde that converts
+    /// numbers, and it rounds to floats whatever comes.)
     ///
     /// # Errors
     ///
@@ -82,9 +85,12 @@ impl Value {
 
     /// A map, unless a key occurs twice.
     pub(super) fn map(entries: Vec<(Value, Value)>) -> Result<Value, ValueError> {
-        match repeated(&entries) {
+        match repeated(entries.iter().map(|(key, _)| Sorted::of(key))) {
             None => Ok(Value::Map(entries)),
-            Some(key) => Err(ValueError(format!("the key {} occurs twice", repr::short(key, repr::SHORT)))),
+            Some(place) => {
+                let key = repr::short(&entries[place].0, repr::SHORT);
+                Err(ValueError(format!("the key {key} occurs twice")))
+            }
         }
     }
 
@@ -109,6 +115,18 @@ impl Value {
             Value::List(values) => values.iter().any(Value::holds_reply),
             Value::Map(entries) => self.is_reply() || entries.iter().any(|(_, value)| value.holds_reply()),
             _ => false,
+        }
+    }
+
+    /// How many are left of so many values without this one and those in it; `None` if there aren't so many.
+    pub(super) fn count_down(&self, left: usize) -> Option<usize> {
+        let left = left.checked_sub(1)?;
+        match self {
+            Value::List(values) => values.iter().try_fold(left, |left, value| value.count_down(left)),
+            Value::Map(entries) => {
+                entries.iter().try_fold(left, |left, (key, value)| value.count_down(key.count_down(left)?))
+            }
+            _ => Some(left),
         }
     }
 
@@ -144,23 +162,6 @@ impl From<Mismatch> for ValueError {
     }
 }
 
-/// A key that occurs more than once.
-pub(super) fn repeated<K: Ord, V>(entries: &[(K, V)]) -> Option<&K> {
-    let mut keys: Vec<&K> = entries.iter().map(|(key, _)| key).collect();
-    keys.sort_unstable();
-    keys.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
-}
-
-/// Compares entries, in whatever order they are.
-pub(super) fn compare_entries<K: Ord, V: Ord>(left: &[(K, V)], right: &[(K, V)]) -> Ordering {
-    fn sorted<K: Ord, V: Ord>(entries: &[(K, V)]) -> Vec<&(K, V)> {
-        let mut sorted: Vec<_> = entries.iter().collect();
-        sorted.sort_unstable();
-        sorted
-    }
-    left.len().cmp(&right.len()).then_with(|| sorted(left).cmp(&sorted(right)))
-}
-
 impl Ord for Value {
     fn cmp(&self, other: &Value) -> Ordering {
         match (self, other) {
@@ -170,7 +171,9 @@ impl Ord for Value {
             (Value::Text(left), Value::Text(right)) => left.cmp(right),
             (Value::Bytes(left), Value::Bytes(right)) => left.cmp(right),
             (Value::List(left), Value::List(right)) => left.cmp(right),
-            (Value::Map(left), Value::Map(right)) => compare_entries(left, right),
+            (Value::Map(left), Value::Map(right)) => {
+                left.len().cmp(&right.len()).then_with(|| Sorted::of(self).cmp(&Sorted::of(other)))
+            }
             _ => self.rank().cmp(&other.rank()),
         }
     }
@@ -231,7 +234,7 @@ equal_to! {
 impl Serialize for Value {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if !serializer.is_human_readable() {
-            let bytes = wire::encode(self).map_err(S::Error::custom)?;
+            let bytes = wire::encode(self, std::iter::once(self)).map_err(S::Error::custom)?;
             return serializer.serialize_bytes(&bytes);
         }
         match self {
@@ -261,87 +264,9 @@ impl Serialize for Value {
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
         if deserializer.is_human_readable() {
-            return deserializer.deserialize_any(Anything);
+            return Anything { left: None }.deserialize(deserializer);
         }
         let bytes = serde_bytes::ByteBuf::deserialize(deserializer)?;
         wire::decode(&bytes).map_err(de::Error::custom)
-    }
-}
-
-/// Takes whatever comes.
-struct Anything;
-
-impl<'de> de::Visitor<'de> for Anything {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Nil)
-    }
-
-    fn visit_none<E>(self) -> Result<Value, E> {
-        Ok(Value::Nil)
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        Value::deserialize(deserializer)
-    }
-
-    fn visit_bool<E>(self, b: bool) -> Result<Value, E> {
-        Ok(Value::Bool(b))
-    }
-
-    fn visit_i64<E>(self, n: i64) -> Result<Value, E> {
-        Ok(Value::Int(n.into()))
-    }
-
-    fn visit_u64<E>(self, n: u64) -> Result<Value, E> {
-        Ok(Value::Int(n.into()))
-    }
-
-    fn visit_i128<E>(self, n: i128) -> Result<Value, E> {
-        Ok(Value::Int(n))
-    }
-
-    fn visit_f64<E>(self, x: f64) -> Result<Value, E> {
-        Ok(Value::Float(x))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
-        Ok(Value::Text(text.to_owned()))
-    }
-
-    fn visit_string<E>(self, text: String) -> Result<Value, E> {
-        Ok(Value::Text(text))
-    }
-
-    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Value, E> {
-        Ok(Value::Bytes(bytes.to_owned()))
-    }
-
-    fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Value, E> {
-        Ok(Value::Bytes(bytes))
-    }
-
-    // What a length announces isn't believed: room is made as the elements come.
-    fn visit_seq<A: de::SeqAccess<'de>>(self, mut elements: A) -> Result<Value, A::Error> {
-        let mut values = Vec::new();
-        while let Some(value) = elements.next_element()? {
-            values.push(value);
-        }
-        values.shrink_to_fit();
-        Ok(Value::List(values))
-    }
-
-    fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let mut entries = Vec::new();
-        while let Some(entry) = map.next_entry()? {
-            entries.push(entry);
-        }
-        entries.shrink_to_fit();
-        Value::map(entries).map_err(de::Error::custom)
     }
 }

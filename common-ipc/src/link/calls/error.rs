@@ -42,7 +42,38 @@ impl fmt::Display for CallProgress {
     }
 }
 
+/// Whether what a failed call asked for was carried out: what decides whether to ask again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Execution {
+    /// It wasn't, and won't be. Asking again repeats nothing.
+    NotRun,
+    /// Nobody can tell: it may have been carried out, in part or whole. If the other process has ended, nothing more
+    /// comes of it; else it may yet be carried out.
+    Unknown,
+    /// It was begun, and has returned or panicked. What is missing is its result.
+    Ran,
+}
+
+impl fmt::Display for Execution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Execution::NotRun => "it wasn't carried out",
+            Execution::Unknown => "it may have been carried out, in part or whole",
+            Execution::Ran => "it was carried out",
+        })
+    }
+}
+
 impl CallError {
+    /// Whether the call was carried out, as far as its connection tells.
+    #[must_use]
+    pub fn execution(&self) -> Execution {
+        match self.progress {
+            CallProgress::NotSent | CallProgress::NotTaken => Execution::NotRun,
+            CallProgress::Taken => Execution::Unknown,
+        }
+    }
+
     pub(super) fn not_sent(cause: impl Into<LinkError>) -> CallError {
         CallError { cause: cause.into(), progress: CallProgress::NotSent }
     }

@@ -26,7 +26,7 @@ pub use asynchronous::AsyncOpenCaller;
 #[cfg(feature = "tokio")]
 pub use asynchronous_server::AsyncOpenServer;
 pub use caller::{OpenCaller, OpenReply};
-pub use error::{CallError, CallProgress, ReplyError};
+pub use error::{CallError, CallProgress, Execution, ReplyError};
 pub use server::{OpenRequest, OpenResponder, OpenServer};
 pub use typed::{Caller, Received, Responder, Server, calls};
 

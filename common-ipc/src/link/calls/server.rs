@@ -185,6 +185,19 @@ impl OpenRequest<'_> {
         self.responder.wants_reply()
     }
 
+    /// How many bytes came, those of [`Bytes`](crate::link::Bytes) included: for those who keep many.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let buffers = self.came.as_ref().map_or(&[][..], |came| &came.buffers);
+        buffers.iter().flatten().fold(self.bytes.len(), |sum, buffer| sum + buffer.len())
+    }
+
+    /// How many descriptors came.
+    #[must_use]
+    pub fn descriptors(&self) -> usize {
+        self.came.as_ref().map_or(0, |came| came.fds.len())
+    }
+
     /// Reads the argument, with what came along: descriptors and [`Bytes`](crate::link::Bytes). Whether it can be
     /// read or not, the request is to be answered. If it can't, which may also be since this process had no room
     /// for the descriptors that came with it, the connection goes on.

@@ -38,12 +38,14 @@ mod children;
 mod collecting;
 mod death;
 mod event_faults;
+mod event_sweep;
 mod events;
 mod failed_starts;
 mod fork_rule;
 mod inheritance;
 mod link;
 mod link_death;
+mod log_abuse;
 mod log_collector;
 mod log_faults;
 mod log_programs;
@@ -56,8 +58,11 @@ mod main_loop_signals;
 mod many;
 mod memory;
 mod message_commands;
+mod message_hostile;
+mod message_keeping;
 mod message_life;
 mod message_loop;
+mod message_parameters;
 mod message_ways;
 mod messages;
 mod nested;
@@ -134,12 +139,14 @@ const TABLES: &[&[Scenario]] = &[
     collecting::ALL,
     death::ALL,
     event_faults::ALL,
+    event_sweep::ALL,
     events::ALL,
     failed_starts::ALL,
     fork_rule::ALL,
     inheritance::ALL,
     link::ALL,
     link_death::ALL,
+    log_abuse::ALL,
     log_faults::ALL,
     logs::ALL,
     main_loop::ALL,
@@ -147,13 +154,14 @@ const TABLES: &[&[Scenario]] = &[
     main_loop_load::ALL,
     main_loop_processes::ALL,
     main_loop_signals::ALL,
-    log_faults::ALL,
-    logs::ALL,
     many::ALL,
     memory::ALL,
     message_commands::ALL,
+    message_hostile::ALL,
+    message_keeping::ALL,
     message_life::ALL,
     message_loop::ALL,
+    message_parameters::ALL,
     messages::ALL,
     nested::ALL,
     offspring_restarts::ALL,

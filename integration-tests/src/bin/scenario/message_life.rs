@@ -20,6 +20,7 @@ scenarios![
     a_stop_waits_for_commands_and_post_run,
     what_was_sent_before_the_end_is_received_after_it,
     a_request_to_stop_and_a_wait_for_it,
+    a_request_to_stop_that_has_no_room_times_out,
     a_back_end_that_is_stuck_is_killed,
     a_stop_of_a_back_end_that_has_died_tells_how,
     a_stopped_back_end_is_stopped_all_the_same,
@@ -140,6 +141,25 @@ fn a_request_to_stop_and_a_wait_for_it() -> Outcome {
     assert_eq!(watched.process.try_recv().unwrap(), Some(Event::Number(1)));
     let error = watched.process.send(&Command::Number(2)).unwrap_err();
     assert!(error.ended().is_some() && error.execution() == Execution::NotRun, "{error}");
+    Passed
+}
+
+fn a_request_to_stop_that_has_no_room_times_out() -> Outcome {
+    let watched = started(Made::Well);
+    assert_eq!(watched.add(1).unwrap(), 1);
+    watched.process.child().unwrap().signal(Signal::STOP).unwrap();
+    while watched.process.try_send(&Command::Number(1)).is_ok() {}
+    let little = Duration::from_millis(5);
+    // The request is shorter than any command: it may find room where those have none, but not again and again.
+    let error = (0..10).find_map(|_| watched.process.request_stop_timeout(little).err()).unwrap();
+    assert!(matches!(error, ProcessError::TimedOut { after, .. } if after == little), "{error}");
+    watched.process.child().unwrap().signal(Signal::CONT).unwrap();
+    match watched.process.request_stop_timeout(Duration::from_secs(20)) {
+        // One of those before has reached it.
+        Ok(()) | Err(ProcessError::Ended { .. }) => {}
+        Err(error) => panic!("{error}"),
+    }
+    assert!(watched.process.wait_stop().unwrap().is_clean());
     Passed
 }
 
@@ -264,7 +284,7 @@ fn post_run_that_fails_is_told() -> Outcome {
 
 fn a_back_end_has_the_process_name_and_options() -> Outcome {
     let probe = Probe::new(Made::Well);
-    let options = LaunchOptions::new().cwd("/proc");
+    let options = LaunchOptions::new().name("another").cwd("/proc");
     let process = MessageProcess::new("wall-camera", probe).launch_with(options);
     process.start().unwrap();
     let pid = process.request(|reply| Command::Pid { reply }).unwrap() as i32;

@@ -14,7 +14,7 @@ use valkka_multiprocess::{
 };
 
 use crate::Outcome::{self, Passed};
-use crate::message_ways::{Command, Made, POST_RUN, PRE_RUN, Probe, all_ways, started};
+use crate::message_ways::{Command, HANDLED, Made, POST_RUN, PRE_RUN, Probe, all_ways, started};
 
 scenarios![
     a_back_end_watches_descriptors_beside_commands,
@@ -26,6 +26,7 @@ scenarios![
     a_listening_back_end_does_not_sleep,
     other_threads_of_a_back_end_send_events,
     a_signal_to_stop_ends_a_back_end_after_its_handler,
+    a_signal_to_stop_comes_before_the_commands_that_wait,
     fault_31_ctrl_c_ends_back_ends_that_do_not_ignore_it,
     fault_32_a_signal_during_the_start_of_a_back_end,
     fault_33_handlers_of_the_program_do_not_run_in_back_ends,
@@ -300,6 +301,19 @@ fn a_signal_to_stop_ends_a_back_end_after_its_handler() -> Outcome {
     Passed
 }
 
+fn a_signal_to_stop_comes_before_the_commands_that_wait() -> Outcome {
+    let watched = started(Made::Well);
+    for _ in 0..30 {
+        watched.process.send(&Command::Sleep(20)).unwrap();
+    }
+    assert!(proc::eventually(|| watched.count(HANDLED) > 0));
+    watched.process.child().unwrap().terminate().unwrap();
+    assert!(watched.process.wait_stop().unwrap().is_clean());
+    assert_eq!(watched.count(POST_RUN), 1);
+    assert!(watched.count(HANDLED) < 30, "all that waited was handled");
+    Passed
+}
+
 fn fault_31_ctrl_c_ends_back_ends_that_do_not_ignore_it() -> Outcome {
     let (tallies, probes): (Vec<_>, Vec<_>) =
         (0..2).map(|_| Probe::new(Made::Well)).map(|probe| (probe.tally(), probe)).unzip();
@@ -311,7 +325,8 @@ fn fault_31_ctrl_c_ends_back_ends_that_do_not_ignore_it() -> Outcome {
             let mut probes = probes.into_iter();
             let mut next = || probes.next().unwrap();
             let polite = MessageProcess::new("polite", next());
-            let deaf = MessageProcess::new("deaf", next()).ignore_sigint();
+            // In any order.
+            let deaf = MessageProcess::new("deaf", next()).ignore_sigint().launch_with(LaunchOptions::new());
             for process in [&polite, &deaf] {
                 process.start().unwrap();
                 assert!(process.wait_ready(Duration::from_secs(20)).unwrap());

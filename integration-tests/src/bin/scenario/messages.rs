@@ -223,7 +223,7 @@ fn messages_that_cannot_be_sent_are_errors_of_their_sender() -> Outcome {
     let process = started();
     for bad in [message!("ping", lis = Some(())), message!("ping", lis = 1u128 << 64)] {
         let error = process.send(&bad).unwrap_err();
-        assert!(matches!(error, ProcessError::Message { execution: Execution::NotRun, .. }), "{error}");
+        assert!(matches!(error, ProcessError::Message { execution: Some(Execution::NotRun), .. }), "{error}");
         assert!(error.to_string().contains("the parameter 'lis' can't be sent"), "{error}");
     }
     process.send(&message!("ping")).unwrap();

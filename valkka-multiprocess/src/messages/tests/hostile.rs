@@ -55,6 +55,41 @@ fn many_values_cost_what_they_are() {
     }
 }
 
+/// A list of so many values of these bytes.
+fn list(count: u32, element: &[u8]) -> Vec<u8> {
+    one(&[b"\xdd".to_vec(), count.to_be_bytes().to_vec(), element.repeat(count as usize)].concat())
+}
+
+#[test]
+fn fault_43_too_many_values_for_so_few_bytes() {
+    // A byte each, or two.
+    for (element, values) in [(&b"\xc0"[..], 1), (b"\x90", 1), (b"\x91\xc0", 2), (b"\x81\x01\x02", 3)] {
+        let error = read_bounded(&list(2_000_000, element)).unwrap_err();
+        assert!(error.contains("the parameters of 'ping': there are too many values"), "{error}");
+        assert!(read_bounded(&list(1_000_000 / values, element)).is_ok());
+    }
+    // Those that have as many bytes as they take anyway.
+    let floats = list(2_000_000, b"\xcb\x7f\xf8\0\0\0\0\0\0");
+    assert_eq!(read_bounded(&floats).unwrap().get::<Vec<f64>>("p").unwrap().len(), 2_000_000);
+}
+
+#[test]
+fn too_many_values_cannot_be_sent() {
+    let most = (1 << 20) + (1 << 20) / 8;
+    for (count, sendable) in [(most, true), (2 * most, false)] {
+        for sent in [
+            super::bytes_of(&super::parameter(vec![1u8; count])),
+            super::bytes_of(&Value::new(&vec![1u8; count]).unwrap()),
+        ] {
+            let sent = sent.map(drop).map_err(|error| error.to_string());
+            assert_eq!(sent.is_ok(), sendable, "{count}: {sent:?}");
+            assert!(sent.err().is_none_or(|error| error.contains("there are too many values")));
+        }
+    }
+    let typed = super::parameter(serde_bytes::Bytes::new(&vec![1; 2 * most]));
+    assert!(super::bytes_of(&typed).is_ok());
+}
+
 #[test]
 fn names_and_keys() {
     let error = |bytes: &[u8]| with_parameters(bytes).unwrap_err();
@@ -92,6 +127,28 @@ fn many_names_do_not_take_long() {
         bytes.push(0xc0);
     }
     assert_eq!(read_bounded(&bytes).unwrap().len(), names as usize);
+}
+
+/// Maps of two keys each, which are maps of two keys each, so deep; they differ in the innermost ones only.
+fn keys_in_keys(levels: u32, next: &mut u32) -> Vec<u8> {
+    if levels == 0 {
+        *next += 1;
+        return [b"\xce".to_vec(), next.to_be_bytes().to_vec()].concat();
+    }
+    let key = |next: &mut u32| [keys_in_keys(levels - 1, next), b"\xc0".to_vec()].concat();
+    [b"\x82".to_vec(), key(next), key(next)].concat()
+}
+
+#[test]
+fn keys_in_keys_do_not_take_long() {
+    let bytes = one(&keys_in_keys(17, &mut 0));
+    let message = read_bounded(&bytes).unwrap();
+    assert_eq!(message, message.clone());
+    // The same key twice, deep inside.
+    let twice =
+        [b"\x82".to_vec(), keys_in_keys(3, &mut 0), vec![1], keys_in_keys(3, &mut 0), vec![2]].concat();
+    let error = with_parameters(&one(&twice)).unwrap_err();
+    assert!(error.contains("the key {{{1: None"), "{error}");
 }
 
 proptest::proptest! {

@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 
 use super::{MessageObject, Value};
 
+mod attributes;
 mod conversions;
 mod hostile;
 mod objects;

@@ -96,3 +96,14 @@ fn a_message_can_be_part_of_a_typed_one() {
         (1, vec![message], "after".to_owned())
     );
 }
+
+#[test]
+fn a_raw_identifier_is_the_name_that_serde_knows() {
+    #[derive(serde::Deserialize)]
+    struct Typed {
+        r#type: u8,
+    }
+    let message = crate::message!("c", r#type = 3);
+    assert_eq!(message["type"], 3);
+    assert_eq!(message.read::<Typed>().unwrap().r#type, 3);
+}
