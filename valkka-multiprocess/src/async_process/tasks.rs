@@ -1,6 +1,6 @@
 //! What handlers have begun: tasks, and who looks after them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::{Context, Poll};
@@ -17,15 +17,25 @@ use crate::message_process::Cause;
 pub(crate) struct Tasks {
     of_commands: RefCell<JoinSet<()>>,
     background: RefCell<JoinSet<()>>,
+    /// They are being dropped, and so is what is begun by that.
+    is_over: Cell<bool>,
 }
 
 impl Tasks {
     pub(crate) fn begin(&self, task: impl Future<Output = ()> + 'static) -> AbortHandle {
-        self.of_commands.borrow_mut().spawn_local(task)
+        self.begin_in(&self.of_commands, task)
     }
 
     pub(crate) fn begin_in_background(&self, task: impl Future<Output = ()> + 'static) -> AbortHandle {
-        self.background.borrow_mut().spawn_local(task)
+        self.begin_in(&self.background, task)
+    }
+
+    fn begin_in(&self, set: &RefCell<JoinSet<()>>, task: impl Future<Output = ()> + 'static) -> AbortHandle {
+        let task = set.borrow_mut().spawn_local(task);
+        if self.is_over.get() {
+            task.abort();
+        }
+        task
     }
 
     /// Forgets those that are over; the task of `context` is woken when more are.
@@ -42,10 +52,16 @@ impl Tasks {
         if let Either::Right(()) = either(all_ended(&self.of_commands), enough).await {
             log::debug!("{} tasks are dropped", self.of_commands.borrow().len());
         }
-        for set in [&self.of_commands, &self.background] {
-            set.borrow_mut().abort_all();
-            all_ended(set).await;
+        self.is_over.set(true);
+        // What is dropped may begin tasks of both kinds.
+        while !self.of_commands.borrow().is_empty() || !self.background.borrow().is_empty() {
+            for set in [&self.of_commands, &self.background] {
+                set.borrow_mut().abort_all();
+                all_ended(set).await;
+            }
         }
+        // For `async_post`.
+        self.is_over.set(false);
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use valkka_multiprocess::{During, ProcessError, Signal, StopStep};
 
-use crate::probe::{Command, Event, How, Made, block_on, started, told};
+use crate::probe::{Command, Event, How, Made, Where, block_on, started, told};
 
 fn step(name: &str) -> Event {
     Event::Step(name.to_owned())
@@ -100,6 +100,26 @@ fn a_blocked_thread_does_not_hold_up_the_end() {
         process.send(&Command::BlockForEver).unwrap();
         let stopped = process.stop().unwrap();
         assert_eq!((stopped.by, stopped.status.success()), (StopStep::EndedByItself, true));
+    }
+}
+
+#[test]
+fn what_panics_when_it_is_dropped_does_not_hold_up_the_end() {
+    for place in [Where::Task, Where::Background, Where::Handler] {
+        let process = started(Made::Talkative);
+        process.send(&Command::Echo(1)).unwrap();
+        process.send(&Command::WaitAwkwardly(place)).unwrap();
+        while process.recv().unwrap() != Event::Echo(1) {}
+        process.child().unwrap().signal(Signal::TERM).unwrap();
+        let ended = process.wait_stop().unwrap();
+        assert!(ended.status.success(), "{place:?} {ended}");
+        if let (Where::Handler, Some(failure)) = (place, &ended.failure) {
+            assert!(failure.to_string().contains("it was dropped"), "{failure}");
+            assert!(told(&process).to_string().contains("it was dropped"));
+        } else {
+            assert_eq!(process.recv().unwrap(), step("async_post"), "{place:?}");
+        }
+        assert_eq!(process.recv().unwrap(), step("post_run"));
     }
 }
 

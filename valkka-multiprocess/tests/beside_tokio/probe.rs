@@ -42,6 +42,8 @@ pub(crate) enum Command {
     TellWhenCancelled(u64),
     /// The handler never returns.
     Hang,
+    /// A handler, or a task, that waits for ever, and panics when it is dropped; with what it then begins.
+    WaitAwkwardly(Where),
     /// A thread of the runtime's is blocked for ever.
     BlockForEver,
     Report,
@@ -114,6 +116,16 @@ pub(crate) struct Probe {
     pub(crate) made: Made,
     #[serde(skip)]
     ticks: std::rc::Rc<std::cell::Cell<u64>>,
+}
+
+struct Awkward(AsyncContext<Probe>);
+
+impl Drop for Awkward {
+    fn drop(&mut self) {
+        self.0.spawn(async { Ok(()) });
+        self.0.spawn_background(std::future::pending());
+        panic!("it was dropped");
+    }
 }
 
 fn ended(how: How) -> Result<(), RemoteError> {
@@ -228,6 +240,18 @@ impl AsyncBackend for Probe {
                 });
             }
             Command::Hang => std::future::pending().await,
+            Command::WaitAwkwardly(place) => {
+                let guard = Awkward(cx.clone());
+                let wait = async move {
+                    let _guard = guard;
+                    std::future::pending::<Result<(), RemoteError>>().await
+                };
+                match place {
+                    Where::Handler => wait.await?,
+                    Where::Task => drop(cx.spawn(wait)),
+                    Where::Background => drop(cx.spawn_background(wait)),
+                }
+            }
             Command::BlockForEver => {
                 drop(tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_secs(600))));
             }
