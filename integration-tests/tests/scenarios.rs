@@ -227,6 +227,7 @@ play!(
     fault_38_what_a_dead_process_reserved_is_free_again,
     fault_39_both_sides_send_a_lot_at_once,
     fault_39_both_sides_send_eight_megabytes_at_once,
+    fault_39_each_side_takes_in_one_message_for_the_other,
     fault_39_ten_thousand_pings_before_the_first_pong,
     fault_40_arguments_of_every_size_arrive,
     fault_40_messages_of_all_lengths,

@@ -30,6 +30,7 @@ scenarios![
     fault_13_requests_of_a_back_end_that_dies,
     fault_13_a_death_before_a_command_is_taken_is_not_run,
     fault_39_both_sides_send_a_lot_at_once,
+    fault_39_each_side_takes_in_one_message_for_the_other,
     fault_39_ten_thousand_pings_before_the_first_pong,
     fault_40_messages_of_all_lengths,
     fault_42_senders_of_many_threads_do_not_mix,
@@ -339,6 +340,20 @@ fn fault_39_both_sides_send_a_lot_at_once() -> Outcome {
         for _ in 0..3 {
             assert!(watched.process.recv().unwrap() == Event::Bytes(long.clone().into()));
         }
+    }
+    Passed
+}
+
+fn fault_39_each_side_takes_in_one_message_for_the_other() -> Outcome {
+    // One of the longest kind is what each side takes in: without that of the front end, the third one never leaves.
+    let length = 8 << 20;
+    let process = MessageProcess::new("tight", Probe::new(Made::Well)).max_message(length + 4096);
+    process.start().unwrap();
+    for number in 0..3 {
+        process.send(&Command::Bytes(vec![number; length].into())).unwrap();
+    }
+    for number in 0..3 {
+        assert!(process.recv().unwrap() == Event::Bytes(vec![number; length].into()));
     }
     Passed
 }
