@@ -432,6 +432,8 @@ fn a_flood_of_events_waits_for_the_front_end() -> Outcome {
 fn a_full_link_is_told() -> Outcome {
     let watched = started(Made::Well);
     watched.process.send(&Command::Sleep(600_000)).unwrap();
+    // From then on it takes nothing.
+    assert!(integration_tests::proc::eventually(|| watched.count(HANDLED) == 1));
     // Until there isn't even room for the smallest.
     let fill = |command: &Command| loop {
         if let Err(error) = watched.process.try_send(command) {
