@@ -460,6 +460,7 @@ play!(
     a_reader_position_that_cannot_be_ends_the_process,
     a_record_arrives_as_it_was_made,
     a_reply_that_cannot_be_sent_is_told,
+    a_reply_that_is_kept_outlives_a_failure,
     a_reply_that_nobody_waits_for_does_nothing,
     a_report_does_not_end_the_handler,
     a_request_is_answered_later,

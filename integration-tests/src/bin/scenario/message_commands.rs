@@ -15,6 +15,7 @@ scenarios![
     requests_by_many_threads_get_their_own_replies,
     a_request_whose_reply_is_dropped_is_told,
     a_request_is_answered_later,
+    a_reply_that_is_kept_outlives_a_failure,
     a_reply_that_nobody_waits_for_does_nothing,
     fault_48_a_late_reply_is_dropped,
     a_reply_that_cannot_be_sent_is_told,
@@ -101,6 +102,19 @@ fn a_request_is_answered_later() -> Outcome {
         for asked in asking {
             assert_eq!(asked.join().unwrap().unwrap(), 9);
         }
+    });
+    Passed
+}
+
+fn a_reply_that_is_kept_outlives_a_failure() -> Outcome {
+    let watched = started(Made::Well);
+    let front = watched.process.front();
+    thread::scope(|scope| {
+        let asking = scope.spawn(|| front.request(|reply| Command::KeepAndFail { reply }));
+        // Who asked still waits, so all are told.
+        assert!(told(&watched).to_string().contains("after it was kept"));
+        front.send(&Command::AnswerKept(7)).unwrap();
+        assert_eq!(asking.join().unwrap().unwrap(), 7);
     });
     Passed
 }

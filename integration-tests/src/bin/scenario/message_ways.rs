@@ -39,6 +39,10 @@ pub(crate) enum Command {
     Keep {
         reply: Reply<u64>,
     },
+    /// The same, and then it fails.
+    KeepAndFail {
+        reply: Reply<u64>,
+    },
     AnswerKept(u64),
     /// To be answered by something that can't be written, or read.
     AnswerBy {
@@ -138,6 +142,10 @@ impl Backend for Probe {
             }
             Command::Drop { reply } => drop(reply),
             Command::Keep { reply } => self.kept.push(reply),
+            Command::KeepAndFail { reply } => {
+                self.kept.push(reply);
+                return Err(RemoteError::msg("after it was kept"));
+            }
             Command::AnswerKept(number) => {
                 for reply in self.kept.drain(..) {
                     reply.send(&number)?;
