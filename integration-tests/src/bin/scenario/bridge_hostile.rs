@@ -31,6 +31,7 @@ struct Rogue {
 
 const BEGUN: usize = 0;
 const COPY: usize = 1;
+const CLOSING: usize = 2;
 
 /// Its text is long.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,6 +67,7 @@ impl Rogue {
 
     /// As a program does that becomes a daemon.
     fn close_everything(&self, milliseconds: u64) {
+        self.tally.set(CLOSING, 1).unwrap();
         std::thread::sleep(Duration::from_millis(milliseconds));
         raw::close_from(3);
         std::thread::sleep(Duration::from_millis(milliseconds));
@@ -135,7 +137,7 @@ fn fault_47_a_call_that_runs_after_the_connection_is_lost_is_not_called_unrun() 
     let (rogue, tally) = rogue();
     std::thread::scope(|scope| {
         let closing = scope.spawn(|| rogue.close_everything(100));
-        std::thread::sleep(Duration::from_millis(50));
+        assert!(integration_tests::proc::eventually(|| tally.get(CLOSING).unwrap() == 1));
         let error = rogue.count().unwrap_err();
         assert_eq!((error.execution(), tally.get(BEGUN).unwrap()), (Execution::NotRun, 0), "{error}");
         assert_eq!(closing.join().unwrap().unwrap_err().execution(), Execution::Unknown);
