@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use common_ipc::process::{CaughtSignals, Child, Generation};
 
-use crate::reactor::{Reactor, WatchId};
+use crate::reactor::{Reactor, WatchId, from_now};
 pub use context::MainContext;
 pub use error::LoopError;
 pub use running::{RunningContext, ThreadError};
@@ -288,12 +288,6 @@ impl<E> MainLoop<E> {
         }
         self.reactor.remove(id).is_some()
     }
-}
-
-/// A century is as good as what is further away than time can tell.
-fn from_now(time: Duration) -> Instant {
-    let now = Instant::now();
-    now.checked_add(time).unwrap_or_else(|| now + Duration::from_secs(100 * 365 * 24 * 3600))
 }
 
 impl<E> fmt::Debug for MainLoop<E> {

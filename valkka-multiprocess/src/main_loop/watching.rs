@@ -6,12 +6,10 @@ use std::time::Duration;
 
 use common_ipc::process::{CaughtSignals, Signal};
 
+use super::MainLoop;
 use super::source::{Source, Watch};
 use super::sources::{After, Every, OfDescriptor, OfFront, OfSignals, OfStopSignals, next};
-use super::{MainLoop, from_now};
-use crate::reactor::{WatchError, WatchId};
-
-const SHORTEST_PERIOD: Duration = Duration::from_millis(1);
+use crate::reactor::{SHORTEST_PERIOD, WatchError, WatchId, from_now};
 
 impl<E: 'static> MainLoop<E> {
     /// Watches the back end of a front end that was started: `event` makes an event of what comes from it. The last

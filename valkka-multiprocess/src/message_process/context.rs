@@ -13,7 +13,7 @@ use crate::message_process::failure::{During, Failure};
 use crate::message_process::inbox::{Arrived, Inbox};
 use crate::message_process::outbound::EventSender;
 use crate::message_process::wire::BackEnds;
-use crate::reactor::{Reactor, WatchError, WatchId};
+use crate::reactor::{Reactor, SHORTEST_PERIOD, WatchError, WatchId, from_now};
 
 /// What a back end can do beyond itself: send events, wait for descriptors and times beside commands, stop.
 ///
@@ -162,9 +162,9 @@ impl<B: Backend> Context<B> {
         period: Duration,
         on_time: impl FnMut(&mut B, &mut Context<B>) -> Result<(), RemoteError> + 'static,
     ) -> WatchId {
-        let period = period.max(Duration::from_millis(1));
+        let period = period.max(SHORTEST_PERIOD);
         let call = Handler::Call(During::Timer, Some(Box::new(on_time)));
-        self.reactor.add_timer(in_so_long(period), Some(period), call)
+        self.reactor.add_timer(from_now(period), Some(period), call)
     }
 
     /// Calls `on_time` once, when so long has passed.
@@ -173,7 +173,7 @@ impl<B: Backend> Context<B> {
         time: Duration,
         on_time: impl FnOnce(&mut B, &mut Context<B>) -> Result<(), RemoteError> + 'static,
     ) -> WatchId {
-        self.reactor.add_timer(in_so_long(time), None, Handler::Once(Some(Box::new(on_time))))
+        self.reactor.add_timer(from_now(time), None, Handler::Once(Some(Box::new(on_time))))
     }
 
     /// Ends a watch, or a timer, and says whether there was one.
@@ -228,13 +228,6 @@ impl<B: Backend> Context<B> {
         };
         self.inbox.next(self.reactor.as_fd(), timeout)
     }
-}
-
-/// A time that is further away than can be told is a century away.
-fn in_so_long(time: Duration) -> Instant {
-    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
-    let now = Instant::now();
-    now.checked_add(time).unwrap_or_else(|| now + CENTURY)
 }
 
 impl<B: Backend> fmt::Debug for Context<B> {

@@ -54,6 +54,16 @@ enum Of {
     Timer,
 }
 
+/// What loops take a shorter period for.
+pub(crate) const SHORTEST_PERIOD: Duration = Duration::from_millis(1);
+
+/// A century is as good as what is further away than time can tell.
+pub(crate) fn from_now(time: Duration) -> Instant {
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+    let now = Instant::now();
+    now.checked_add(time).unwrap_or_else(|| now + CENTURY)
+}
+
 fn token(key: DefaultKey) -> u64 {
     key.data().as_ffi()
 }

@@ -70,7 +70,11 @@ impl Program {
             match mishap {
                 Mishap::Error => return Err(Error::In(step)),
                 Mishap::Panic => panic!("in {step:?}"),
-                Mishap::Signal => raise(NixSignal::SIGTERM).unwrap(),
+                Mishap::Signal => {
+                    raise(NixSignal::SIGTERM).unwrap();
+                    // By then the timer is due: there is an event before which the signal is to be heeded.
+                    std::thread::sleep(Duration::from_millis(5));
+                }
             }
         }
         Ok(())
