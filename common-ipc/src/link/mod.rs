@@ -11,6 +11,7 @@ mod frame;
 mod guard;
 #[cfg(test)]
 pub(crate) mod in_transit;
+pub(crate) mod jobs;
 pub mod pipe;
 pub mod poll;
 mod poller;
