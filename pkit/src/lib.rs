@@ -18,6 +18,7 @@
 //! | a process that is started, joined, stopped, and started again | [`Process`]; one run of it is a [`ProcessOpen`] |
 //! | processes that are to be there all the time | a [`Supervisor`](supervisor::Supervisor) |
 //! | many tasks, each in a process of its own, so many at once | a [`ProcessPool`] |
+//! | many small tasks, in processes that stay | a [`WorkerPool`], or a [`StatePool`] |
 //! | so many of something at once, over several processes | a [`SlotPool`] |
 //!
 //! (For a single task in a process of its own there is the crate `offspring`.)
@@ -117,12 +118,14 @@
 //! Where the original loses exit codes, calls one callback of five, takes a dead process for a ready one or stalls after
 //! some tasks, this doesn't.
 
+mod measure;
 mod pool;
 mod restartable;
 mod slots;
 mod starter;
 pub mod supervisor;
 mod target;
+mod workers;
 
 pub use common_ipc::process::{
     AtExit, ChildError, ExitStatus, JoinError, LaunchOptions, PanicReport, ParentDeath, Portable,
@@ -136,3 +139,7 @@ pub use pool::{Map, MapUnordered, PoolError, ProcessPool, Task, TaskError, TaskI
 pub use restartable::{Current, Process, ProcessBuilder, ProcessExit, ProcessOpen, RestartPolicy, current};
 pub use slots::{Slot, SlotError, SlotPool};
 pub use target::Target;
+pub use workers::{
+    Chunk, MapProgress, StatePool, Statistics, TaskHandle, WorkError, WorkerChunks, WorkerMap, WorkerPool,
+    WorkerPoolBuilder, Workers,
+};

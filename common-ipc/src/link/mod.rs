@@ -43,3 +43,5 @@ pub use poll::safe_select;
 pub use poller::Poller;
 #[doc(inline)]
 pub use queue::Queue;
+#[doc(hidden)]
+pub use spin::Spinner;

@@ -111,6 +111,11 @@ impl<'a> Job<'a> {
         self.header.what
     }
 
+    /// What answers it, whether its argument was read or not.
+    pub(crate) fn answer(&self) -> Answer<'a> {
+        self.answer
+    }
+
     /// Reads the argument. Whether it can be read or not, the job is to be answered.
     pub(crate) fn decode<A: DeserializeOwned>(self) -> (Result<A, DecodeError>, Answer<'a>) {
         (self.header.decode(self.bytes, self.came), self.answer)
@@ -127,9 +132,10 @@ pub(crate) struct Answer<'a> {
 impl Answer<'_> {
     /// Notes how far this side is in a job of parts: for the sender, should this process die.
     #[inline]
-    pub(crate) fn is_at(&self, part: u64) {
+    pub(crate) fn is_at(&self, part: u32) {
         if let Ok(word) = self.receiver.connection.end().spare_word(PART) {
-            word.store(part, Ordering::Release);
+            // Half of the number is enough to tell this job from those before it.
+            word.store(self.number << 32 | u64::from(part), Ordering::Release);
         }
     }
 

@@ -133,9 +133,10 @@ impl JobSender {
         self.under_way.len()
     }
 
-    /// How far the receiver says it is in a job of parts.
-    pub(crate) fn part(&self) -> u64 {
-        self.connection.end().spare_word(PART).map_or(0, |word| word.load(Ordering::Acquire))
+    /// How far the receiver says it is in a job of parts; zero if it says nothing of that.
+    pub(crate) fn part(&self, number: u64) -> u32 {
+        let word = self.connection.end().spare_word(PART).map_or(0, |word| word.load(Ordering::Acquire));
+        if (word >> 32) as u32 == number as u32 { word as u32 } else { 0 }
     }
 
     /// Whether there is a reply.

@@ -16,19 +16,39 @@ use crate::process::worker::work::JobThunk;
 use crate::sys;
 use crate::sys::function;
 
-/// In a zygote's child.
+/// In a zygote's child, whose state `init` makes of an argument.
 pub(super) fn body<I: Portable, S: 'static>(
     init: usize,
     argument: &[u8],
     incoming: Option<Incoming>,
     ready: &mut dyn FnMut(),
 ) -> Outcome {
+    // `Worker::start` made it a number, and named these types.
+    run(argument, incoming, ready, |argument: I| function::at::<fn(I) -> S>(init)(argument))
+}
+
+/// The same, of nothing.
+pub(super) fn plain_body<S: 'static>(
+    init: usize,
+    argument: &[u8],
+    incoming: Option<Incoming>,
+    ready: &mut dyn FnMut(),
+) -> Outcome {
+    // As above.
+    run(argument, incoming, ready, |()| function::at::<fn() -> S>(init)())
+}
+
+fn run<I: Portable, S: 'static>(
+    argument: &[u8],
+    incoming: Option<Incoming>,
+    ready: &mut dyn FnMut(),
+    init: impl FnOnce(I) -> S,
+) -> Outcome {
     let read = codec::decode_message::<(JobReceiver, I)>(argument, incoming);
     let (receiver, argument) =
         read.map_err(|error| OutputFailure::Argument { message: error.to_string() })?;
     ready();
-    // `Worker::start` made it a number, and named these types.
-    match PanicReport::catch(|| function::at::<fn(I) -> S>(init)(argument)) {
+    match PanicReport::catch(|| init(argument)) {
         Ok(mut state) => {
             if receiver.tell(kind::READY, &()).is_ok() {
                 serve(&receiver, &mut state);

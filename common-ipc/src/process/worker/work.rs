@@ -172,10 +172,11 @@ fn run<A: Portable, R: Serialize + DeserializeOwned>(job: Job<'_>, call: impl Fn
 }
 
 fn run_each<A: Portable, R: Serialize + DeserializeOwned>(job: Job<'_>, mut call: impl FnMut(A) -> R) {
+    job.answer().is_at(0);
     let Some((items, answer)) = read::<Vec<A>>(job) else { return };
     let begin = Instant::now();
     let results = items.into_iter().enumerate().map(|(place, item)| {
-        answer.is_at(place as u64);
+        answer.is_at(place as u32);
         PanicReport::catch(|| call(item)).map_err(WorkFailure::Panicked)
     });
     let results = results.collect();

@@ -13,7 +13,7 @@ use crate::process::fork_server::{Start, Thunk};
 use crate::process::launch::Launch;
 use crate::process::panic_report::PanicReport;
 use crate::process::portable::Portable;
-use crate::process::worker::body::body;
+use crate::process::worker::body::{body, plain_body};
 use crate::process::worker::kind;
 use crate::process::worker::reply::Reply;
 use crate::process::worker::work::Work;
@@ -98,13 +98,34 @@ impl Worker {
         argument: &I,
         max_frame: usize,
     ) -> Result<Worker, StartError> {
+        Worker::start_thunk(launch, zygote, body::<I, S>, function::address(init), argument, max_frame)
+    }
+
+    /// As [`start`](Worker::start), of a function that takes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As for [`start`](Worker::start).
+    pub fn start_plain<S: 'static>(
+        launch: &Launch<'_>,
+        zygote: &Zygote,
+        init: fn() -> S,
+        max_frame: usize,
+    ) -> Result<Worker, StartError> {
+        Worker::start_thunk(launch, zygote, plain_body::<S>, function::address(init), &(), max_frame)
+    }
+
+    fn start_thunk<I: Portable>(
+        launch: &Launch<'_>,
+        zygote: &Zygote,
+        thunk: Thunk,
+        init: usize,
+        argument: &I,
+        max_frame: usize,
+    ) -> Result<Worker, StartError> {
         let os = |source| StartError::Os { step: "make a link to the worker", source };
         let (sender, receiver) = jobs(max_frame).map_err(os)?;
-        let start = Start::pair::<JobReceiver, I>(
-            body::<I, S> as Thunk,
-            function::address(init),
-            &(receiver, argument),
-        )?;
+        let start = Start::pair::<JobReceiver, I>(thunk, init, &(receiver, argument))?;
         let (child, modules) = zygote.start_knowing(&launch.plan()?, start)?;
         let pidfd = child.record().pidfd();
         if let Some(pidfd) = &pidfd {
@@ -197,10 +218,11 @@ impl Worker {
         self.sender.waiting()
     }
 
-    /// The place of the item that it is working on, or did last, in a job of [many](Work::each), by its own word.
+    /// The place of the item that it is working on in the job of this number, which is one of [many](Work::each), by its
+    /// own word; zero if it isn't on one.
     #[must_use]
-    pub fn item(&self) -> u64 {
-        self.sender.part()
+    pub fn item(&self, number: u64) -> usize {
+        self.sender.part(number) as usize
     }
 
     /// Has a poller tell, by this token, when it rings and when its process has ended.
@@ -216,11 +238,16 @@ impl Worker {
         }
     }
 
-    /// Ends that.
-    pub fn unwatch(&self, poller: &Poller) {
+    /// Has it tell only when its process has ended: for one that is cut off, whose bell would never be silent.
+    pub fn watch_end_only(&self, poller: &Poller) {
         if let Ok(bell) = self.sender.bell() {
             poller.remove(bell.as_raw_fd());
         }
+    }
+
+    /// Ends that.
+    pub fn unwatch(&self, poller: &Poller) {
+        self.watch_end_only(poller);
         if let Some(Ok(pidfd)) = self.pidfd.as_ref().map(|pidfd| pidfd.get()) {
             poller.remove(pidfd.as_raw_fd());
         }

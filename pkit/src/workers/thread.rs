@@ -1,0 +1,198 @@
+//! The pool's thread: it sleeps until a worker rings or ends, or until something is due.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use common_ipc::process::{ExitStatus, LibraryThread, start_library_thread};
+
+use crate::measure;
+use crate::workers::core::{ALARM, Core, Phase, State};
+use crate::workers::errors::WorkError;
+use crate::workers::member::{Place, Verdict};
+
+/// Starts it.
+pub(crate) fn start(core: &Arc<Core>) -> std::io::Result<()> {
+    core.with(|state| state.thread_runs = true);
+    let own = Arc::clone(core);
+    let started = start_library_thread("pkit-workers", move |thread| {
+        // Should it panic, whoever waits for its end isn't to wait in vain.
+        let runs = Runs(own);
+        run(&runs.0, thread);
+    });
+    if started.is_err() {
+        core.with(|state| state.thread_runs = false);
+    }
+    started
+}
+
+struct Runs(Arc<Core>);
+
+impl Drop for Runs {
+    fn drop(&mut self) {
+        self.0.with(|state| state.thread_runs = false);
+    }
+}
+
+fn run(core: &Core, thread: &mut LibraryThread) {
+    let mut tokens = Vec::new();
+    loop {
+        let (next, told) = core.with_told(|state| {
+            core.see_to_times(state);
+            let starts = core.due_starts(state);
+            state.wakes_at = core.next_time(state);
+            (state.phase, starts, state.wakes_at)
+        });
+        let (phase, starts, wakes_at) = next;
+        if !told.is_empty() {
+            // What is woken may be other people's code.
+            thread.call(|| told.wake());
+        }
+        if phase == Phase::Ended {
+            return;
+        }
+        if !starts.is_empty() {
+            for place in starts {
+                thread.call(|| core.start_at(place));
+            }
+            continue;
+        }
+        tokens.clear();
+        let timeout = wakes_at.map(|at| at.saturating_duration_since(Instant::now()));
+        let slept = thread.sleep(|| core.poller.wait(timeout, &mut tokens));
+        if let Err(error) = slept {
+            log::error!("a pool can't wait for its workers any more: {error}");
+            return;
+        }
+        let ((), told) = core.with_told(|state| {
+            for &token in &tokens {
+                if token == ALARM {
+                    if let Err(error) = core.alarm.clear() {
+                        log::error!("the alarm of a pool can't be silenced: {error}");
+                    }
+                } else {
+                    core.look_at(state, token);
+                }
+            }
+            core.take_in(state);
+        });
+        if !told.is_empty() {
+            thread.call(|| told.wake());
+        }
+    }
+}
+
+impl Core {
+    /// A worker has rung, or has ended.
+    fn look_at(&self, state: &mut State, token: u64) {
+        let is_it = |place: &Place| matches!(place, Place::Up(member) if member.token == token);
+        let Some(place) = state.places.iter().position(is_it) else { return };
+        let Place::Up(member) = &mut state.places[place] else { return };
+        let is_cut_off = member.worker.hear();
+        if state.lookers == 0 {
+            // It rings once. Asked first, then looked at.
+            member.worker.is_to_ring(true);
+        }
+        let ended = member.worker.child().try_wait();
+        self.take_in_of(state, place);
+        let Place::Up(member) = &mut state.places[place] else { return };
+        match (ended, is_cut_off) {
+            (Ok(Some(status)), _) => self.bury(state, place, status),
+            (Err(error), _) => {
+                log::error!("a pool can't see how a worker has ended: {error}");
+                self.bury(state, place, ExitStatus::Unknown);
+            }
+            (Ok(None), Ok(false)) => {}
+            (Ok(None), cut_off) => {
+                let why = cut_off.map_or_else(|error| error.to_string(), |_| CUT_OFF.to_owned());
+                // It would ring on; its end is still watched.
+                member.worker.watch_end_only(&self.poller);
+                if !matches!(member.verdict, Some(Verdict::InitFailed(_))) {
+                    member.condemn(Verdict::Lost(why.into()));
+                }
+            }
+        }
+    }
+
+    /// Does what is due.
+    fn see_to_times(&self, state: &mut State) {
+        let now = Instant::now();
+        for place in 0..state.places.len() {
+            self.time_out(state, place, now);
+            let Place::Up(member) = &mut state.places[place] else { continue };
+            let mut is_worn = member.old_at.is_some_and(|at| at <= now);
+            if member.weigh_at.is_some_and(|at| at <= now) {
+                member.weigh_at = None;
+                let resident = measure::resident(member.worker.child());
+                is_worn |= resident > self.settings.recycle.memory;
+            }
+            if is_worn && !member.is_retiring && member.verdict.is_none() {
+                self.retire(state, place);
+                self.deal(state);
+            }
+        }
+        if state.even_out_at.is_some_and(|at| at <= now) {
+            self.even_out(state);
+        }
+        state.leaving.retain(|(child, until)| {
+            if *until > now {
+                return true;
+            }
+            // One that has ended is collected in any case.
+            if let Err(error) = child.kill() {
+                log::error!("worker {} can't be killed: {error}", child.id());
+            }
+            false
+        });
+    }
+
+    /// The places for which a worker is to be started now.
+    fn due_starts(&self, state: &mut State) -> Vec<usize> {
+        let now = Instant::now();
+        // Once they fail, only for somebody who waits.
+        let is_wanted = match state.phase {
+            Phase::Open => state.failures.0 == 0 || !state.queue.is_empty(),
+            Phase::Closing => !state.queue.is_empty(),
+            Phase::Ended => false,
+        };
+        let mut due = Vec::new();
+        for (place, at) in state.places.iter_mut().enumerate() {
+            if matches!(at, Place::Down(at) if *at <= now) && is_wanted {
+                *at = Place::Starting;
+                due.push(place);
+            }
+        }
+        due
+    }
+
+    /// When something is due next.
+    fn next_time(&self, state: &State) -> Option<Instant> {
+        let down_counts = state.phase != Phase::Ended && !state.queue.is_empty();
+        let of_places = state.places.iter().filter_map(|place| match place {
+            Place::Up(member) if member.verdict.is_some() => None,
+            Place::Up(member) => {
+                let old_at = member.old_at.filter(|_| !member.is_retiring);
+                [member.limit_at(), old_at, member.weigh_at, member.ready_by].into_iter().flatten().min()
+            }
+            Place::Down(at) if down_counts => Some(*at),
+            _ => None,
+        });
+        let of_leaving = state.leaving.iter().map(|(_, until)| *until);
+        of_places.chain(of_leaving).chain(state.even_out_at).min()
+    }
+
+    fn start_at(&self, place: usize) {
+        let started = (self.start)(&self.settings);
+        self.with(|state| match started {
+            Ok(worker) if state.phase == Phase::Ended => {
+                state.places[place] = Place::Down(Instant::now());
+                if let Err(error) = worker.child().kill() {
+                    log::error!("worker {} can't be killed: {error}", worker.child().id());
+                }
+            }
+            Ok(worker) => self.install(state, place, worker),
+            Err(error) => self.not_started(state, place, WorkError::Start(Arc::new(error))),
+        });
+    }
+}
+
+const CUT_OFF: &str = "it has cut itself off: it closed its descriptors, or executed another program";
