@@ -294,7 +294,10 @@ impl Core {
         self.check()?;
         Ok(self.with(|state| {
             self.take_in(state);
-            self.cancel_locked(state, task, may_kill)
+            let is_ended = self.cancel_locked(state, task, may_kill);
+            // What was taken back with it waits again, maybe for a worker that has nothing else to do.
+            self.deal_evenly(state);
+            is_ended
         }))
     }
 
@@ -325,7 +328,6 @@ impl Core {
                 if may_kill {
                     member.condemn(Verdict::Cancelled);
                 }
-                self.deal(state);
                 return may_kill;
             }
         }

@@ -23,9 +23,14 @@ impl Core {
             some |= self.take_in_of(state, place);
         }
         if some {
-            self.deal(state);
-            self.even_out_later(state);
+            self.deal_evenly(state);
         }
+    }
+
+    /// Deals out what is waiting, also later, should it then wait for one worker beside others that have nothing to do.
+    pub(crate) fn deal_evenly(&self, state: &mut State) {
+        self.deal(state);
+        self.even_out_later(state);
     }
 
     /// Takes in what one has said, and says whether that was something.

@@ -74,6 +74,8 @@ fn run(core: &Core, thread: &mut LibraryThread) {
                 }
             }
             core.take_in(state);
+            // Also for what was heard by looking at one of them.
+            core.deal_evenly(state);
         });
         if !told.is_empty() {
             thread.call(|| told.wake());
