@@ -91,7 +91,7 @@ pub(crate) struct State {
     pub(crate) failures: (u32, Option<WorkError>),
     /// When to look whether tasks wait behind a long one while others have nothing to do.
     pub(crate) even_out_at: Option<Instant>,
-    /// Somebody has said something since tasks were dealt out last.
+    /// Somebody has said something since tasks were dealt out last, or tasks were taken back.
     pub(crate) has_news: bool,
     pub(crate) statistics: Statistics,
     pub(crate) told: Told,

@@ -120,6 +120,8 @@ impl Core {
 
     /// Before all others that wait, in the same order.
     pub(crate) fn queue_again(&self, state: &mut State, tasks: Vec<Arc<Task>>) {
+        // They may have been all that their worker had: somebody is to deal, though nothing more is said.
+        state.has_news |= !tasks.is_empty();
         for task in tasks.into_iter().rev() {
             if task.can_be_sent() {
                 state.statistics.moved += 1;
