@@ -8,7 +8,7 @@ use common_ipc::link::LinkError;
 
 use crate::workers::core::{Core, State};
 use crate::workers::errors::WorkError;
-use crate::workers::member::{Heard, Member, Place, Verdict};
+use crate::workers::member::{Heard, Place, Verdict};
 use crate::workers::settings::WEIGH_AFTER;
 use crate::workers::task::Task;
 
@@ -85,7 +85,9 @@ impl Core {
         let mut full = Vec::new();
         while let Some(task) = state.queue.front() {
             let up = state.places.iter_mut().filter_map(|place| match place {
-                Place::Up(member) if member.room() > 0 && !full.contains(&member.token) => Some(member),
+                Place::Up(member) if member.has_room_for(task) && !full.contains(&member.token) => {
+                    Some(member)
+                }
                 _ => None,
             });
             let Some(member) = up.min_by_key(|member| (!member.is_ready, member.tasks.len())) else { break };
@@ -110,9 +112,12 @@ impl Core {
         }
     }
 
-    /// Puts back into the queue what a worker hasn't begun.
+    /// Puts back into the queue what a worker hasn't begun, if that can be.
     pub(crate) fn take_back(&self, state: &mut State, place: usize) {
         if let Place::Up(member) = &mut state.places[place] {
+            if member.has_bound() {
+                return;
+            }
             let recalled = member.recall();
             self.queue_again(state, recalled);
         }
@@ -151,9 +156,7 @@ impl Core {
         for place in 0..state.places.len() {
             let Place::Up(member) = &state.places[place] else { continue };
             let is_long = now.saturating_duration_since(member.first_since) >= EVEN_OUT_AFTER / 2;
-            // What belongs to one process is where it is.
-            let can_move = |member: &Member| member.tasks.iter().all(|task| task.can_be_sent());
-            if is_long && member.tasks.len() > 1 && member.worker.waiting() > 0 && can_move(member) {
+            if is_long && member.tasks.len() > 1 && member.worker.waiting() > 0 {
                 self.take_back(state, place);
             }
         }

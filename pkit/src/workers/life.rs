@@ -190,6 +190,12 @@ impl Core {
             Place::Up(member) => member.limit_at().is_some_and(|at| at <= now),
             _ => false,
         };
+        if let Place::Up(member) = &mut state.places[place] {
+            if member.has_bound() && member.worker.waiting() > 0 {
+                // It wasn't begun, and can't be taken back: its time hasn't begun either.
+                member.first_since = now;
+            }
+        }
         if is_late(state) {
             // What follows isn't begun any more: it would be killed along.
             self.take_back(state, place);

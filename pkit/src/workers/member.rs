@@ -66,12 +66,23 @@ pub(crate) enum Heard {
 impl Member {
     /// How many tasks it may be sent now.
     pub(crate) fn room(&self) -> usize {
-        if self.is_retiring || self.verdict.is_some() {
+        if self.is_retiring || self.verdict.is_some() || self.has_bound() {
             return 0;
         }
         // What is sent before it is ready can be taken back, but nobody else would have it sooner.
         let depth = if self.is_ready { self.pace.depth() } else { 1 };
         depth.saturating_sub(self.tasks.len())
+    }
+
+    /// Whether it may be sent this one now. What can't be taken back is sent only to a worker that does it at once, and
+    /// nothing is sent after it: so no other task is in the way of it, nor it in the way of others.
+    pub(crate) fn has_room_for(&self, task: &Task) -> bool {
+        if task.is_bound { self.is_idle() } else { self.room() > 0 }
+    }
+
+    /// Whether its task is one that can't be taken back. It has no others then.
+    pub(crate) fn has_bound(&self) -> bool {
+        self.tasks.front().is_some_and(|task| task.is_bound)
     }
 
     pub(crate) fn is_idle(&self) -> bool {
