@@ -88,12 +88,10 @@ impl Member {
 
     /// Sends it a task.
     pub(crate) fn send(&mut self, task: &Arc<Task>, now: Instant) -> Result<(), LinkError> {
-        let sent = task.with_work(|work| match work {
-            Some(work) => self.worker.try_send(task.number, work),
-            // It is done: there is nothing to be sent.
-            None => Ok(()),
-        });
-        sent?;
+        task.with_work(|work| {
+            // It is there until the task is done, and then nobody sends it.
+            work.as_mut().map_or(Err(LinkError::Closed), |work| self.worker.try_send(task.number, work))
+        })?;
         if self.tasks.is_empty() {
             self.first_since = now;
             self.pace.begins(now);

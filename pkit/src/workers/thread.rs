@@ -33,7 +33,7 @@ impl Drop for Runs {
     }
 }
 
-fn run(core: &Core, thread: &mut LibraryThread) {
+fn run(core: &Arc<Core>, thread: &mut LibraryThread) {
     let mut tokens = Vec::new();
     loop {
         let (next, told) = core.with_told(|state| {
@@ -51,10 +51,7 @@ fn run(core: &Core, thread: &mut LibraryThread) {
             return;
         }
         if !starts.is_empty() {
-            for place in starts {
-                thread.call(|| core.start_at(place));
-            }
-            continue;
+            start_workers(core, thread, starts);
         }
         tokens.clear();
         let timeout = wakes_at.map(|at| at.saturating_duration_since(Instant::now()));
@@ -77,6 +74,22 @@ fn run(core: &Core, thread: &mut LibraryThread) {
         });
         if !told.is_empty() {
             thread.call(|| told.wake());
+        }
+    }
+}
+
+/// On a thread of their own: a start waits for the zygote, and should that be stuck, everything else would wait as well.
+fn start_workers(core: &Arc<Core>, thread: &mut LibraryThread, places: Vec<usize>) {
+    let (own, their) = (Arc::clone(core), places.clone());
+    let started = start_library_thread("pkit-start", move |thread| {
+        for place in their {
+            thread.call(|| own.start_at(place));
+        }
+    });
+    if let Err(error) = started {
+        log::warn!("a pool starts its workers without a thread for that: {error}");
+        for place in places {
+            thread.call(|| core.start_at(place));
         }
     }
 }
@@ -195,8 +208,10 @@ impl Core {
                 }
             }
             Ok(worker) => self.install(state, place, worker),
-            Err(error) => self.not_started(state, place, WorkError::Start(Arc::new(error))),
+            Err(error) => self.failed_once_more(state, place, WorkError::Start(Arc::new(error))),
         });
+        // Whatever has become of it, times have changed.
+        self.sound_alarm();
     }
 }
 
