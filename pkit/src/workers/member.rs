@@ -31,6 +31,8 @@ pub(crate) struct Member {
     pub(crate) is_retiring: bool,
     /// Why it was killed by this pool.
     pub(crate) verdict: Option<Verdict>,
+    /// It can't be reached any more, for this reason; if it is still there at this time, it is killed.
+    pub(crate) cut_off: Option<(Instant, Arc<str>)>,
     pub(crate) pace: Pace,
     /// Since when it may have been at the first of its tasks.
     pub(crate) first_since: Instant,
@@ -66,7 +68,7 @@ pub(crate) enum Heard {
 impl Member {
     /// How many tasks it may be sent now.
     pub(crate) fn room(&self) -> usize {
-        if self.is_retiring || self.verdict.is_some() {
+        if self.is_retiring || self.verdict.is_some() || self.cut_off.is_some() {
             return 0;
         }
         // What is sent before it is ready can be taken back, but nobody else would have it sooner.

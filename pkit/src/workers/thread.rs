@@ -1,7 +1,7 @@
 //! The pool's thread: it sleeps until a worker rings or ends, or until something is due.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use common_ipc::process::{ExitStatus, LibraryThread, start_library_thread};
 
@@ -117,11 +117,9 @@ impl Core {
             (Ok(None), Ok(false)) => {}
             (Ok(None), cut_off) => {
                 let why = cut_off.map_or_else(|error| error.to_string(), |_| CUT_OFF.to_owned());
-                // It would ring on; its end is still watched.
+                // It would ring on; its end is still watched. As a rule it is on its way there.
                 member.worker.watch_end_only(&self.poller);
-                if !matches!(member.verdict, Some(Verdict::InitFailed(_))) {
-                    member.condemn(Verdict::Lost(why.into()));
-                }
+                member.cut_off = Some((Instant::now() + LAST_MOMENTS, why.into()));
             }
         }
     }
@@ -136,6 +134,12 @@ impl Core {
         for place in 0..state.places.len() {
             self.time_out(state, place, now);
             let Place::Up(member) = &mut state.places[place] else { continue };
+            if let (Some((at, why)), None) = (&member.cut_off, &member.verdict) {
+                if *at <= now {
+                    let why = Arc::clone(why);
+                    member.condemn(Verdict::Lost(why));
+                }
+            }
             let mut is_worn = member.old_at.is_some_and(|at| at <= now);
             if member.weigh_at.is_some_and(|at| at <= now) {
                 member.weigh_at = None;
@@ -188,7 +192,9 @@ impl Core {
             Place::Up(member) if member.verdict.is_some() => None,
             Place::Up(member) => {
                 let old_at = member.old_at.filter(|_| !member.is_retiring);
-                [member.limit_at(), old_at, member.weigh_at, member.ready_by].into_iter().flatten().min()
+                let cut_off_at = member.cut_off.as_ref().map(|(at, _)| *at);
+                let times = [member.limit_at(), old_at, member.weigh_at, member.ready_by, cut_off_at];
+                times.into_iter().flatten().min()
             }
             Place::Down(at) if down_counts => Some(*at),
             _ => None,
@@ -214,5 +220,8 @@ impl Core {
         self.sound_alarm();
     }
 }
+
+/// How long a process may take from the closing of its descriptors to its end.
+const LAST_MOMENTS: Duration = Duration::from_millis(100);
 
 const CUT_OFF: &str = "it has cut itself off: it closed its descriptors, or executed another program";
