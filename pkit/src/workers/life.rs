@@ -37,6 +37,7 @@ impl Core {
             is_ready: false,
             is_retiring: false,
             verdict: None,
+            is_killed: false,
             cut_off: None,
             pace: Pace::default(),
             first_since: now,

@@ -29,8 +29,10 @@ pub(crate) struct Member {
     pub(crate) is_ready: bool,
     /// It gets no more tasks, and ends when it has done those that it has.
     pub(crate) is_retiring: bool,
-    /// Why it was killed by this pool.
+    /// What is wrong with it, if this pool knows better than how it ends.
     pub(crate) verdict: Option<Verdict>,
+    /// There is nothing to wait for but its end.
+    pub(crate) is_killed: bool,
     /// It can't be reached any more, for this reason; if it is still there at this time, it is killed.
     pub(crate) cut_off: Option<(Instant, Arc<str>)>,
     pub(crate) pace: Pace,
@@ -125,6 +127,7 @@ impl Member {
         if self.verdict.is_none() {
             self.verdict = Some(verdict);
         }
+        self.is_killed = true;
         if let Err(error) = self.worker.child().kill() {
             log::error!("worker {} can't be killed: {error}", self.worker.child().id());
         }

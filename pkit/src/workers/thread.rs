@@ -134,9 +134,10 @@ impl Core {
         for place in 0..state.places.len() {
             self.time_out(state, place, now);
             let Place::Up(member) = &mut state.places[place] else { continue };
-            if let (Some((at, why)), None) = (&member.cut_off, &member.verdict) {
-                if *at <= now {
-                    let why = Arc::clone(why);
+            if let Some(why) =
+                member.cut_off.as_ref().filter(|(at, _)| *at <= now).map(|(_, why)| Arc::clone(why))
+            {
+                if !member.is_killed {
                     member.condemn(Verdict::Lost(why));
                 }
             }
@@ -189,7 +190,7 @@ impl Core {
     fn next_time(&self, state: &State) -> Option<Instant> {
         let down_counts = state.phase != Phase::Ended && !state.queue.is_empty();
         let of_places = state.places.iter().filter_map(|place| match place {
-            Place::Up(member) if member.verdict.is_some() => None,
+            Place::Up(member) if member.is_killed => None,
             Place::Up(member) => {
                 let old_at = member.old_at.filter(|_| !member.is_retiring);
                 let cut_off_at = member.cut_off.as_ref().map(|(at, _)| *at);
