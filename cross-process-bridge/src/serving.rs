@@ -21,12 +21,15 @@ pub trait Bridged: Sized + 'static {
     type Bridge: From<Handle>;
     /// The type's name, after which its processes are named.
     const NAME: &'static str;
+    /// On how many threads its methods are carried out.
+    #[doc(hidden)]
+    const THREADS: usize = 1;
 
     /// Carries out one call.
     #[doc(hidden)]
     fn serve(call: Call<'_, Self>) -> Served;
 
-    /// On how many threads.
+    /// By whom, once there is an object.
     #[doc(hidden)]
     fn crew() -> Crew<Self> {
         Crew::ALONE
