@@ -102,9 +102,9 @@ impl AsyncHandle {
                     break result;
                 }
                 Err(error) => {
-                    let error = progress.lost(self.explain(&run, method, error).await);
+                    let error = self.explain(&run, method, error).await;
                     drop(occupied);
-                    break Err(error);
+                    break Err(progress.lost(error));
                 }
             }
         };
