@@ -38,12 +38,10 @@ impl<T> Crew<T> {
     pub(crate) const ALONE: Crew<T> = Crew { work: None };
 }
 
-impl<T: Bridged + Shareable> Crew<T> {
-    /// So many threads.
-    #[must_use]
-    pub const fn of<const THREADS: usize>() -> Crew<T> {
-        Crew { work: Some(work::<T, THREADS>) }
-    }
+/// So many threads.
+#[must_use]
+pub const fn crew<T: Bridged + Shareable, const THREADS: usize>() -> Crew<T> {
+    Crew { work: Some(work::<T, THREADS>) }
 }
 
 impl<T> fmt::Debug for Crew<T> {

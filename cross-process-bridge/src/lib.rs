@@ -175,7 +175,7 @@ pub mod __private {
     #[cfg(feature = "tokio")]
     pub use crate::asynchronous::AsyncHandle;
     pub use crate::closures::{Asked, Outcome};
-    pub use crate::crew::Crew;
+    pub use crate::crew::{Crew, crew};
     pub use crate::crosses::Crosses;
     pub use crate::handle::Handle;
     pub use crate::lent::Lent;

@@ -130,8 +130,6 @@ pub(crate) fn goes_on_fits(
             "a method that takes the object can't return an iterator, since the process ends with the call: take \
              `&mut self`, or return a `Vec`",
         )
-    } else if options.one_way.is_some() {
-        Some("a `one_way` method can't return anything, since nobody waits for it: leave out one of both")
     } else if comes_back {
         Some(
             "a method that returns an iterator can't have a `&mut` argument, since what it changes later wouldn't be \

@@ -102,7 +102,8 @@ impl Method {
             (_, Some(stream)) => Returned::of(&stream.beside(), options.remote_error),
             (_, None) => Returned::of(&output, options.remote_error),
         };
-        let returned = problems.check(returned)?;
+        let mut returned = problems.check(returned)?;
+        returned.is_unit &= stream.is_none();
         options_fit(signature, &options, kind, &arguments, &returned, problems);
         goes_on_fits(signature, &options, kind, &arguments, stream.is_some(), implement, problems);
         if implement {

@@ -52,7 +52,7 @@ pub(crate) fn generics(generics: &Generics, closures: &Parameters) -> syn::Resul
             GenericParam::Type(parameter) if closures.has(&parameter.ident) => continue,
             GenericParam::Type(_) => {
                 "since the other process must know its types: take `impl Into<X>`, `impl AsRef<X>` or a type, or put \
-                 the parameter on the `impl` block"
+                 the parameter on the `impl` block, unless it is a closure's type, with `F: FnMut(A) -> R`"
             }
             GenericParam::Const(_) => {
                 "since the other process must know its parameters: put the parameter on the `impl` block"

@@ -114,7 +114,7 @@ fn served(block: &Block, object: &Object) -> TokenStream {
     let crew = object.threads.as_ref().map(|threads| {
         let place = place(&quote!(#ty));
         // What is asked of the object's type is asked where that stands.
-        let crew = quote_spanned!(place=> #rt::Crew::<#ty>::of::<#threads>());
+        let crew = quote_spanned!(place=> #rt::crew::<#ty, #threads>());
         quote! {
             const THREADS: ::core::primitive::usize = #threads;
 
