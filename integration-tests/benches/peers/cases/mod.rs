@@ -4,6 +4,7 @@ mod alive;
 #[cfg(feature = "tokio")]
 mod async_message;
 mod bridge;
+mod bridge_beyond;
 mod callback;
 mod event;
 mod event_group;
@@ -32,6 +33,9 @@ pub(crate) const ALL: &[&Case] = &[
     &bridge::CASE,
     &bridge::PAYLOAD,
     &bridge::THREADS,
+    &bridge_beyond::CASE,
+    &bridge_beyond::CALLBACKS,
+    &bridge_beyond::OPENING,
     &message::CASE,
     #[cfg(feature = "tokio")]
     &async_message::CASE,
