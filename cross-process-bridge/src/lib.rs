@@ -131,6 +131,7 @@ mod error;
 mod failure;
 mod handle;
 mod life;
+pub mod manager;
 mod method;
 mod origin;
 mod reentry;
@@ -165,10 +166,12 @@ pub mod __private {
     pub use crate::asynchronous::AsyncHandle;
     pub use crate::crosses::Crosses;
     pub use crate::handle::Handle;
+    pub use crate::manager::Shareable;
     pub use crate::method::Method;
     pub use crate::serving::{Bridged, Call, Served};
     pub use common_ipc::RemoteError;
     pub use common_ipc::link::Bytes;
+    pub use serde::{Deserialize, Deserializer, Serialize, Serializer};
     pub mod failure {
         pub use crate::failure::*;
     }

@@ -29,3 +29,8 @@ const OURS: u16 = u16::MAX;
 pub(crate) const MAKE: u32 = Method::new(OURS, 0, "").id;
 /// Ends the child, after the calls that came before.
 pub(crate) const STOP: u32 = Method::new(OURS, 1, "").id;
+
+/// Whether it is a call of the library's own.
+pub(crate) fn is_ours(what: u32) -> bool {
+    interface_of(what) == OURS
+}

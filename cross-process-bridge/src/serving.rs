@@ -42,11 +42,20 @@ enum Next {
 }
 
 impl Served {
+    /// Whether there may be more calls.
+    pub(crate) fn goes_on(&self) -> bool {
+        matches!(self.0, Next::Call)
+    }
+
     const GO_ON: Served = Served(Next::Call);
     const END: Served = Served(Next::End);
 }
 
 impl<'a, T> Call<'a, T> {
+    pub(crate) fn new(request: OpenRequest<'a>, answer: &'a mut Answer, object: &'a mut Option<T>) -> Self {
+        Call { request, answer, object }
+    }
+
     /// Which interface: the main block, or a trait's place in its list.
     #[must_use]
     pub fn interface(&self) -> u16 {
@@ -65,6 +74,11 @@ impl<'a, T> Call<'a, T> {
         W: DeserializeOwned,
     {
         let Call { request, answer, object } = self;
+        if object.is_some() {
+            // It is made once; in a manager anybody can ask for it.
+            Answer::of(request.responder()).failure(Failure::Unknown);
+            return Served::GO_ON;
+        }
         let Some(arguments) = read(request, answer) else { return Served::END };
         match make(arguments) {
             Ok(made) => {

@@ -1,0 +1,70 @@
+//! Which doors this process knows: so that copies that come to it one after another are one.
+//!
+//! A copy may come from somebody who means harm, together with another process's pidfd. So two are the same only if
+//! the kernel says so of both descriptors; where it can't, they are taken for two, which costs a connection more.
+
+use std::sync::{Arc, Weak};
+
+use nix::sys::stat::fstat;
+use nix::sys::statfs::fstatfs;
+use parking_lot::Mutex;
+
+use crate::link::door::Door;
+use crate::ownership::descriptors::PrivateFd;
+use crate::ownership::per_process::PerProcess;
+use crate::sys;
+
+static KNOWN: PerProcess<Mutex<Vec<(Identity, Weak<Door>)>>> =
+    PerProcess::new(Mutex::new(Vec::new()), Mutex::default);
+
+/// The socket's, and the process's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Identity(u64, Option<u64>);
+
+/// What the kernel's own file system of processes is known by (Linux 6.9).
+const PID_FS_MAGIC: i64 = 0x5049_4446;
+
+/// A number that no other process has while the machine runs. Before Linux 6.9 all have the same, and nobody knows.
+fn of_process(pidfd: &PrivateFd) -> Option<u64> {
+    let pidfd = pidfd.get().ok()?;
+    let kind = fstatfs(pidfd).ok()?.filesystem_type();
+    if kind.0 as i64 == PID_FS_MAGIC { Some(fstat(pidfd).ok()?.st_ino) } else { None }
+}
+
+fn identity(door: &Door) -> Option<Identity> {
+    let cookie = sys::socket::cookie(door.socket.get().ok()?).ok()?;
+    let owner = door.owner.get().map(|owner| of_process(owner));
+    match owner {
+        None => Some(Identity(cookie, None)),
+        Some(owner) => Some(Identity(cookie, Some(owner?))),
+    }
+}
+
+pub(super) fn are_same(one: &Door, other: &Door) -> bool {
+    identity(one).is_some_and(|known| identity(other) == Some(known))
+}
+
+/// The one that this process knows already, or this one.
+pub(super) fn or_new(door: Door) -> Arc<Door> {
+    let Some(identity) = identity(&door) else { return Arc::new(door) };
+    let mut known = KNOWN.own().lock();
+    known.retain(|(_, door)| door.strong_count() > 0);
+    let same = known.iter().filter(|(of, _)| *of == identity).find_map(|(_, door)| door.upgrade());
+    if let Some(same) = same {
+        drop(known);
+        return same;
+    }
+    let door = Arc::new(door);
+    known.push((identity, Arc::downgrade(&door)));
+    door
+}
+
+/// One that was made here, or captured by a fork.
+pub(super) fn remember(door: &Arc<Door>) {
+    let Some(identity) = identity(door) else { return };
+    let mut known = KNOWN.own().lock();
+    known.retain(|(_, door)| door.strong_count() > 0);
+    if !known.iter().any(|(of, _)| *of == identity) {
+        known.push((identity, Arc::downgrade(door)));
+    }
+}
