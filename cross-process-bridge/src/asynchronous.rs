@@ -49,7 +49,7 @@ impl AsyncHandle {
         A: Serialize + ?Sized,
         R: Crosses,
     {
-        let run = self.handle.life().run(method)?;
+        let run = self.handle.run(method)?;
         self.call_on::<W, A, R>(&run, method, arguments).await
     }
 
@@ -74,7 +74,7 @@ impl AsyncHandle {
         A: Serialize + ?Sized,
         R: Crosses,
     {
-        let run = self.handle.life().run(method)?;
+        let run = self.handle.run(method)?;
         let result = self.call_on::<W, A, R>(&run, method, arguments).await;
         if result.as_ref().map_or_else(BridgeError::execution, |_| Execution::Ran) == Execution::Ran {
             let life = Arc::clone(self.handle.life());
@@ -90,7 +90,7 @@ impl AsyncHandle {
         W: DeserializeOwned,
         A: Serialize + ?Sized,
     {
-        let run = self.handle.life().run(method)?;
+        let run = self.handle.run(method)?;
         let caller = self.caller(&run, method)?;
         match caller.send::<W, A>(method.id, arguments, self.handle.time()).await {
             Ok(()) => Ok(()),

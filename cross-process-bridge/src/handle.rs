@@ -64,7 +64,15 @@ impl Handle {
         if let Some(shared) = &self.shared {
             return shared.call::<W, A, R>(method, arguments, self.time());
         }
-        self.call_on::<W, A, R>(&self.life().run(method)?, method, arguments)
+        self.call_on::<W, A, R>(&self.run(method)?, method, arguments)
+    }
+
+    /// What a call goes to that needs a process.
+    pub(crate) fn run(&self, method: Method) -> Result<Arc<Run>, BridgeError> {
+        match &self.shared {
+            Some(shared) => Err(shared.refuse(method.name)),
+            None => self.life().run(method),
+        }
     }
 
     fn call_on<W, A, R>(&self, run: &Arc<Run>, method: Method, arguments: &A) -> Result<R, BridgeError>
@@ -90,7 +98,7 @@ impl Handle {
         if let Some(shared) = &self.shared {
             return shared.call::<W, A, R>(method, arguments, self.time());
         }
-        let run = self.life().run(method)?;
+        let run = self.run(method)?;
         let result = self.call_on::<W, A, R>(&run, method, arguments);
         if result.as_ref().map_or_else(BridgeError::execution, |_| Execution::Ran) == Execution::Ran {
             self.life().finished(&run);
@@ -107,7 +115,7 @@ impl Handle {
         if let Some(shared) = &self.shared {
             return shared.send::<W, A>(method, arguments, self.time());
         }
-        let run = self.life().run(method)?;
+        let run = self.run(method)?;
         let sent = run.caller.send::<W, A>(method.id, arguments, self.time());
         sent.map_err(|error| self.explain(&run, method, error))
     }

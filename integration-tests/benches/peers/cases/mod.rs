@@ -10,6 +10,7 @@ mod event_group;
 mod idle;
 mod init;
 mod main_loop;
+mod manager;
 mod memory;
 mod message;
 mod one_way;
@@ -23,7 +24,7 @@ mod zygote;
 use crate::case::Case;
 
 /// All of them, in the order in which they are measured.
-pub(crate) const ALL: [&Case; 20 + cfg!(feature = "tokio") as usize] = [
+pub(crate) const ALL: [&Case; 21 + cfg!(feature = "tokio") as usize] = [
     &round_trip::CASE,
     &round_trip::BESIDE_HOG,
     &one_way::CASE,
@@ -31,6 +32,7 @@ pub(crate) const ALL: [&Case; 20 + cfg!(feature = "tokio") as usize] = [
     &bridge::CASE,
     &bridge::PAYLOAD,
     &bridge::THREADS,
+    &manager::CASE,
     &message::CASE,
     #[cfg(feature = "tokio")]
     &async_message::CASE,
