@@ -365,15 +365,16 @@ fn an_event_wakes_all() -> Outcome {
 fn fault_54_a_guard_copied_by_a_fork_unlocks_nothing() -> Outcome {
     let manager = Manager::start().unwrap();
     let lock = manager.lock().unwrap();
-    let guard = lock.lock().unwrap();
-    let seen = lock.clone();
+    let guard = std::cell::Cell::new(Some(lock.lock().unwrap()));
     let child = Launch::new(&LaunchOptions::new())
-        .start(move || {
-            drop(guard);
-            seen.try_lock().unwrap().is_none()
+        .start(|| {
+            drop(guard.take());
+            lock.try_lock().unwrap().is_none()
         })
         .unwrap();
     assert!(child.output::<bool>().unwrap());
+    drop(guard);
+    drop(lock.try_lock().unwrap().unwrap());
     manager.stop().unwrap();
     Passed
 }
