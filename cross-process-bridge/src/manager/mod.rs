@@ -75,6 +75,8 @@ pub(crate) use wire::{Address, Failure as Refused};
 const STOP_GRACE: Duration = Duration::from_secs(5);
 /// The same for a manager that is dropped.
 const DROP_GRACE: Duration = Duration::from_secs(1);
+/// What a message has beside a value at most.
+const BESIDE: u64 = 64;
 /// How long a process whose start has failed may take over its own end.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -160,6 +162,10 @@ impl Manager {
         const NAME: &str = "Manager::value";
         // No object is there yet whose proxy could encode it.
         let bytes = self.proxy(Address { id: 0, key: 0 }).encode(NAME, &value)?;
+        let (length, max) = (bytes.len() as u64 + BESIDE, self.settings.max_message);
+        if length > max {
+            return Err(ManagerError::TooLarge { operation: NAME, length, max });
+        }
         self.make(NAME, Made::Value(bytes)).map(SharedValue::new)
     }
 

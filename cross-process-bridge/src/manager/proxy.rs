@@ -32,7 +32,7 @@ impl Way {
         let begin = Instant::now();
         while !self.connector.has_ended() {
             // It may be on its way out: its connections close before its end can be seen.
-            if begin.elapsed() > LAST_WORDS / 10 {
+            if begin.elapsed() > LAST_WORDS / 2 {
                 return Peer::Lives;
             }
             std::thread::sleep(Duration::from_millis(1));
@@ -132,6 +132,16 @@ impl Proxy {
     /// Says something that nobody answers, and never waits.
     pub(crate) fn say_by(&self, caller: &OpenCaller, op: &Op) -> Result<(), CallError> {
         caller.post::<(Address, Op), _>(BUILT_IN, &(self.address, op))
+    }
+
+    /// As [`say_by`](Proxy::say_by), waiting for room.
+    pub(crate) fn tell_by(
+        &self,
+        caller: &OpenCaller,
+        op: &Op,
+        timeout: Option<Duration>,
+    ) -> Result<(), CallError> {
+        caller.send::<(Address, Op), _>(BUILT_IN, &(self.address, op), timeout)
     }
 
     /// A value's bytes. Proxies of this manager in it are written as such.

@@ -2,14 +2,14 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::manager::error::ManagerError;
 use crate::manager::proxy::{Proxy, next_wait, nonsense};
-use crate::manager::waiting::Granted;
+use crate::manager::waiting::{Granted, WORD};
 use crate::manager::wire::{Answer, Op};
 
 /// A queue that several processes share: a proxy of one in the manager, made by
@@ -176,15 +176,19 @@ impl<T: Serialize + DeserializeOwned> SharedQueue<T> {
         timeout: Option<Duration>,
         now: bool,
     ) -> Result<Option<T>, ManagerError> {
+        let (begin, time) = (Instant::now(), timeout.or(self.proxy.timeout));
         let granted = match self.proxy.wait_for(name, timeout, |wait| Op::QueueRecv { wait, now }) {
             Err(ManagerError::Timeout { .. }) if timeout.is_some() => return Ok(None),
             granted => granted?,
         };
         match granted {
             Granted { answer: Answer::Value(Some(bytes)), wait, caller } => {
-                let said = self.proxy.say_by(&caller, &Op::QueueReceived { wait });
-                // If it couldn't be said, it is another one's.
-                said.map_err(|error| self.proxy.way.failed(name, &caller, error, timeout))?;
+                let left = time.map(|time| time.saturating_sub(begin.elapsed()).max(WORD));
+                if let Err(error) = self.proxy.tell_by(&caller, &Op::QueueReceived { wait }, left) {
+                    // If it can't be said, it is another one's.
+                    let _ = self.proxy.say_by(&caller, &Op::GiveUp { wait });
+                    return Err(self.proxy.way.failed(name, &caller, error, time));
+                }
                 self.proxy.decode(name, &bytes).map(Some)
             }
             Granted { answer: Answer::NotNow, .. } if now => Ok(None),

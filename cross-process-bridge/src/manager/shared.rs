@@ -14,6 +14,7 @@ use crate::handle::Handle;
 use crate::manager::Manager;
 use crate::manager::error::ManagerError;
 use crate::manager::proxy::{Proxy, nonsense, refused};
+use crate::manager::server;
 use crate::manager::wire::{ANSWER, Address, Answer, Failure};
 use crate::method::{self, Method};
 use crate::origin::Origin;
@@ -47,6 +48,9 @@ impl SharedObject {
         A: Serialize + ?Sized,
         R: Crosses,
     {
+        if server::is_served_here(self.proxy.address) {
+            return Err(BridgeError::Reentrant { object: self.object });
+        }
         let caller = self.proxy.way.caller(method.name, timeout).map_err(of_manager)?;
         let argument = (self.proxy.address, arguments);
         let read = |came: OpenReply<'_>| match came.kind() {

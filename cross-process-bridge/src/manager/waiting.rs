@@ -11,8 +11,8 @@ use crate::manager::error::ManagerError;
 use crate::manager::proxy::{Proxy, next_wait};
 use crate::manager::wire::{Answer, Op};
 
-/// How long the manager may take to say what became of something that was given up.
-const WORD: Duration = Duration::from_millis(100);
+/// How long a last word may take, to the manager or from it, when the time is up.
+pub(crate) const WORD: Duration = Duration::from_millis(100);
 
 /// A wait that was granted.
 pub(crate) struct Granted {

@@ -3,6 +3,7 @@
 //! A copy may come from somebody who means harm, together with another process's pidfd. So two are the same only if
 //! the kernel says so of both descriptors; where it can't, they are taken for two, which costs a connection more.
 
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::{Arc, Weak};
 
 use nix::sys::stat::fstat;
@@ -24,11 +25,18 @@ struct Identity(u64, Option<u64>);
 /// What the kernel's own file system of processes is known by (Linux 6.9).
 const PID_FS_MAGIC: i64 = 0x5049_4446;
 
-/// A number that no other process has while the machine runs. Before Linux 6.9 all have the same, and nobody knows.
+/// A number that no other process has while the machine runs; before Linux 6.9, one that no other living process has.
 fn of_process(pidfd: &PrivateFd) -> Option<u64> {
     let pidfd = pidfd.get().ok()?;
     let kind = fstatfs(pidfd).ok()?.filesystem_type();
-    if kind.0 as i64 == PID_FS_MAGIC { Some(fstat(pidfd).ok()?.st_ino) } else { None }
+    if kind.0 as i64 == PID_FS_MAGIC { Some(fstat(pidfd).ok()?.st_ino) } else { pid(pidfd).map(u64::from) }
+}
+
+/// The id of the process behind a pidfd, while it lives.
+fn pid(pidfd: BorrowedFd<'_>) -> Option<u32> {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).ok()?;
+    let pid = info.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim().parse().ok()?;
+    (pid != 0).then_some(pid)
 }
 
 fn identity(door: &Door) -> Option<Identity> {
@@ -66,5 +74,21 @@ pub(super) fn remember(door: &Arc<Door>) {
     known.retain(|(_, door)| door.strong_count() > 0);
     if !known.iter().any(|(of, _)| *of == identity) {
         known.push((identity, Arc::downgrade(door)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_told_from_others_by_its_pidfd() {
+        let open = |pid: u32| PrivateFd::new(|| sys::pidfd::open(pid as i32)).unwrap();
+        let me = std::process::id();
+        let (one, other) = (open(me), open(me));
+        assert_eq!(of_process(&one), of_process(&other));
+        assert_eq!(pid(one.get().unwrap()), Some(me));
+        let parent = open(std::os::unix::process::parent_id());
+        assert_ne!(of_process(&one), of_process(&parent));
     }
 }

@@ -2,6 +2,8 @@
 
 mod known;
 mod listener;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -94,6 +96,9 @@ struct Door {
     connection: PerProcess<Mutex<Option<OpenCaller>>>,
 }
 
+/// Between two looks for room that the kernel doesn't tell of.
+const PAUSE: Duration = Duration::from_millis(5);
+
 /// Why there is no connection.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
@@ -166,6 +171,9 @@ impl Door {
             };
             match error.raw_os_error() {
                 Some(libc::EAGAIN) => self.wait_for_room(deadline)?,
+                // Too many descriptors of this user's are on their way: no room for them, of which nobody tells.
+                Some(libc::ETOOMANYREFS) if deadline.pause(PAUSE) => {}
+                Some(libc::ETOOMANYREFS) => return Err(ConnectError::TimedOut),
                 Some(libc::EPIPE | libc::ECONNRESET | libc::ENOTCONN) => {
                     return Err(if self.has_ended() { ConnectError::Ended } else { ConnectError::Closed });
                 }

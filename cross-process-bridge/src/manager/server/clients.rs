@@ -1,12 +1,12 @@
 //! Who is connected: let in, served, and missed when it is gone.
 
 use std::collections::HashMap;
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use common_ipc::link::{Arrival, LinkError, Listener, OpenRequest, OpenServer};
+use common_ipc::process::PanicReport;
 
 use crate::manager::server::{House, send};
 use crate::manager::wire::{ADDRESS, ANSWER, Address, Answer, BUILT_IN, Failure, Op};
@@ -68,8 +68,12 @@ pub(super) fn take_in(house: &Arc<House>, listener: &Listener) {
         let there = Arc::clone(house);
         let builder = std::thread::Builder::new().name("client".to_owned()).stack_size(STACK);
         let spawned = builder.spawn(move || {
-            // One that means harm ends with its connection.
-            let _ = there.serve(server);
+            let client = there.next_client.fetch_add(1, Ordering::Relaxed);
+            // Whatever ends it, what it held is for others.
+            if let Err(report) = PanicReport::catch(|| there.serve(client, server)) {
+                log::error!("the manager's thread for a client {report}");
+            }
+            there.forget(client);
             there.clients.lock().leave(pid);
         });
         if spawned.is_err() {
@@ -79,12 +83,12 @@ pub(super) fn take_in(house: &Arc<House>, listener: &Listener) {
 }
 
 impl House {
-    /// Serves one client to its end.
-    fn serve(&self, server: OpenServer) -> io::Result<()> {
-        let client = self.next_client.fetch_add(1, Ordering::Relaxed);
+    /// Serves one client until its connection ends, or is of no more use.
+    fn serve(&self, client: u64, server: OpenServer) {
         // Beside one of the longest there is room for many short ones.
-        let most = self.settings.max_message as usize;
-        let server = server.with_outbox(most.saturating_add(KEPT))?;
+        let most = (self.settings.max_message as usize).saturating_add(KEPT);
+        // Without a descriptor for it the client isn't served.
+        let Ok(server) = server.with_outbox(most) else { return };
         let mut buffer = Vec::new();
         while let Ok(request) = server.recv(&mut buffer) {
             if request.what() == BUILT_IN {
@@ -96,10 +100,12 @@ impl House {
                 buffer = Vec::new();
             }
         }
+    }
+
+    fn forget(&self, client: u64) {
         let mut outgoing = Vec::new();
         self.store.lock().forget(client, &mut outgoing);
         send(outgoing);
-        Ok(())
     }
 
     fn carry_out(&self, client: u64, request: OpenRequest<'_>) {

@@ -6,7 +6,7 @@ use std::ops::Bound;
 
 use common_ipc::link::Bytes;
 
-use crate::manager::server::store::{Memory, Outcome, fits, page_of};
+use crate::manager::server::store::{Memory, Outcome, Page};
 use crate::manager::wire::{Answer, Failure, Op};
 
 /// A value, and when it was put there.
@@ -81,7 +81,7 @@ impl Map {
                 let is_so = self.entries.get(&key).map(|entry| &entry.value) == expected.as_ref();
                 self.change_if(is_so, key, value, memory)
             }
-            Op::MapPage { after, keys_only, bytes } => Ok(self.page(after, keys_only, bytes)),
+            Op::MapPage { after, keys_only, bytes } => Ok(self.page(after, keys_only, memory.page(bytes))),
             _ => Err(None),
         }
     }
@@ -118,14 +118,14 @@ impl Map {
         Some(entry.value)
     }
 
-    fn page(&self, after: Option<Bytes>, keys_only: bool, bytes: u64) -> Answer {
+    fn page(&self, after: Option<Bytes>, keys_only: bool, mut room: Page) -> Answer {
         let begin = after.map_or(Bound::Unbounded, Bound::Excluded);
         let mut rest = self.entries.range((begin, Bound::Unbounded));
-        let (mut left, mut page) = (page_of(bytes), Vec::new());
+        let mut page = Vec::new();
         let mut more = false;
         for (key, entry) in rest.by_ref() {
             let value = if keys_only { Bytes::new() } else { entry.value.clone() };
-            if !fits(&mut left, key.len() + value.len()) {
+            if !room.fits(key.len() + value.len()) {
                 more = true;
                 break;
             }

@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use crate::manager::wire::{ANSWER, Address, Answer, Failure, Made};
 use clients::Clients;
 use objects::Threads;
-pub(crate) use objects::share;
+pub(crate) use objects::{is_served_here, share};
 use store::Store;
 
 /// What the manager is told at its start.
@@ -60,7 +60,7 @@ thread_local! {
 pub(crate) fn run(listener: Listener, performer: &Performer, settings: Settings) {
     let house = Arc::new(House {
         settings,
-        store: Mutex::new(Store::new(settings.max_memory)),
+        store: Mutex::new(Store::new(settings.max_memory, settings.max_message)),
         clients: Mutex::default(),
         threads: Threads::default(),
         next_client: AtomicU64::new(1),

@@ -1,5 +1,6 @@
 //! Objects of bridges, each on a thread of its own.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -97,6 +98,7 @@ pub(crate) fn share<T: Bridged>(server: OpenServer) -> Result<Address, Failure> 
     let address = house.store.lock().make_bridge(Arc::clone(&inbox))?;
     let (there, calls) = (Arc::clone(&house), Arc::clone(&inbox));
     let body = move || {
+        SERVED.set(Some(address));
         serve::<T>(server, &calls);
         there.end(address, &calls);
     };
@@ -129,6 +131,16 @@ impl House {
                 responder.reply::<crate::manager::wire::Answer, _>(crate::manager::wire::ANSWER, &failure);
         }
     }
+}
+
+thread_local! {
+    /// The object whose thread this is.
+    static SERVED: Cell<Option<Address>> = const { Cell::new(None) };
+}
+
+/// Whether this thread is the object's: a call of it would wait for itself.
+pub(crate) fn is_served_here(address: Address) -> bool {
+    SERVED.get() == Some(address)
 }
 
 /// The life of an object.

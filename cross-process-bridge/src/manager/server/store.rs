@@ -90,6 +90,8 @@ impl Asker<'_> {
 pub(super) struct Memory {
     used: u64,
     max: u64,
+    /// The longest page.
+    max_page: u64,
     /// Of the last change to anything.
     version: u64,
 }
@@ -110,6 +112,11 @@ impl Memory {
         self.used = self.used.saturating_sub(bytes as u64 + OVERHEAD * count as u64);
     }
 
+    /// A page of so many bytes, or of as many as there may be.
+    pub(super) fn page(&self, bytes: u64) -> Page {
+        Page { left: bytes.min(self.max_page), is_empty: true }
+    }
+
     pub(super) fn next_version(&mut self) -> u64 {
         self.version += 1;
         self.version
@@ -117,11 +124,12 @@ impl Memory {
 }
 
 impl Store {
-    pub(crate) fn new(max: u64) -> Store {
+    pub(crate) fn new(max: u64, max_message: u64) -> Store {
+        let max_page = PAGE_MAX.min(max_message / 2);
         Store {
             objects: HashMap::new(),
             next: 1,
-            memory: Memory { used: 0, max, version: 0 },
+            memory: Memory { used: 0, max, max_page, version: 0 },
             waits: HashMap::new(),
         }
     }
@@ -374,12 +382,12 @@ fn list_op(list: &mut VecDeque<Bytes>, op: Op, memory: &mut Memory) -> Outcome {
         Op::ListPop => given_back(memory, list.pop_back()),
         Op::ListContains(value) => Ok(Answer::Is(list.contains(&value))),
         Op::ListPage { from, count, bytes } => {
-            let mut left = page_of(bytes);
+            let mut room = memory.page(bytes);
             let page: Vec<Bytes> = list
                 .iter()
                 .skip(usize::try_from(from).unwrap_or(usize::MAX))
                 .take(usize::try_from(count).unwrap_or(usize::MAX))
-                .take_while(|value| fits(&mut left, value.len()))
+                .take_while(|value| room.fits(value.len()))
                 .cloned()
                 .collect();
             let end = from.saturating_add(page.len() as u64);
@@ -392,19 +400,24 @@ fn list_op(list: &mut VecDeque<Bytes>, op: Op, memory: &mut Memory) -> Outcome {
 
 /// A page has no more than about so many bytes, whatever is asked for.
 const PAGE_MAX: u64 = 4 << 20;
+/// What an element takes in a page beside its bytes.
+const BESIDE: u64 = 32;
 
-/// The room of a page.
-pub(super) fn page_of(bytes: u64) -> u64 {
-    bytes.clamp(1, PAGE_MAX)
+/// What has room in one answer.
+#[derive(Debug)]
+pub(super) struct Page {
+    left: u64,
+    is_empty: bool,
 }
 
-/// Whether one more of this length goes into a page: the first always does.
-pub(super) fn fits(left: &mut u64, length: usize) -> bool {
-    if *left == 0 {
-        return false;
+impl Page {
+    /// Whether one more of this length goes in: the first always does.
+    pub(super) fn fits(&mut self, length: usize) -> bool {
+        let length = length as u64 + BESIDE;
+        let fits = self.is_empty || length <= self.left;
+        (self.left, self.is_empty) = (self.left.saturating_sub(length), false);
+        fits
     }
-    *left = left.saturating_sub(length as u64 + 16);
-    true
 }
 
 fn event_op(

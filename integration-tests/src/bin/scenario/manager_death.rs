@@ -60,18 +60,17 @@ fn load(all: All) -> Seen {
     let (tell, told) = channel();
     let ready = all.ready.clone();
     std::thread::scope(|scope| {
-        let thread =
-            |name: &'static str, mut one: Box<dyn FnMut() -> Result<(), ManagerError> + Send>| {
-                let tell = tell.clone();
-                scope.spawn(move || {
-                    let error = loop {
-                        if let Err(error) = one() {
-                            break error;
-                        }
-                    };
-                    tell.send((name.to_owned(), error.is_gone(), error.to_string())).unwrap();
-                });
-            };
+        let thread = |name: &'static str, mut one: Box<dyn FnMut() -> Result<(), ManagerError> + Send>| {
+            let tell = tell.clone();
+            scope.spawn(move || {
+                let error = loop {
+                    if let Err(error) = one() {
+                        break error;
+                    }
+                };
+                tell.send((name.to_owned(), error.is_gone(), error.to_string())).unwrap();
+            });
+        };
         let a = all.clone();
         thread("append", Box::new(move || a.list.append(&1)));
         let a = all.clone();

@@ -22,6 +22,7 @@ scenarios![
     fault_49_time_outs_of_shared_objects,
     fault_50_calls_that_wait_for_an_object_are_bounded,
     a_method_that_takes_a_shared_object_ends_it,
+    fault_46_an_object_that_calls_itself_through_its_proxy,
 ];
 
 fn shared(manager: &Manager) -> ProbeBridge {
@@ -149,6 +150,14 @@ impl Simple {
     fn new() -> Simple {
         Simple
     }
+
+    fn call(&self, other: SimpleBridge) -> Result<u32, (bool, String)> {
+        other.pid().map_err(|error| (matches!(error, BridgeError::Reentrant { .. }), error.to_string()))
+    }
+
+    fn pid(&self) -> u32 {
+        std::process::id()
+    }
 }
 
 fn fault_16_what_cannot_be_serialised_is_that_calls_error() -> Outcome {
@@ -238,6 +247,17 @@ fn a_method_that_takes_a_shared_object_ends_it() -> Outcome {
     };
     assert!(integration_tests::proc::eventually(deleted));
     manager.list::<u8>().unwrap().append(&1).unwrap();
+    manager.stop().unwrap();
+    Passed
+}
+
+fn fault_46_an_object_that_calls_itself_through_its_proxy() -> Outcome {
+    let manager = Manager::start().unwrap();
+    let share = || manager.share(&SimpleBridge::new()).unwrap();
+    let (one, other) = (share(), share());
+    let (is_reentrant, text) = one.call(one.clone()).unwrap().unwrap_err();
+    assert!(is_reentrant, "{text}");
+    assert_eq!(one.call(other).unwrap().unwrap(), manager.child().id());
     manager.stop().unwrap();
     Passed
 }
