@@ -25,7 +25,7 @@ use crate::manager::wire::{Answer, Op};
 pub struct SharedMap<K, V> {
     pub(crate) proxy: Proxy,
     #[serde(skip)]
-    entries: PhantomData<fn(K, V) -> (K, V)>,
+    entries: PhantomData<fn() -> (K, V)>,
 }
 
 impl<K, V> SharedMap<K, V> {

@@ -15,8 +15,10 @@ use crate::ownership::descriptors::PrivateFd;
 use crate::ownership::per_process::PerProcess;
 use crate::sys;
 
-static KNOWN: PerProcess<Mutex<Vec<(Identity, Weak<Door>)>>> =
-    PerProcess::new(Mutex::new(Vec::new()), Mutex::default);
+/// Those that were used here, or came in a message.
+type Known = Mutex<Vec<(Identity, Weak<Door>)>>;
+
+static KNOWN: PerProcess<Known> = PerProcess::new(Mutex::new(Vec::new()), Mutex::default);
 
 /// The socket's, and the process's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,13 +69,19 @@ pub(super) fn or_new(door: Door) -> Arc<Door> {
     door
 }
 
-/// One that was made here, or captured by a fork.
-pub(super) fn remember(door: &Arc<Door>) {
-    let Some(identity) = identity(door) else { return };
+/// Notes one that was made here, or captured by a fork, when it is used; another one that is the same and was known
+/// before.
+pub(super) fn remember(door: &Arc<Door>) -> Option<Arc<Door>> {
+    let identity = identity(door)?;
     let mut known = KNOWN.own().lock();
     known.retain(|(_, door)| door.strong_count() > 0);
-    if !known.iter().any(|(of, _)| *of == identity) {
-        known.push((identity, Arc::downgrade(door)));
+    let same = known.iter().filter(|(of, _)| *of == identity).find_map(|(_, door)| door.upgrade());
+    match same {
+        None => {
+            known.push((identity, Arc::downgrade(door)));
+            None
+        }
+        Some(same) => (!Arc::ptr_eq(&same, door)).then_some(same),
     }
 }
 

@@ -145,6 +145,15 @@ impl Door {
         wait_until(&mut fds, Deadline::after(Duration::ZERO)).unwrap_or(false)
     }
 
+    fn forget(&self, lost: &OpenCaller) {
+        let mut connection = self.connection.own().lock();
+        if connection.as_ref().is_some_and(|caller| caller.is_same(lost)) {
+            let before = connection.take();
+            drop(connection);
+            drop(before);
+        }
+    }
+
     fn connect(&self, deadline: Deadline) -> Result<OpenCaller, ConnectError> {
         if self.has_ended() {
             return Err(ConnectError::Ended);
@@ -165,10 +174,7 @@ impl Door {
         let outgoing = outgoing.map_or_else(Default::default, |all| *all);
         let moving = Moving::begin(&outgoing, Patience::Until(deadline))?;
         let fds: Vec<_> = outgoing.fds.iter().filter_map(|(fd, _)| fd.at_home()).collect();
-        loop {
-            let Err(error) = sys::socket::send_parts(self.socket()?, &[IoSlice::new(&bytes)], &fds) else {
-                break;
-            };
+        while let Err(error) = sys::socket::send_parts(self.socket()?, &[IoSlice::new(&bytes)], &fds) {
             match error.raw_os_error() {
                 Some(libc::EAGAIN) => self.wait_for_room(deadline)?,
                 // Too many descriptors of this user's are on their way: no room for them, of which nobody tells.
@@ -216,18 +222,19 @@ impl Connector {
         if let Some(caller) = &*connection {
             return Ok(caller.clone());
         }
-        let caller = self.door.connect(deadline)?;
-        known::remember(&self.door);
+        // It may have come here by two ways before it was used.
+        let caller = match known::remember(&self.door) {
+            Some(same) => Connector { door: same }.caller(deadline.left())?,
+            None => self.door.connect(deadline)?,
+        };
         Ok(connection.insert(caller).clone())
     }
 
     /// Forgets this process's connection, if it is this one: the next use makes another one.
     pub fn disconnect(&self, lost: &OpenCaller) {
-        let mut connection = self.door.connection.own().lock();
-        if connection.as_ref().is_some_and(|caller| caller.is_same(lost)) {
-            let before = connection.take();
-            drop(connection);
-            drop(before);
+        self.door.forget(lost);
+        if let Some(same) = known::remember(&self.door) {
+            same.forget(lost);
         }
     }
 

@@ -8,8 +8,9 @@ use std::time::Duration;
 use common_ipc::link::{Arrival, LinkError, Listener, OpenRequest, OpenServer};
 use common_ipc::process::PanicReport;
 
+use crate::manager::server::objects::refuse;
 use crate::manager::server::{House, send};
-use crate::manager::wire::{ADDRESS, ANSWER, Address, Answer, BUILT_IN, Failure, Op};
+use crate::manager::wire::{ADDRESS, Address, Answer, BUILT_IN, Failure, Op};
 
 /// One process needs one connection; what it had before a lost one may not be cleared away yet.
 const PER_PROCESS: u32 = 4;
@@ -128,13 +129,9 @@ impl House {
         let Some((address, request)) = request.keep(ADDRESS) else { return };
         let found = Address::of_bytes(&address).ok_or(Failure::Deleted);
         let inbox = found.and_then(|address| self.store.lock().inbox(address));
-        let refused = match inbox {
+        match inbox {
             Ok(inbox) => inbox.push(request, size, self.settings.max_message as usize),
-            Err(failure) => Err((request, failure)),
-        };
-        if let Err((request, failure)) = refused {
-            let mut room = Vec::new();
-            let _ = request.lend(&mut room).responder().reply::<Answer, _>(ANSWER, &Answer::Failed(failure));
+            Err(failure) => refuse(request, failure),
         }
     }
 }

@@ -33,24 +33,21 @@ struct Waiting {
 const CALLS_MAX: usize = 4096;
 
 impl Inbox {
-    /// Has a call wait, up to a longest one beside others that are shorter.
-    pub(super) fn push(
-        &self,
-        call: KeptRequest,
-        size: usize,
-        max: usize,
-    ) -> Result<(), (KeptRequest, Failure)> {
+    /// Has a call wait, up to a longest one beside others that are shorter. Else its caller is told.
+    pub(super) fn push(&self, call: KeptRequest, size: usize, max: usize) {
         let mut waiting = self.waiting.lock();
-        if waiting.is_closed {
-            return Err((call, Failure::Deleted));
-        }
-        if waiting.calls.len() >= CALLS_MAX || waiting.bytes > max {
-            return Err((call, Failure::Full { max: max as u64 }));
-        }
-        waiting.bytes += size;
-        waiting.calls.push_back((call, size));
-        self.changed.notify_one();
-        Ok(())
+        let failure = if waiting.is_closed {
+            Failure::Deleted
+        } else if waiting.calls.len() >= CALLS_MAX || waiting.bytes > max {
+            Failure::Full { max: max as u64 }
+        } else {
+            waiting.bytes += size;
+            waiting.calls.push_back((call, size));
+            self.changed.notify_one();
+            return;
+        };
+        drop(waiting);
+        refuse(call, failure);
     }
 
     /// No more calls are taken; those that wait are carried out.
@@ -125,12 +122,16 @@ impl House {
         super::send(outgoing);
         // Those that came too late.
         while let Some(call) = inbox.pop() {
-            let (mut room, failure) = (Vec::new(), crate::manager::wire::Answer::Failed(Failure::Deleted));
-            let responder = call.lend(&mut room).responder();
-            let _ =
-                responder.reply::<crate::manager::wire::Answer, _>(crate::manager::wire::ANSWER, &failure);
+            refuse(call, Failure::Deleted);
         }
     }
+}
+
+/// Tells a caller that its call isn't carried out.
+pub(super) fn refuse(call: KeptRequest, failure: Failure) {
+    let mut room = Vec::new();
+    let answer = crate::manager::wire::Answer::Failed(failure);
+    super::send(vec![(call.lend(&mut room).responder(), answer)]);
 }
 
 thread_local! {
