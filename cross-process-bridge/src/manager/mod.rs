@@ -1,4 +1,5 @@
-//! Objects that several processes share, in a process of their own.
+//! Objects that several processes share, in a process of their own: lists, maps, values, locks, queues, events, and
+//! objects of bridges.
 //!
 //! ```
 //! use cross_process_bridge::bridge;
@@ -28,7 +29,100 @@
 //! manager.stop()?;
 //! # Ok::<(), cross_process_bridge::manager::ManagerError>(())
 //! ```
+//!
+//! A [`Manager`] is the handle of the process, and belongs to the program that has started it. What it makes are
+//! *proxies*, which belong to nobody: each operation of one is carried out in the manager, whole, one after another of
+//! all who ask.
+//!
+//! # What to take
+//!
+//! | for | take |
+//! |---|---|
+//! | a sequence, a log of results | [`SharedList`] |
+//! | a table; counters by name, with [`update`](SharedMap::update) | [`SharedMap`] |
+//! | one number, one state | [`SharedValue`] |
+//! | several operations that belong together | [`SharedLock`] |
+//! | jobs that each are for one worker | [`SharedQueue`] |
+//! | a signal to all | [`SharedEvent`] |
+//! | anything else: a type of your own, whose methods are the operations | [`Manager::share`] |
+//! | numbers and arrays at memory speed | [`memory`](crate::memory), [`sync`](crate::sync): no manager needed |
+//!
+//! An operation takes about as long as a call of a bridge.
+//!
+//! # Where proxies go
+//!
+//! They are `Clone + Send + Sync`. A process has one if it was forked and captured it, if it came as an argument or a
+//! result of a bridge's method, with the start from a zygote, or in any message of this family of crates; from there it
+//! may go on, and so forth. A value that the manager keeps may have proxies of the same manager in it. There is no path
+//! and no name by which anybody else could reach a manager. Serialised by another format (JSON, say) a proxy is an error
+//! of that format.
+//!
+//! A process makes its connection at its first operation, and has one for each manager, which all threads and proxies
+//! share: three descriptors, and two for the way to it, which forked children have as well, used or not.
+//!
+//! An object lives until [`delete`](SharedList::delete), or as long as the manager; that no proxy is left of it ends
+//! nothing.
+//!
+//! # Values
+//!
+//! They are kept as bytes ([`codec`](crate::link::codec)): equal are values whose encodings are. What has descriptors
+//! (connections, shared memory) can't be kept. A proxy doesn't check what others put in: what isn't of its type is
+//! [`ManagerError::Decode`] of the operation that reads it, and if that has taken it out (`pop`, `recv`) it is gone.
+//!
+//! # Time
+//!
+//! What waits has a form with a time-out; and `with_timeout` gives a proxy each of whose operations may take so long,
+//! also while the manager is stopped (SIGSTOP), or its door is full. Who gives up leaves nothing behind: no lock that
+//! nobody knows of, no item that nobody has.
+//!
+//! # Death
+//!
+//! - **A client dies**: what it waited for is forgotten; its locks go to the next one, who is
+//!   [told](SharedLockGuard::holder_died); an item that it hadn't received yet goes back. What it had begun to change
+//!   stays as it is: a lock and that word tell of it.
+//! - **The manager dies**: every operation under way, in every process, is one [`ManagerError::Gone`], and every later one,
+//!   at once. All that it kept is gone. Nobody connects anew by itself: a new manager makes new objects.
+//! - **The program dies**: so does the manager.
+//!
+//! A crash within the manager can come of the objects of bridges alone; those that may crash have
+//! a process of their own better.
+//!
+//! # Who is trusted
+//!
+//! A client may be hostile: another user's process, one that reads untrusted input. It can do with the objects whose
+//! proxies it has what their operations allow, and nothing with others, whose addresses can't be guessed. Garbage ends its
+//! own connection; what it doesn't read holds up nobody else; its connections, its waits and what it has the manager keep
+//! are bounded ([`ManagerBuilder`]). It may keep a lock, and fill the manager's memory up to
+//! [`max_memory`](ManagerBuilder::max_memory): give it a manager of its own where that matters. It may also close the door
+//! that its proxies came with: processes that haven't connected by then have [`ManagerError::Refused`].
+//!
+//! A proxy that came from a hostile process leads wherever that wants: its answers are data, and a time-out bounds it.
+//!
+//! # From Python's multiprocessing
+//!
+//! | Python | here |
+//! |---|---|
+//! | `with Manager() as manager:` | `let manager = Manager::start()?;`, which ends with its drop, or [`stop`](Manager::stop) |
+//! | `manager.list()`, `manager.list([1, 2])` | [`list`](Manager::list), [`list_of`](Manager::list_of) |
+//! | `manager.dict()` | [`map`](Manager::map) |
+//! | `d[k] += 1`, which loses updates | [`map.update(&k, \|v\| ..)`](SharedMap::update), which doesn't |
+//! | `manager.Value(..)`, `manager.Namespace()` | [`value`](Manager::value) of a number or of a struct |
+//! | `manager.Lock()`; `with lock:` | [`lock`](Manager::lock); `let guard = lock.lock()?;` |
+//! | `manager.Queue(10)` | [`queue`](Manager::queue) |
+//! | `manager.Event()` | [`event`](Manager::event) |
+//! | `BaseManager.register(..)`, `manager.Counter(5)` | [`manager.share(&CounterBridge::new(5))`](Manager::share) |
+//! | `manager.shutdown()` | [`stop`](Manager::stop) |
+//! | a proxy of a manager that is gone: `ConnectionRefusedError`, `EOFError`, .. | [`ManagerError::Gone`] |
+//! | `BaseManager(address, authkey)`, servers for other machines | isn't there: proxies are handed on |
 
+// From the user's side to the manager's:
+//
+//   list, map, value, event    operations and what comes back
+//   lock, queue, waiting       those that wait, and are given up
+//   shared                     objects of bridges
+//   proxy, wire, error         which object, and what goes over
+//   builder                    the start of the process
+//   server/                    the process
 mod builder;
 mod error;
 mod event;
@@ -59,6 +153,7 @@ pub use list::SharedList;
 pub use lock::{SharedLock, SharedLockGuard};
 pub use map::SharedMap;
 pub use queue::SharedQueue;
+#[doc(hidden)]
 pub use shared::Shareable;
 pub(crate) use shared::SharedObject;
 pub use value::SharedValue;
