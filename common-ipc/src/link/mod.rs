@@ -6,6 +6,7 @@ mod calls;
 pub mod codec;
 pub mod connection;
 pub(crate) mod control;
+mod door;
 mod error;
 mod frame;
 mod guard;
@@ -34,6 +35,8 @@ pub use calls::{
 pub use connection::AsyncConnection;
 #[doc(inline)]
 pub use connection::{Connection, DEFAULT_RING, Receiver, Sender};
+#[doc(inline)]
+pub use door::{Arrival, ConnectError, Connector, Listener, listener};
 pub use error::LinkError;
 pub use frame::{DEFAULT_MAX_FRAME, FrameTooLarge};
 #[doc(inline)]

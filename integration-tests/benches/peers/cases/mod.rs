@@ -11,6 +11,7 @@ mod event_group;
 mod idle;
 mod init;
 mod main_loop;
+mod manager;
 mod memory;
 mod message;
 mod one_way;
@@ -36,6 +37,7 @@ pub(crate) const ALL: &[&Case] = &[
     &bridge_beyond::CASE,
     &bridge_beyond::CALLBACKS,
     &bridge_beyond::OPENING,
+    &manager::CASE,
     &message::CASE,
     #[cfg(feature = "tokio")]
     &async_message::CASE,
