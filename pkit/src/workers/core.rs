@@ -1,13 +1,17 @@
 //! What the handles of a pool share: its tasks, its workers, and the one thread that looks after them.
 //!
-//! All of it is under one lock, which is held for moments. Whoever waits for a result takes in what the workers have said,
-//! and deals out what is waiting, as long as it is awake: so a small task costs no more than a message each way. When
-//! nobody is looking, the workers ring, which wakes the thread; it sleeps on their bells and on their ends.
+//! All of it is under one lock, which is held for moments. Whoever waits for a result, or submits a task, takes in what the
+//! workers have said, and deals out what is waiting: so a small task costs no more than a message each way. When nobody
+//! looks any more the workers ring, which wakes the thread; it sleeps on their bells and on their ends.
 //!
 //! ```text
-//! lookers > 0     the workers don't ring; those who look take in what is there
-//! lookers = 0     every worker that has something to say, or will have, rings, or has rung and the thread isn't there yet
+//! are_asked     every worker that has something to do, or to say, rings, or has rung and the thread isn't there yet
+//! otherwise     nobody rings. Somebody looks (lookers > 0), or did a moment ago, and the thread wakes within a millisecond
+//!               to see whether that is still so, and asks if it isn't
 //! ```
+//!
+//! Asking at once, between two tasks of somebody who submits one after another, would have each of them ring: a call of the
+//! kernel's, and a thread that wakes for nothing.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,6 +23,7 @@ use common_ipc::process::{Child, Generation, StartError, Work, Worker, WrongProc
 use common_ipc::sync::EventFd;
 use parking_lot::{Condvar, Mutex};
 
+use crate::workers::deal::wake_at;
 use crate::workers::errors::WorkError;
 use crate::workers::member::{Place, Verdict};
 use crate::workers::settings::Settings;
@@ -47,6 +52,10 @@ pub(crate) type StartWorker = Box<dyn Fn(&Settings) -> Result<Worker, StartError
 /// The alarm's token; workers have others.
 pub(crate) const ALARM: u64 = 0;
 
+/// So long after somebody has looked the workers don't ring: they are asked by the next look of the thread, at the latest
+/// after twice that.
+pub(crate) const ATTENTION: Duration = Duration::from_millis(1);
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     Open,
@@ -67,6 +76,10 @@ pub(crate) struct State {
     pub(crate) next_token: u64,
     /// How many threads are awake and look for replies.
     pub(crate) lookers: usize,
+    /// Somebody has looked since the thread did.
+    pub(crate) was_looked: bool,
+    /// The workers are to ring.
+    pub(crate) are_asked: bool,
     /// What they have learnt about that.
     spinners: Vec<Spinner>,
     /// How many threads wait for `changed`.
@@ -78,6 +91,8 @@ pub(crate) struct State {
     pub(crate) failures: (u32, Option<WorkError>),
     /// When to look whether tasks wait behind a long one while others have nothing to do.
     pub(crate) even_out_at: Option<Instant>,
+    /// Somebody has said something since tasks were dealt out last.
+    pub(crate) has_news: bool,
     pub(crate) statistics: Statistics,
     pub(crate) told: Told,
 }
@@ -100,12 +115,15 @@ impl Core {
                 leaving: Vec::new(),
                 next_token: ALARM + 1,
                 lookers: 0,
+                was_looked: false,
+                are_asked: true,
                 spinners: Vec::new(),
                 waiters: 0,
                 wakes_at: None,
                 thread_runs: false,
                 failures: (0, None),
                 even_out_at: None,
+                has_news: false,
                 statistics: Statistics::default(),
                 told: Told::default(),
             }),
@@ -189,11 +207,10 @@ impl Core {
                 if state.phase != Phase::Open {
                     return Err(WorkError::Closed);
                 }
-                if state.lookers == 0 && state.queue.is_empty() {
-                    // As a rule nobody else looks at this moment, and there is something.
-                    self.take_in(state);
-                }
+                self.take_in(state);
+                state.was_looked = true;
                 if !state.queue.is_empty() && state.queued_bytes + size > max {
+                    state.ask(true);
                     self.take_in(state);
                     if !state.queue.is_empty() && state.queued_bytes + size > max {
                         return Ok(false);
@@ -232,9 +249,7 @@ impl Core {
         }
         let mut spinner = self.with(|state| {
             state.lookers += 1;
-            if state.lookers == 1 {
-                state.are_to_ring(false);
-            }
+            state.ask(false);
             state.spinners.pop().unwrap_or_default()
         });
         if deadline.is_none_or(|deadline| deadline > Instant::now()) {
@@ -248,11 +263,19 @@ impl Core {
         self.with(|state| {
             state.spinners.push(spinner);
             state.lookers -= 1;
-            if state.lookers == 0 {
-                // Asked first, then looked at: what is said in between rings.
-                state.are_to_ring(true);
-            }
             self.take_in(state);
+            if state.lookers > 0 {
+                return;
+            }
+            if is_so() {
+                // There may be more of it soon.
+                state.was_looked = true;
+                wake_at(self, &mut state.wakes_at, Some(Instant::now() + ATTENTION));
+            } else {
+                // Asked first, then looked at: what is said in between rings.
+                state.ask(true);
+                self.take_in(state);
+            }
         });
         if is_so() {
             return true;
@@ -294,7 +317,9 @@ impl Core {
         self.check()?;
         Ok(self.with(|state| {
             self.take_in(state);
-            self.cancel_locked(state, task, may_kill)
+            let cancelled = self.cancel_locked(state, task, may_kill);
+            self.take_in(state);
+            cancelled
         }))
     }
 
@@ -343,8 +368,11 @@ pub(crate) enum Patience {
 }
 
 impl State {
-    /// Has all workers that have something to do ring, or not.
-    fn are_to_ring(&self, are_to: bool) {
+    /// Has all workers that have something to do ring, or not. Look again afterwards, before sleeping.
+    pub(crate) fn ask(&mut self, are_to: bool) {
+        if std::mem::replace(&mut self.are_asked, are_to) == are_to {
+            return;
+        }
         for place in &self.places {
             if let Place::Up(member) = place {
                 if !are_to || !member.tasks.is_empty() || !member.is_ready {

@@ -18,22 +18,23 @@ const EVEN_OUT_AFTER: Duration = Duration::from_millis(1);
 impl Core {
     /// Takes in what all workers have said, and deals out what is waiting.
     pub(crate) fn take_in(&self, state: &mut State) {
-        let mut some = false;
         for place in 0..state.places.len() {
-            some |= self.take_in_of(state, place);
+            self.take_in_of(state, place);
         }
-        if some {
+        if std::mem::take(&mut state.has_news) {
             self.deal(state);
             self.even_out_later(state);
         }
     }
 
-    /// Takes in what one has said, and says whether that was something.
-    pub(crate) fn take_in_of(&self, state: &mut State, place: usize) -> bool {
-        let Place::Up(member) = &mut state.places[place] else { return false };
+    /// Takes in what one has said. Whether that makes room for others is for [`take_in`](Core::take_in) to see to, which
+    /// follows sooner or later.
+    pub(crate) fn take_in_of(&self, state: &mut State, place: usize) {
+        let Place::Up(member) = &mut state.places[place] else { return };
         if !member.worker.has_something() {
-            return false;
+            return;
         }
+        state.has_news = true;
         let now = Instant::now();
         let mut answered = 0;
         loop {
@@ -73,7 +74,6 @@ impl Core {
             self.let_go_if_done(state, place);
             self.note_plenty(state);
         }
-        true
     }
 
     /// Sends waiting tasks to workers that have room, the one with the fewest first.
@@ -89,7 +89,7 @@ impl Core {
                 _ => None,
             });
             let Some(member) = up.min_by_key(|member| (!member.is_ready, member.tasks.len())) else { break };
-            if state.lookers == 0 && member.tasks.is_empty() {
+            if state.are_asked && member.tasks.is_empty() {
                 member.worker.is_to_ring(true);
             }
             match member.send(task, now) {

@@ -70,14 +70,18 @@ impl<'a, K> Flow<'a, K> {
     }
 
     /// How many batches may be on their way.
-    fn room(&self) -> usize {
-        let most = self.ahead.unwrap_or_else(|| self.workers.core().plenty.load(Ordering::Relaxed));
-        most.max(1).saturating_sub(self.window.len())
+    fn most(&self) -> usize {
+        self.ahead.unwrap_or_else(|| self.workers.core().plenty.load(Ordering::Relaxed)).max(1)
     }
 
     /// Draws batches and sends them, as long as there is room.
     pub(crate) fn fill(&mut self, mut draw: impl FnMut() -> Option<(Result<Work, LinkError>, K, usize)>) {
-        while self.room() > 0 {
+        let most = self.most();
+        // Many at once: a worker that sleeps is woken once for them.
+        if self.window.len() > most / 2 {
+            return;
+        }
+        while self.window.len() < most {
             let drawn = self.waiting.take().map(|(work, kept, items)| (Ok(work), kept, items));
             let is_new = drawn.is_none();
             let drawn = drawn.or_else(|| if self.exhausted { None } else { draw() });

@@ -53,7 +53,8 @@ impl Core {
             let status = self.wait_for_the_end(state, place);
             return self.bury(state, place, status);
         }
-        member.worker.is_to_ring(true);
+        // It says that it is ready.
+        member.worker.is_to_ring(state.are_asked);
         wake_at(self, &mut state.wakes_at, member.ready_by);
         state.places[place] = Place::Up(Box::new(member));
         self.take_in_of(state, place);

@@ -10,13 +10,19 @@ const AT_FIRST: usize = 4;
 /// So many at the most.
 const MOST: usize = 256;
 
-/// An average over the last tasks.
-#[derive(Debug, Default)]
+/// What was learnt from the last tasks.
+#[derive(Debug)]
 pub(crate) struct Pace {
-    /// Nanoseconds for each; `None` before the first.
-    each: Option<u64>,
+    /// How many tasks it may have beyond the one that it does.
+    ahead: usize,
     /// When it was known last that the worker had something to do.
     since: Option<Instant>,
+}
+
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace { ahead: AT_FIRST, since: None }
+    }
 }
 
 impl Pace {
@@ -25,24 +31,26 @@ impl Pace {
         self.since = Some(now);
     }
 
-    /// So many tasks were done by now, and there are more if it `goes_on`.
+    /// So many tasks were done by now, and it has more if it `goes_on`.
     pub(crate) fn did(&mut self, count: u64, now: Instant, goes_on: bool) {
-        if let (Some(since), 1..) = (self.since, count) {
-            let each = (now - since).as_nanos() as u64 / count;
-            // The old average counts for as much as the last seven tasks do.
-            let weight = count.min(8);
-            self.each = Some(self.each.map_or(each, |before| (before * (8 - weight) + each * weight) / 8));
-        }
-        self.since = goes_on.then_some(now);
+        let since = std::mem::replace(&mut self.since, goes_on.then_some(now));
+        let (Some(since), 1..) = (since, count) else { return };
+        let each = ((now - since).as_nanos() as u64 / count).max(1);
+        let fits = usize::try_from(AHEAD.as_nanos() as u64 / each).unwrap_or(MOST).clamp(1, MOST);
+        self.ahead = if goes_on {
+            // Half of the way there: some of the time others may have had the processor.
+            (self.ahead + fits).div_ceil(2)
+        } else if fits > 1 {
+            // It had nothing left, who knows since when: it could have had more.
+            (2 * self.ahead).min(MOST)
+        } else {
+            self.ahead
+        };
     }
 
     /// How many tasks it may have at once, the one that it does included.
     pub(crate) fn depth(&self) -> usize {
-        let ahead = match self.each {
-            None => AT_FIRST,
-            Some(each) => (AHEAD.as_nanos() as u64 / each.max(1)) as usize,
-        };
-        1 + ahead.clamp(1, MOST)
+        1 + self.ahead
     }
 }
 
@@ -50,30 +58,30 @@ impl Pace {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_slower_the_less_is_sent_ahead() {
-        let begin = Instant::now();
-        let depth = |count, after| {
-            let mut pace = Pace::default();
-            pace.begins(begin);
-            pace.did(count, begin + after, true);
-            pace.depth()
-        };
-        assert_eq!(Pace::default().depth(), 5);
-        assert_eq!(depth(1, Duration::from_secs(60)), 2);
-        assert_eq!(depth(10, Duration::from_micros(100)), 21);
-        assert_eq!(depth(1, Duration::ZERO), 257);
-        assert_eq!(depth(0, Duration::from_secs(1)), 5);
+    /// After this many rounds of so many tasks each, each round taking so long.
+    fn depth(rounds: u32, count: u64, took: Duration, goes_on: bool) -> usize {
+        let (mut now, mut pace) = (Instant::now(), Pace::default());
+        for _ in 0..rounds {
+            pace.begins(now);
+            now += took;
+            pace.did(count, now, goes_on);
+        }
+        pace.depth()
     }
 
     #[test]
-    fn an_idle_time_counts_for_nothing() {
-        let begin = Instant::now();
-        let mut pace = Pace::default();
-        pace.begins(begin);
-        pace.did(1, begin + Duration::from_micros(10), false);
-        pace.begins(begin + Duration::from_secs(9));
-        pace.did(1, begin + Duration::from_secs(9) + Duration::from_micros(10), false);
-        assert_eq!(pace.depth(), 21);
+    fn the_slower_the_less_is_sent_ahead() {
+        assert_eq!(depth(0, 0, Duration::ZERO, true), 1 + AT_FIRST);
+        assert_eq!(depth(9, 1, Duration::from_secs(60), true), 2);
+        assert_eq!(depth(20, 10, Duration::from_micros(100), true), 21);
+        assert_eq!(depth(20, 1, Duration::ZERO, true), 257);
+        assert_eq!(depth(9, 0, Duration::from_secs(1), true), 1 + AT_FIRST);
+    }
+
+    #[test]
+    fn who_has_nothing_left_gets_more_the_next_time() {
+        assert_eq!(depth(2, 5, Duration::from_micros(100), false), 1 + 4 * AT_FIRST);
+        assert_eq!(depth(20, 5, Duration::from_micros(100), false), 257);
+        assert_eq!(depth(9, 1, Duration::from_secs(1), false), 1 + AT_FIRST);
     }
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use common_ipc::process::{ExitStatus, LibraryThread, start_library_thread};
 
 use crate::measure;
-use crate::workers::core::{ALARM, Core, Phase, State};
+use crate::workers::core::{ALARM, ATTENTION, Core, Phase, State};
 use crate::workers::errors::WorkError;
 use crate::workers::member::{Place, Verdict};
 
@@ -88,7 +88,7 @@ impl Core {
         let Some(place) = state.places.iter().position(is_it) else { return };
         let Place::Up(member) = &mut state.places[place] else { return };
         let is_cut_off = member.worker.hear();
-        if state.lookers == 0 {
+        if state.are_asked {
             // It rings once. Asked first, then looked at.
             member.worker.is_to_ring(true);
         }
@@ -116,6 +116,10 @@ impl Core {
     /// Does what is due.
     fn see_to_times(&self, state: &mut State) {
         let now = Instant::now();
+        if !state.are_asked && state.lookers == 0 && !std::mem::take(&mut state.was_looked) {
+            state.ask(true);
+        }
+        self.take_in(state);
         for place in 0..state.places.len() {
             self.time_out(state, place, now);
             let Place::Up(member) = &mut state.places[place] else { continue };
@@ -177,7 +181,8 @@ impl Core {
             _ => None,
         });
         let of_leaving = state.leaving.iter().map(|(_, until)| *until);
-        of_places.chain(of_leaving).chain(state.even_out_at).min()
+        let attention = (!state.are_asked).then(|| Instant::now() + ATTENTION);
+        of_places.chain(of_leaving).chain(state.even_out_at).chain(attention).min()
     }
 
     fn start_at(&self, place: usize) {

@@ -18,12 +18,13 @@ mod pool;
 mod round_trip;
 mod start;
 mod supervise;
+mod workers;
 mod zygote;
 
 use crate::case::Case;
 
 /// All of them, in the order in which they are measured.
-pub(crate) const ALL: [&Case; 20 + cfg!(feature = "tokio") as usize] = [
+pub(crate) const ALL: [&Case; 23 + cfg!(feature = "tokio") as usize] = [
     &round_trip::CASE,
     &round_trip::BESIDE_HOG,
     &one_way::CASE,
@@ -41,6 +42,9 @@ pub(crate) const ALL: [&Case; 20 + cfg!(feature = "tokio") as usize] = [
     &start::CASE,
     &callback::CASE,
     &pool::CASE,
+    &workers::ONE,
+    &workers::MANY,
+    &workers::IN_CHUNKS,
     &supervise::CASE,
     &zygote::CASE,
     &alive::CASE,
