@@ -21,7 +21,7 @@ impl Core {
         for place in 0..state.places.len() {
             self.take_in_of(state, place);
         }
-        if std::mem::take(&mut state.has_news) {
+        if std::mem::take(&mut state.is_to_deal) {
             self.deal(state);
             self.even_out_later(state);
         }
@@ -34,7 +34,7 @@ impl Core {
         if !member.worker.has_something() {
             return;
         }
-        state.has_news = true;
+        state.is_to_deal = true;
         let now = Instant::now();
         let mut answered = 0;
         loop {
@@ -120,6 +120,7 @@ impl Core {
 
     /// Before all others that wait, in the same order.
     pub(crate) fn queue_again(&self, state: &mut State, tasks: Vec<Arc<Task>>) {
+        state.is_to_deal = true;
         for task in tasks.into_iter().rev() {
             if task.can_be_sent() {
                 state.statistics.moved += 1;
