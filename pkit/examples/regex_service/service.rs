@@ -127,7 +127,7 @@ impl From<WorkError> for Refusal {
                 return Refusal(StatusCode::UNPROCESSABLE_ENTITY, why);
             }
             // By its memory's limit, as a rule: an allocation that fails aborts.
-            WorkError::Died { .. } | WorkError::Lost { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            WorkError::Died { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             // The result is too long.
             WorkError::Failed(_) => StatusCode::UNPROCESSABLE_ENTITY,
             WorkError::Argument(_) => StatusCode::PAYLOAD_TOO_LARGE,
