@@ -44,7 +44,15 @@ impl Handle {
         A: Serialize + ?Sized,
         R: Crosses,
     {
-        self.call_on::<W, A, R>(&self.life().run(method)?, method, arguments)
+        self.call_on::<W, A, R>(&self.free_run(method)?, method, arguments)
+    }
+
+    /// What a call goes to, unless it would have to wait for who makes it.
+    #[inline]
+    pub(crate) fn free_run(&self, method: Method) -> Result<Arc<Run>, BridgeError> {
+        let run = self.life().run(method)?;
+        run.check_free(method)?;
+        Ok(run)
     }
 
     fn call_on<W, A, R>(&self, run: &Arc<Run>, method: Method, arguments: &A) -> Result<R, BridgeError>
@@ -67,7 +75,7 @@ impl Handle {
         A: Serialize + ?Sized,
         R: Crosses,
     {
-        let run = self.life().run(method)?;
+        let run = self.free_run(method)?;
         let result = self.call_on::<W, A, R>(&run, method, arguments);
         if result.as_ref().map_or_else(BridgeError::execution, |_| Execution::Ran) == Execution::Ran {
             self.life().finished(&run);
@@ -81,7 +89,7 @@ impl Handle {
         W: DeserializeOwned,
         A: Serialize + ?Sized,
     {
-        let run = self.life().run(method)?;
+        let run = self.free_run(method)?;
         let sent = run.caller.send::<W, A>(method.id, arguments, self.time());
         sent.map_err(|error| self.explain(&run, method, error))
     }

@@ -26,8 +26,8 @@ pub use bytes::Bytes;
 pub use calls::{AsyncOpenCaller, AsyncOpenServer};
 #[doc(inline)]
 pub use calls::{
-    CallError, CallProgress, Caller, Execution, OpenCaller, OpenReply, OpenRequest, OpenResponder,
-    OpenServer, Received, ReplyError, Responder, Server, calls, open_calls,
+    CallError, CallProgress, Caller, Execution, KeptRequest, OpenCaller, OpenReply, OpenRequest,
+    OpenResponder, OpenServer, Received, ReplyError, Responder, Server, calls, open_calls,
 };
 #[cfg(feature = "tokio")]
 #[doc(inline)]

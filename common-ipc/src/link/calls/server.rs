@@ -210,6 +210,41 @@ impl OpenRequest<'_> {
     pub fn responder(self) -> OpenResponder {
         self.responder
     }
+
+    /// Keeps it beyond its buffer: for whoever receives it and isn't the one to carry it out.
+    ///
+    /// ```
+    /// use common_ipc::link::{DEFAULT_MAX_FRAME, open_calls};
+    ///
+    /// let (caller, server) = open_calls(DEFAULT_MAX_FRAME)?;
+    /// caller.send::<u8, _>(7, &1u8, None)?;
+    /// let kept = server.recv(&mut Vec::new())?.keep();
+    /// let mut buffer = Vec::new();
+    /// let request = std::thread::scope(|scope| scope.spawn(|| kept.lend(&mut buffer)).join().unwrap());
+    /// assert_eq!(request.what(), 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn keep(self) -> KeptRequest {
+        KeptRequest { bytes: self.bytes.to_vec(), came: self.came, responder: self.responder }
+    }
+}
+
+/// A request that was received and is kept: see [`OpenRequest::keep`]. If it is dropped and its caller waits for a
+/// reply, that has [`LinkError::Unanswered`].
+#[derive(Debug)]
+#[must_use = "its caller may wait for a reply"]
+pub struct KeptRequest {
+    bytes: Vec<u8>,
+    came: Came,
+    responder: OpenResponder,
+}
+
+impl KeptRequest {
+    /// The request again, in this buffer. What that held is gone.
+    pub fn lend(self, buffer: &mut Vec<u8>) -> OpenRequest<'_> {
+        *buffer = self.bytes;
+        OpenRequest { bytes: buffer, came: self.came, responder: self.responder }
+    }
 }
 
 /// What replies to a request, on any thread and in any order. If it is dropped without a reply, by a panic for
