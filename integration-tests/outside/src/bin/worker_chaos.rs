@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use multiprocess::pkit::{Chunk, WorkError, WorkerPool};
+use multiprocess::{Chunk, WorkError, WorkerPool};
 use multiprocess::{Execution, LaunchOptions, Stdio};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;

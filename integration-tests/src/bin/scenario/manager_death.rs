@@ -173,6 +173,7 @@ fn fault_49_time_outs_hold_while_the_manager_is_stopped() -> Outcome {
     all.list.append(&1).unwrap();
     let pid = Pid::from_raw(manager.child().id() as i32);
     kill(pid, Signal::SIGSTOP).unwrap();
+    assert!(proc::eventually(|| proc::stat(pid.as_raw()).is_some_and(|stat| stat.state == 'T')));
     let short = Duration::from_millis(50);
     let late = |error: ManagerError| matches!(error, ManagerError::Timeout { .. });
     assert!(late(all.list.with_timeout(short).append(&2).unwrap_err()));
