@@ -8,6 +8,7 @@ use common_ipc::RemoteError;
 use common_ipc::link::{Execution, LinkError};
 use common_ipc::process::{ChildError, ExitStatus, PanicReport, Refusal, StartError, WrongProcess};
 
+use crate::manager::ManagerError;
 use crate::run::is_nonsense;
 
 /// Why a call through a bridge, a start or a stop has failed. What a method itself returns, an `Err` included, is no
@@ -18,7 +19,9 @@ use crate::run::is_nonsense;
 /// | any error of `start` | isn't started: `start` may be tried again |
 /// | `PeerDied`, `Timeout` with a kill, `Broken` unless [`needs_start`](BridgeError::needs_start) is false | has no process: each call is `PeerDied` until `start` makes a new object |
 /// | `Panicked`, `Timeout`, `Encode`, `Decode`, `TooLarge`, any other `Broken` | is as usable as before |
+/// | `Busy` | is as usable as before, once the stream or the call with a closure is over |
 /// | `Reentrant`, `WrongProcess` | isn't this process's |
+/// | `InManager`, `Manager` | is one to an object in a manager |
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum BridgeError {
@@ -130,6 +133,27 @@ pub enum BridgeError {
         /// The type of the object.
         object: &'static str,
     },
+    /// The object is occupied, and this call would have to wait for what its caller may have to end first: a stream that
+    /// is open, or a method that was lent a closure. (Who makes the call may be that closure.) Read the stream to its end,
+    /// or drop it; let the other call return. Then call again.
+    #[error("{method} can't be called while the object is occupied by {by}; it wasn't carried out")]
+    Busy {
+        /// What was called.
+        method: &'static str,
+        /// The method that returned the stream, or that was lent the closure.
+        by: String,
+    },
+    /// The object is in a [manager](crate::manager): it has no process of its own that could be started or stopped.
+    #[error("the object of this bridge to {object} is in a manager: {operation} isn't for it")]
+    InManager {
+        /// The type of the object.
+        object: &'static str,
+        /// What was asked for.
+        operation: &'static str,
+    },
+    /// The manager that has the object can't be reached, or has refused the call.
+    #[error(transparent)]
+    Manager(Box<ManagerError>),
     /// The bridge belongs to another process.
     #[error(transparent)]
     WrongProcess(#[from] WrongProcess),
@@ -215,13 +239,29 @@ impl BridgeError {
             | BridgeError::Decode { execution, .. }
             | BridgeError::TooLarge { execution, .. }
             | BridgeError::Broken { execution, .. } => *execution,
+            BridgeError::Manager(error) => error.execution(),
             BridgeError::Panicked { .. } | BridgeError::Constructor { .. } => Execution::Ran,
             BridgeError::NotStarted { .. }
             | BridgeError::Start(_)
+            | BridgeError::Busy { .. }
             | BridgeError::Reentrant { .. }
+            | BridgeError::InManager { .. }
             | BridgeError::WrongProcess(_)
             | BridgeError::Child(_) => Execution::NotRun,
         }
+    }
+
+    /// Of a method that had been begun before what failed now.
+    pub(crate) fn begun(mut self) -> BridgeError {
+        if let BridgeError::PeerDied { execution, .. }
+        | BridgeError::Timeout { execution, .. }
+        | BridgeError::Broken { execution, .. } = &mut self
+        {
+            if *execution == Execution::NotRun {
+                *execution = Execution::Unknown;
+            }
+        }
+        self
     }
 }
 

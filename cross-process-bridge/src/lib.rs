@@ -77,7 +77,7 @@
 //!
 //! They cross the bridge by serde ([`Crosses`]). `&str`, `&[T]`, `&Path` and `&T` are sent without a copy of their own;
 //! `&mut` arguments are sent, and written back when the method has returned. `Vec<u8>` and `&[u8]` cross at memory speed;
-//! [`link::Bytes`] saves one more copy. Connections, queues, events and shared memory of this family of crates can be
+//! [`link::Bytes`] saves one more copy. What several processes are to change together is in a [`manager`]. Connections, queues, events and shared memory of this family of crates can be
 //! arguments and results. The [table of the macro](macro@bridge) has all forms.
 //!
 //! # Errors
@@ -114,6 +114,7 @@
 //! | methods of base classes | `traits(..)` |
 //! | an exception | what the method returns; a panic is [`BridgeError::Panicked`] |
 //! | a list as an argument stays as it was | a `&mut Vec` is written back |
+//! | `multiprocessing.Manager().list()` as an argument | [`manager`]: lists, maps, locks, queues and objects that processes share |
 
 // The way of a call, and what it stands on:
 //
@@ -126,17 +127,26 @@
 #[cfg(feature = "tokio")]
 mod asynchronous;
 mod bridge_process;
+mod closures;
+mod crew;
 mod crosses;
+mod desk;
 mod error;
 mod failure;
 mod handle;
+mod lent;
 mod life;
+pub mod manager;
 mod method;
+mod occupied;
 mod origin;
+mod outlet;
+mod reception;
 mod reentry;
 mod reply;
 mod run;
 mod serving;
+mod stream;
 mod timeout;
 mod wire;
 
@@ -156,6 +166,9 @@ pub use crosses::Crosses;
 pub use error::BridgeError;
 pub use handle::from_fn;
 pub use serving::Bridged;
+#[cfg(feature = "tokio")]
+pub use stream::AsyncBridgeStream;
+pub use stream::BridgeStream;
 pub use timeout::Timeout;
 
 /// What `#[bridge]` expands to.
@@ -163,12 +176,18 @@ pub use timeout::Timeout;
 pub mod __private {
     #[cfg(feature = "tokio")]
     pub use crate::asynchronous::AsyncHandle;
+    pub use crate::closures::{Asked, Outcome};
+    pub use crate::crew::{Crew, crew};
     pub use crate::crosses::Crosses;
     pub use crate::handle::Handle;
+    pub use crate::lent::Lent;
+    pub use crate::manager::Shareable;
     pub use crate::method::Method;
+    pub use crate::outlet::Opening;
     pub use crate::serving::{Bridged, Call, Served};
     pub use common_ipc::RemoteError;
     pub use common_ipc::link::Bytes;
+    pub use serde::{Deserialize, Deserializer, Serialize, Serializer};
     pub mod failure {
         pub use crate::failure::*;
     }

@@ -6,6 +6,7 @@ mod calls;
 pub mod codec;
 pub mod connection;
 pub(crate) mod control;
+mod door;
 mod error;
 mod frame;
 mod guard;
@@ -26,14 +27,16 @@ pub use bytes::Bytes;
 pub use calls::{AsyncOpenCaller, AsyncOpenServer};
 #[doc(inline)]
 pub use calls::{
-    CallError, CallProgress, Caller, Execution, OpenCaller, OpenReply, OpenRequest, OpenResponder,
-    OpenServer, Received, ReplyError, Responder, Server, calls, open_calls,
+    CallError, CallProgress, Caller, Execution, KeptRequest, OpenCaller, OpenReply, OpenRequest,
+    OpenResponder, OpenServer, Received, ReplyError, Responder, Server, calls, open_calls,
 };
 #[cfg(feature = "tokio")]
 #[doc(inline)]
 pub use connection::AsyncConnection;
 #[doc(inline)]
 pub use connection::{Connection, DEFAULT_RING, Receiver, Sender};
+#[doc(inline)]
+pub use door::{Arrival, ConnectError, Connector, Listener, listener};
 pub use error::LinkError;
 pub use frame::{DEFAULT_MAX_FRAME, FrameTooLarge};
 #[doc(inline)]

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use crate::link::attachments::Incoming;
 use crate::link::codec;
 use crate::process::child::Child;
+use crate::process::errands::reading_argument;
 use crate::process::errors::StartError;
 use crate::process::exit_hook::AtExit;
 use crate::process::fork_server::{Outcome, Start, Thunk};
@@ -275,7 +276,7 @@ fn call<A: Portable, O: Serialize + DeserializeOwned>(
 }
 
 fn read_argument<A: Portable>(argument: &[u8], incoming: Option<Incoming>) -> Result<A, OutputFailure> {
-    codec::decode_message(argument, incoming)
+    reading_argument(|| codec::decode_message(argument, incoming))
         .map_err(|error| OutputFailure::Argument { message: error.to_string() })
 }
 

@@ -19,6 +19,7 @@
 //! errors          why there is no child, or no output         (StartError, ChildError, JoinError)
 //! reaper, callbacks, exit_hook    what happens when nobody waits
 //! caught          signals to this process, as something to wait for   (CaughtSignals)
+//! errands         functions that a child carries out while it runs        (for the crates of this family)
 //! library_thread  threads beside which one can fork                      (LibraryThread)
 //!   log_thread          the one that hands over the records of children
 //! state           all that belongs to one process
@@ -31,6 +32,7 @@ mod child;
 #[cfg(feature = "tokio")]
 mod child_async;
 pub(crate) mod child_side;
+mod errands;
 mod errors;
 mod exit_hook;
 pub(crate) mod fork_rule;
@@ -69,6 +71,8 @@ pub use after_fork::after_fork;
 pub use callbacks::{Exit, join_callbacks};
 pub use caught::{CatchError, CaughtSignals};
 pub use child::{Child, Readiness, StopStep, Stopped, active_children};
+#[doc(hidden)]
+pub use errands::{Errands, Performer, errands};
 pub use errors::{ChildError, JoinError, StartError};
 pub use exit_hook::{AtExit, is_exiting};
 pub use fork_rule::{ForkRule, Refusal};

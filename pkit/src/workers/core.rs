@@ -91,8 +91,8 @@ pub(crate) struct State {
     pub(crate) failures: (u32, Option<WorkError>),
     /// When to look whether tasks wait behind a long one while others have nothing to do.
     pub(crate) even_out_at: Option<Instant>,
-    /// Somebody has said something since tasks were dealt out last, or tasks were taken back.
-    pub(crate) has_news: bool,
+    /// A worker may have room since tasks were dealt out last, or there are more to be dealt out.
+    pub(crate) is_to_deal: bool,
     pub(crate) statistics: Statistics,
     pub(crate) told: Told,
 }
@@ -123,7 +123,7 @@ impl Core {
                 thread_runs: false,
                 failures: (0, None),
                 even_out_at: None,
-                has_news: false,
+                is_to_deal: false,
                 statistics: Statistics::default(),
                 told: Told::default(),
             }),

@@ -21,7 +21,7 @@ impl Core {
         for place in 0..state.places.len() {
             self.take_in_of(state, place);
         }
-        if std::mem::take(&mut state.has_news) {
+        if std::mem::take(&mut state.is_to_deal) {
             self.deal(state);
             self.even_out_later(state);
         }
@@ -34,7 +34,7 @@ impl Core {
         if !member.worker.has_something() {
             return;
         }
-        state.has_news = true;
+        state.is_to_deal = true;
         let now = Instant::now();
         let mut answered = 0;
         loop {
@@ -125,8 +125,7 @@ impl Core {
 
     /// Before all others that wait, in the same order.
     pub(crate) fn queue_again(&self, state: &mut State, tasks: Vec<Arc<Task>>) {
-        // They may have been all that their worker had: somebody is to deal, though nothing more is said.
-        state.has_news |= !tasks.is_empty();
+        state.is_to_deal = true;
         for task in tasks.into_iter().rev() {
             if task.can_be_sent() {
                 state.statistics.moved += 1;

@@ -37,6 +37,8 @@ impl Core {
             is_ready: false,
             is_retiring: false,
             verdict: None,
+            is_killed: false,
+            cut_off: None,
             pace: Pace::default(),
             first_since: now,
             done: 0,
@@ -67,12 +69,8 @@ impl Core {
         ended.ok().flatten().unwrap_or(ExitStatus::Unknown)
     }
 
-    /// None could be started.
-    pub(crate) fn not_started(&self, state: &mut State, place: usize, why: WorkError) {
-        self.failed_once_more(state, place, why);
-    }
-
-    fn failed_once_more(&self, state: &mut State, place: usize, why: WorkError) {
+    /// There is none in the end.
+    pub(crate) fn failed_once_more(&self, state: &mut State, place: usize, why: WorkError) {
         let count = state.failures.0.saturating_add(1);
         let backoff = FIRST_BACKOFF.saturating_mul(1 << (count - 1).min(10)).min(LONGEST_BACKOFF);
         state.places[place] = Place::Down(Instant::now() + backoff);
@@ -245,8 +243,7 @@ impl Core {
         self.sound_alarm();
         let stopped =
             if grace.is_zero() { kill_all(&children) } else { stop_all(&children, grace).map(drop) };
-        // It may be starting one more, which it kills.
-        self.wait_until(Some(Instant::now() + DEATH_PATIENCE), |state| !state.thread_runs);
+        self.wait_for_threads();
         Ok(stopped?)
     }
 
@@ -275,8 +272,16 @@ impl Core {
                 child.stop(Duration::ZERO)?;
             }
         }
-        self.wait_until(Some(Instant::now() + DEATH_PATIENCE), |state| !state.thread_runs);
+        self.wait_for_threads();
         Ok(true)
+    }
+
+    /// Until they have ended, or wait for what may take its time.
+    fn wait_for_threads(&self) {
+        let are_done = |state: &mut State| {
+            !state.thread_runs && !state.places.iter().any(|place| matches!(place, Place::Starting))
+        };
+        self.wait_until(Some(Instant::now() + DEATH_PATIENCE), are_done);
     }
 }
 

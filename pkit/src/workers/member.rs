@@ -29,8 +29,12 @@ pub(crate) struct Member {
     pub(crate) is_ready: bool,
     /// It gets no more tasks, and ends when it has done those that it has.
     pub(crate) is_retiring: bool,
-    /// Why it was killed by this pool.
+    /// What is wrong with it, if this pool knows better than how it ends.
     pub(crate) verdict: Option<Verdict>,
+    /// There is nothing to wait for but its end.
+    pub(crate) is_killed: bool,
+    /// It can't be reached any more, for this reason; if it is still there at this time, it is killed.
+    pub(crate) cut_off: Option<(Instant, Arc<str>)>,
     pub(crate) pace: Pace,
     /// Since when it may have been at the first of its tasks.
     pub(crate) first_since: Instant,
@@ -66,7 +70,7 @@ pub(crate) enum Heard {
 impl Member {
     /// How many tasks it may be sent now.
     pub(crate) fn room(&self) -> usize {
-        if self.is_retiring || self.verdict.is_some() || self.has_bound() {
+        if self.is_retiring || self.verdict.is_some() || self.cut_off.is_some() || self.has_bound() {
             return 0;
         }
         // What is sent before it is ready can be taken back, but nobody else would have it sooner.
@@ -99,12 +103,10 @@ impl Member {
 
     /// Sends it a task.
     pub(crate) fn send(&mut self, task: &Arc<Task>, now: Instant) -> Result<(), LinkError> {
-        let sent = task.with_work(|work| match work {
-            Some(work) => self.worker.try_send(task.number, work),
-            // It is done: there is nothing to be sent.
-            None => Ok(()),
-        });
-        sent?;
+        task.with_work(|work| {
+            // It is there until the task is done, and then nobody sends it.
+            work.as_mut().map_or(Err(LinkError::Closed), |work| self.worker.try_send(task.number, work))
+        })?;
         if self.tasks.is_empty() {
             self.first_since = now;
             self.pace.begins(now);
@@ -136,6 +138,7 @@ impl Member {
         if self.verdict.is_none() {
             self.verdict = Some(verdict);
         }
+        self.is_killed = true;
         if let Err(error) = self.worker.child().kill() {
             log::error!("worker {} can't be killed: {error}", self.worker.child().id());
         }

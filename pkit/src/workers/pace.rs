@@ -39,7 +39,7 @@ impl Pace {
         let fits = usize::try_from(AHEAD.as_nanos() as u64 / each).unwrap_or(MOST).clamp(1, MOST);
         self.ahead = if goes_on {
             // Half of the way there: some of the time others may have had the processor.
-            (self.ahead + fits).div_ceil(2)
+            if fits > self.ahead { (self.ahead + fits).div_ceil(2) } else { (self.ahead + fits) / 2 }
         } else if fits > 1 {
             // It had nothing left, who knows since when: it could have had more.
             (2 * self.ahead).min(MOST)

@@ -1,7 +1,7 @@
 //! The pool's thread: it sleeps until a worker rings or ends, or until something is due.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use common_ipc::process::{ExitStatus, LibraryThread, start_library_thread};
 
@@ -33,7 +33,7 @@ impl Drop for Runs {
     }
 }
 
-fn run(core: &Core, thread: &mut LibraryThread) {
+fn run(core: &Arc<Core>, thread: &mut LibraryThread) {
     let mut tokens = Vec::new();
     loop {
         let (next, told) = core.with_told(|state| {
@@ -51,10 +51,7 @@ fn run(core: &Core, thread: &mut LibraryThread) {
             return;
         }
         if !starts.is_empty() {
-            for place in starts {
-                thread.call(|| core.start_at(place));
-            }
-            continue;
+            start_workers(core, thread, starts);
         }
         tokens.clear();
         let timeout = wakes_at.map(|at| at.saturating_duration_since(Instant::now()));
@@ -77,6 +74,22 @@ fn run(core: &Core, thread: &mut LibraryThread) {
         });
         if !told.is_empty() {
             thread.call(|| told.wake());
+        }
+    }
+}
+
+/// On a thread of their own: a start waits for the zygote, and should that be stuck, everything else would wait as well.
+fn start_workers(core: &Arc<Core>, thread: &mut LibraryThread, places: Vec<usize>) {
+    let (own, their) = (Arc::clone(core), places.clone());
+    let started = start_library_thread("pkit-start", move |thread| {
+        for place in their {
+            thread.call(|| own.start_at(place));
+        }
+    });
+    if let Err(error) = started {
+        log::warn!("a pool starts its workers without a thread for that: {error}");
+        for place in places {
+            thread.call(|| core.start_at(place));
         }
     }
 }
@@ -104,11 +117,9 @@ impl Core {
             (Ok(None), Ok(false)) => {}
             (Ok(None), cut_off) => {
                 let why = cut_off.map_or_else(|error| error.to_string(), |_| CUT_OFF.to_owned());
-                // It would ring on; its end is still watched.
+                // It would ring on; its end is still watched. As a rule it is on its way there.
                 member.worker.watch_end_only(&self.poller);
-                if !matches!(member.verdict, Some(Verdict::InitFailed(_))) {
-                    member.condemn(Verdict::Lost(why.into()));
-                }
+                member.cut_off = Some((Instant::now() + LAST_MOMENTS, why.into()));
             }
         }
     }
@@ -123,6 +134,13 @@ impl Core {
         for place in 0..state.places.len() {
             self.time_out(state, place, now);
             let Place::Up(member) = &mut state.places[place] else { continue };
+            if let Some(why) =
+                member.cut_off.as_ref().filter(|(at, _)| *at <= now).map(|(_, why)| Arc::clone(why))
+            {
+                if !member.is_killed {
+                    member.condemn(Verdict::Lost(why));
+                }
+            }
             let mut is_worn = member.old_at.is_some_and(|at| at <= now);
             if member.weigh_at.is_some_and(|at| at <= now) {
                 member.weigh_at = None;
@@ -172,10 +190,12 @@ impl Core {
     fn next_time(&self, state: &State) -> Option<Instant> {
         let down_counts = state.phase != Phase::Ended && !state.queue.is_empty();
         let of_places = state.places.iter().filter_map(|place| match place {
-            Place::Up(member) if member.verdict.is_some() => None,
+            Place::Up(member) if member.is_killed => None,
             Place::Up(member) => {
                 let old_at = member.old_at.filter(|_| !member.is_retiring);
-                [member.limit_at(), old_at, member.weigh_at, member.ready_by].into_iter().flatten().min()
+                let cut_off_at = member.cut_off.as_ref().map(|(at, _)| *at);
+                let times = [member.limit_at(), old_at, member.weigh_at, member.ready_by, cut_off_at];
+                times.into_iter().flatten().min()
             }
             Place::Down(at) if down_counts => Some(*at),
             _ => None,
@@ -195,9 +215,14 @@ impl Core {
                 }
             }
             Ok(worker) => self.install(state, place, worker),
-            Err(error) => self.not_started(state, place, WorkError::Start(Arc::new(error))),
+            Err(error) => self.failed_once_more(state, place, WorkError::Start(Arc::new(error))),
         });
+        // Whatever has become of it, times have changed.
+        self.sound_alarm();
     }
 }
+
+/// How long a process may take from the closing of its descriptors to its end.
+const LAST_MOMENTS: Duration = Duration::from_millis(100);
 
 const CUT_OFF: &str = "it has cut itself off: it closed its descriptors, or executed another program";

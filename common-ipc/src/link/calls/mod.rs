@@ -12,6 +12,7 @@ mod caller;
 mod driver;
 mod engine;
 mod error;
+mod outbox;
 mod server;
 mod slots;
 mod typed;
@@ -27,7 +28,7 @@ pub use asynchronous::AsyncOpenCaller;
 pub use asynchronous_server::AsyncOpenServer;
 pub use caller::{OpenCaller, OpenReply};
 pub use error::{CallError, CallProgress, Execution, ReplyError};
-pub use server::{OpenRequest, OpenResponder, OpenServer};
+pub use server::{KeptRequest, OpenRequest, OpenResponder, OpenServer};
 pub use typed::{Caller, Received, Responder, Server, calls};
 
 use crate::link::connection::Connection;

@@ -4,12 +4,14 @@ mod alive;
 #[cfg(feature = "tokio")]
 mod async_message;
 mod bridge;
+mod bridge_beyond;
 mod callback;
 mod event;
 mod event_group;
 mod idle;
 mod init;
 mod main_loop;
+mod manager;
 mod memory;
 mod message;
 mod one_way;
@@ -24,7 +26,7 @@ mod zygote;
 use crate::case::Case;
 
 /// All of them, in the order in which they are measured.
-pub(crate) const ALL: [&Case; 23 + cfg!(feature = "tokio") as usize] = [
+pub(crate) const ALL: &[&Case] = &[
     &round_trip::CASE,
     &round_trip::BESIDE_HOG,
     &one_way::CASE,
@@ -32,6 +34,10 @@ pub(crate) const ALL: [&Case; 23 + cfg!(feature = "tokio") as usize] = [
     &bridge::CASE,
     &bridge::PAYLOAD,
     &bridge::THREADS,
+    &bridge_beyond::CASE,
+    &bridge_beyond::CALLBACKS,
+    &bridge_beyond::OPENING,
+    &manager::CASE,
     &message::CASE,
     #[cfg(feature = "tokio")]
     &async_message::CASE,

@@ -19,6 +19,7 @@ mod async_process;
 mod bad_input;
 mod beside_threads;
 mod bridge_blocks;
+mod bridge_callbacks;
 mod bridge_chaos;
 mod bridge_faults;
 mod bridge_hostile;
@@ -30,6 +31,8 @@ mod bridge_reentry;
 mod bridge_results;
 mod bridge_shapes;
 mod bridge_start_stop;
+mod bridge_streams;
+mod bridge_threads;
 mod bridge_traits;
 mod bridge_ways;
 mod callbacks;
@@ -55,6 +58,11 @@ mod main_loop_context;
 mod main_loop_load;
 mod main_loop_processes;
 mod main_loop_signals;
+mod manager_death;
+mod manager_hostile;
+mod manager_kinds;
+mod manager_many;
+mod manager_shared;
 mod many;
 mod memory;
 mod message_commands;
@@ -127,6 +135,7 @@ const TABLES: &[&[Scenario]] = &[
     bad_input::ALL,
     beside_threads::ALL,
     bridge_blocks::ALL,
+    bridge_callbacks::ALL,
     bridge_chaos::ALL,
     bridge_faults::ALL,
     bridge_hostile::ALL,
@@ -137,6 +146,8 @@ const TABLES: &[&[Scenario]] = &[
     bridge_results::ALL,
     bridge_shapes::ALL,
     bridge_start_stop::ALL,
+    bridge_streams::ALL,
+    bridge_threads::ALL,
     bridge_traits::ALL,
     callbacks::ALL,
     calls::ALL,
@@ -158,6 +169,11 @@ const TABLES: &[&[Scenario]] = &[
     main_loop_load::ALL,
     main_loop_processes::ALL,
     main_loop_signals::ALL,
+    manager_death::ALL,
+    manager_hostile::ALL,
+    manager_kinds::ALL,
+    manager_many::ALL,
+    manager_shared::ALL,
     many::ALL,
     memory::ALL,
     message_commands::ALL,
