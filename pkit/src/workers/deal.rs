@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use common_ipc::link::LinkError;
+use common_ipc::link::{Execution, LinkError};
 
 use crate::workers::core::{Core, State};
 use crate::workers::errors::WorkError;
@@ -49,6 +49,12 @@ impl Core {
                     state.failures = (0, None);
                     wake_at(self, &mut state.wakes_at, member.old_at);
                 }
+                Heard::Done(Some(task), _) if matches!(member.verdict, Some(Verdict::Cancelled)) => {
+                    // It came to its end in the moment in which it was killed. Whoever cancelled it was told that it hadn't.
+                    state.statistics.cancelled += 1;
+                    let cancelled = WorkError::Cancelled { execution: Execution::Ran };
+                    task.finish(Err(cancelled), 0, &mut state.told);
+                }
                 Heard::Done(task, reply) => {
                     answered += 1;
                     if let Some(task) = task {
@@ -57,6 +63,7 @@ impl Core {
                 }
             }
         }
+        wake_at(self, &mut state.wakes_at, member.cut_off_at());
         if answered > 0 {
             member.pace.did(answered, now, !member.tasks.is_empty());
             member.first_since = now;
@@ -102,7 +109,10 @@ impl Core {
                     state.queue.pop_front();
                 }
                 Err(LinkError::Full) => full.push(member.token),
-                Err(LinkError::Closed) => member.condemn(Verdict::Lost("it has closed its link".into())),
+                Err(LinkError::Closed) => {
+                    member.is_cut_off("it has closed its link".into(), now);
+                    wake_at(self, &mut state.wakes_at, member.cut_off_at());
+                }
                 Err(error) => {
                     state.queued_bytes = state.queued_bytes.saturating_sub(task.size());
                     task.finish(Err(error.into()), 0, &mut state.told);

@@ -207,7 +207,7 @@ impl Core {
             self.deal(state);
         }
         if let Place::Up(member) = &mut state.places[place] {
-            if !member.is_ready && member.verdict.is_none() && member.ready_by.is_some_and(|by| by <= now) {
+            if !member.is_ready && !member.is_killed && member.ready_by.is_some_and(|by| by <= now) {
                 let within = self.settings.options.ready_within();
                 member.condemn(Verdict::NotReady(within));
             }

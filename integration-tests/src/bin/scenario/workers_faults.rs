@@ -153,6 +153,8 @@ fn fault_13_a_worker_killed_before_it_is_ready() -> Outcome {
     for _ in 0..2 {
         assert!(begun.wait_timeout(PATIENCE).unwrap());
         begun.clear();
+        // It may have begun before its start has returned.
+        assert!(proc::eventually(|| pool.pids().unwrap().len() == 1));
         kill(pool.pids().unwrap()[0], NixSignal::SIGKILL);
     }
     for (number, task) in (0..).zip(tasks) {
@@ -175,8 +177,8 @@ fn fault_14_how_a_worker_ended_is_told() -> Outcome {
         assert_eq!(killed.signal(), Some(Signal::KILL), "round {round}");
         assert_eq!(aborted.signal(), Some(Signal::ABRT), "round {round}");
         assert_eq!(segfault.signal(), Some(Signal::SEGV), "round {round}");
-        // Rust's own handler says what it was, and aborts.
-        assert_eq!(overflow.signal(), Some(Signal::ABRT), "round {round}");
+        // Where Rust's own handler says what it was, it aborts.
+        assert!(matches!(overflow.signal(), Some(Signal::ABRT | Signal::SEGV)), "round {round}");
         assert_eq!(exited, ExitStatus::Exited(7), "round {round}");
         assert_eq!(died(result(term)).signal(), Some(Signal::TERM), "round {round}");
         assert_eq!(died(result(leaves)), ExitStatus::Exited(0), "round {round}");
@@ -320,12 +322,14 @@ fn fault_16_results_that_cannot_be_written_or_read() -> Outcome {
     for round in 1..=5 {
         let tasks = [0, 1, 2].map(|which| {
             let make = |(which, counts): (u8, SharedAtomics)| {
-                count((counts, 0));
-                match which {
+                count((counts.clone(), 0));
+                let made = match which {
                     0 => Awkward::CannotBeWritten,
                     1 => Awkward::PanicsWhenWritten,
                     _ => Awkward::CannotBeRead,
-                }
+                };
+                // What takes something along isn't read back by its sender, which debug builds do otherwise.
+                (made, counts)
             };
             pool.submit(make, (which, counts.clone())).unwrap()
         });
@@ -338,8 +342,8 @@ fn fault_16_results_that_cannot_be_written_or_read() -> Outcome {
             }
             assert_eq!(error.execution(), Execution::Ran);
         }
-        let here = pool.submit(|()| PanicsWhenRead(1), ()).unwrap();
-        let error = result(here).unwrap_err();
+        let here = pool.submit(|counts| (PanicsWhenRead(1), counts), counts.clone()).unwrap();
+        let error = result::<(PanicsWhenRead, SharedAtomics)>(here).unwrap_err();
         assert!(matches!(error, WorkError::Failed(WorkFailure::Unreadable { .. })), "{error}");
         // It was sent before.
         let drops = pool.submit(|pid: u32| PanicsWhenDropped(pid), std::process::id()).unwrap();
@@ -386,7 +390,7 @@ fn fault_16_panics_of_every_kind() -> Outcome {
         match result(pool.submit(panics, ()).unwrap()).unwrap_err() {
             WorkError::Panicked(report) => {
                 assert_eq!(report.message == "a text", which < 2, "{report}");
-                assert_eq!(report.location.contains("workers_faults.rs"), which < 4, "{which}: {report}");
+                assert!(which == 4 || report.location.contains("workers_faults.rs"), "{which}: {report}");
             }
             error => panic!("{which}: {error}"),
         }
