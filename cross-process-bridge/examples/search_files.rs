@@ -64,7 +64,7 @@ fn main() -> Result<(), BridgeError> {
 
     let searcher = SearcherBridge::new(word);
     // Whatever is in those files, it can take no more than this.
-    let limited = LaunchOptions::new().limit(Resource::AddressSpace, 1 << 30);
+    let limited = LaunchOptions::new().limit(Resource::AddressSpace, 1 << 30, 1 << 30);
     searcher.process().launch_with(limited);
     searcher.start()?;
     let findings = match searcher.search(Path::new(&directory))? {

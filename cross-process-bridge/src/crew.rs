@@ -11,9 +11,10 @@ use common_ipc::link::{LinkError, OpenServer};
 use common_ipc::process::PanicReport;
 use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use crate::call::{Call, Object, Served};
 use crate::method;
 use crate::reply::{Answer, Failure};
-use crate::serving::{Bridged, Call, Object, Served, failed};
+use crate::serving::{Bridged, failed};
 
 /// What several threads can have at once.
 #[diagnostic::on_unimplemented(

@@ -179,7 +179,7 @@
 //   handle, asynchronous    here: arguments out, the result in, or why there is none     (inside of each bridge)
 //   life, run               the process: started, stopped, lost, started again           (BridgeProcess)
 //   origin                  by a constructor or a closure; by a fork, a template, a zygote
-//   serving, crew           there: the object, and one call after another, or several   (Bridged)
+//   serving, call, crew     there: the object, and one call after another, or several   (Bridged)
 //   occupied                here: whether a call goes on between its messages
 //   closures, lent          here and there: a method's calls of closures
 //   stream, outlet, reception    here and there: an iterator's items
@@ -189,6 +189,7 @@
 #[cfg(feature = "tokio")]
 mod asynchronous;
 mod bridge_process;
+mod call;
 mod closures;
 mod crew;
 mod crosses;
@@ -237,6 +238,7 @@ pub use timeout::Timeout;
 pub mod __private {
     #[cfg(feature = "tokio")]
     pub use crate::asynchronous::AsyncHandle;
+    pub use crate::call::{Call, Served};
     pub use crate::closures::{Asked, Outcome};
     pub use crate::crew::{Crew, crew};
     pub use crate::crosses::Crosses;
@@ -244,7 +246,7 @@ pub mod __private {
     pub use crate::lent::Lent;
     pub use crate::method::Method;
     pub use crate::outlet::Opening;
-    pub use crate::serving::{Bridged, Call, Served};
+    pub use crate::serving::Bridged;
     pub use common_ipc::RemoteError;
     pub use common_ipc::link::Bytes;
     pub mod failure {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use common_ipc::link::Connection;
 use common_ipc::memory::SharedArray;
 use common_ipc::process::Signal;
 use cross_process_bridge::{BridgeError, BridgeStream, Execution, Timeout, bridge};
@@ -180,6 +181,11 @@ impl Source {
             2 => Awkward::PanicsWhenWritten,
             _ => Awkward::CannotBeRead,
         })
+    }
+
+    /// They can be arguments and results.
+    fn ends(&self) -> impl Iterator<Item = Connection<u8, u8>> {
+        std::iter::from_fn(|| Connection::pair().ok().map(|(end, _)| end))
     }
 
     fn dies(&self, at: u64, death: Death) -> impl Iterator<Item = u64> + '_ {
@@ -487,6 +493,8 @@ fn fault_16_an_item_that_cannot_be_serialised_is_the_last_one() -> Outcome {
             let error = source.awkward(at, awkward).unwrap_err();
             assert!(matches!(error, BridgeError::Encode { execution: Execution::NotRun, .. }), "{error}");
         }
+        let error = source.ends().unwrap().next().unwrap().unwrap_err();
+        assert!(matches!(error, BridgeError::Encode { execution: Execution::Ran, .. }), "{error}");
         assert!(source.awkward(3, Awkward::Plain).unwrap().take(10).all(|item| item.is_ok()));
         for kind in [1, 2, 3] {
             let mut items = source.awkward_items(5, kind).unwrap();
