@@ -80,8 +80,8 @@ pub(crate) fn serve<T: Bridged>(
                 }
             }
         }
-        if let Some(work) = crew.work {
-            object = object.and_then(|object| work(server, object));
+        if let (Some(work), Some(made)) = (crew.work, object.take_if(|_| crew.work.is_some())) {
+            object = work(server, made);
             break;
         }
     }
