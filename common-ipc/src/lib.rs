@@ -83,3 +83,10 @@ mod sys;
 pub use error::RemoteError;
 #[cfg(fuzzing)]
 pub use link::connection::fuzzing;
+
+/// A number that nobody can guess: for the crates of this family.
+#[doc(hidden)]
+#[must_use]
+pub fn random_number() -> u64 {
+    sys::random::number()
+}

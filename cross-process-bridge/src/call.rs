@@ -23,8 +23,8 @@ pub struct Call<'a, T> {
 /// Where the object is, and for whom.
 #[derive(Debug)]
 pub(crate) enum Object<'a, T> {
-    /// One thread has it.
-    Own { object: &'a mut Option<T>, desk: &'a Desk<'a> },
+    /// One thread has it; there is a desk if one caller can occupy it.
+    Own { object: &'a mut Option<T>, desk: Option<&'a Desk<'a>> },
     /// Several threads do.
     Shared(Turn<'a, T>),
 }
@@ -43,12 +43,18 @@ impl Served {
     const GO_ON: Served = Served(Next::Call);
     const END: Served = Served(Next::End);
 
+    /// Whether there is nothing more to be called.
     pub(crate) fn is_last(&self) -> bool {
         matches!(self.0, Next::End)
     }
 }
 
 impl<'a, T> Call<'a, T> {
+    /// Of an object that many clients share: nobody can have it to himself for more than a call.
+    pub(crate) fn new(request: OpenRequest<'a>, answer: &'a mut Answer, object: &'a mut Option<T>) -> Self {
+        Call { request, answer, object: Object::Own { object, desk: None } }
+    }
+
     /// Which interface: the main block, or a trait's place in its list.
     #[must_use]
     pub fn interface(&self) -> u16 {
@@ -68,6 +74,10 @@ impl<'a, T> Call<'a, T> {
     {
         let Call { request, answer, object } = self;
         let Object::Own { object, .. } = object else { return unknown(request) };
+        if object.is_some() {
+            // It is made once; in a manager anybody can ask for it.
+            return unknown(request);
+        }
         let Some(arguments) = read(request, answer) else { return Served::END };
         match make(arguments) {
             Ok(made) => {
@@ -191,7 +201,7 @@ impl<'a, T> Call<'a, T> {
     {
         let Call { request, answer, object } = self;
         // The macro refuses such methods of what several threads have.
-        let Object::Own { object, desk } = object else { return unknown(request) };
+        let Object::Own { object, desk: Some(desk) } = object else { return unknown(request) };
         if let Some((number, arguments)) = read::<(u64, W)>(request, answer) {
             run(object, number, arguments, desk, answer);
         }

@@ -158,7 +158,7 @@ impl Handle {
         A: Serialize + ?Sized,
         R: Crosses,
     {
-        let run = self.life().run(method)?;
+        let run = self.run(method)?;
         let occupied = run.occupy(method)?;
         let mut progress = Progress::new(self.time());
         let mut read = |came: OpenReply<'_>| Step::of(method, came, &mut closures);

@@ -8,6 +8,7 @@ use common_ipc::RemoteError;
 use common_ipc::link::{Execution, LinkError};
 use common_ipc::process::{ChildError, ExitStatus, PanicReport, Refusal, StartError, WrongProcess};
 
+use crate::manager::ManagerError;
 use crate::run::is_nonsense;
 
 /// Why a call through a bridge, a start or a stop has failed. What a method itself returns, an `Err` included, is no
@@ -20,6 +21,7 @@ use crate::run::is_nonsense;
 /// | `Panicked`, `Timeout`, `Encode`, `Decode`, `TooLarge`, any other `Broken` | is as usable as before |
 /// | `Busy` | is as usable as before, once the stream or the call with a closure is over |
 /// | `Reentrant`, `WrongProcess` | isn't this process's |
+/// | `InManager`, `Manager` | is one to an object in a manager |
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum BridgeError {
@@ -141,6 +143,18 @@ pub enum BridgeError {
         /// The method that returned the stream, or that was lent the closure.
         by: String,
     },
+    /// The object is in a [manager](crate::manager): it has no process of its own that could be started or stopped,
+    /// nor can one caller occupy it, by a stream or by closures that a method is lent.
+    #[error("the object of this bridge to {object} is in a manager: {operation} isn't for it")]
+    InManager {
+        /// The type of the object.
+        object: &'static str,
+        /// What was asked for.
+        operation: &'static str,
+    },
+    /// The manager that has the object can't be reached, or has refused the call.
+    #[error(transparent)]
+    Manager(Box<ManagerError>),
     /// The bridge belongs to another process.
     #[error(transparent)]
     WrongProcess(#[from] WrongProcess),
@@ -226,11 +240,13 @@ impl BridgeError {
             | BridgeError::Decode { execution, .. }
             | BridgeError::TooLarge { execution, .. }
             | BridgeError::Broken { execution, .. } => *execution,
+            BridgeError::Manager(error) => error.execution(),
             BridgeError::Panicked { .. } | BridgeError::Constructor { .. } => Execution::Ran,
             BridgeError::NotStarted { .. }
             | BridgeError::Start(_)
             | BridgeError::Busy { .. }
             | BridgeError::Reentrant { .. }
+            | BridgeError::InManager { .. }
             | BridgeError::WrongProcess(_)
             | BridgeError::Child(_) => Execution::NotRun,
         }

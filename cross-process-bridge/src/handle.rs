@@ -13,6 +13,7 @@ use crate::bridge_process::BridgeProcess;
 use crate::crosses::Crosses;
 use crate::error::BridgeError;
 use crate::life::{Life, STOP_GRACE};
+use crate::manager::SharedObject;
 use crate::method::Method;
 use crate::origin::{ByClosure, ByConstructor, Origin};
 use crate::reply;
@@ -24,6 +25,8 @@ use crate::timeout::Timeout;
 #[derive(Clone)]
 pub struct Handle {
     process: BridgeProcess,
+    /// Where the object is, if that is a manager.
+    shared: Option<Arc<SharedObject>>,
     timeout: Option<Timeout>,
 }
 
@@ -34,7 +37,21 @@ impl Handle {
     }
 
     fn of<T: Bridged>(origin: Box<dyn Origin>) -> Handle {
-        Handle { process: BridgeProcess::new(Arc::new(Life::new(T::NAME, origin))), timeout: None }
+        Handle::of_origin(T::NAME, origin, None)
+    }
+
+    pub(crate) fn of_origin(
+        object: &'static str,
+        origin: Box<dyn Origin>,
+        shared: Option<SharedObject>,
+    ) -> Handle {
+        let process = BridgeProcess::new(Arc::new(Life::new(object, origin)));
+        Handle { process, shared: shared.map(Arc::new), timeout: None }
+    }
+
+    /// Where the object is, if that is a manager.
+    pub(crate) fn shared_object(&self) -> Option<&Arc<SharedObject>> {
+        self.shared.as_ref()
     }
 
     /// Calls a method: `W` is what the child reads as its arguments, `R` is read here as its result.
@@ -44,13 +61,24 @@ impl Handle {
         A: Serialize + ?Sized,
         R: Crosses,
     {
+        if let Some(shared) = &self.shared {
+            return shared.call::<W, A, R>(method, arguments, self.time());
+        }
         self.call_on::<W, A, R>(&self.free_run(method)?, method, arguments)
     }
 
-    /// What a call goes to, unless it would have to wait for who makes it.
+    /// What a call goes to that needs a process.
+    pub(crate) fn run(&self, method: Method) -> Result<Arc<Run>, BridgeError> {
+        match &self.shared {
+            Some(shared) => Err(shared.refuse(method.name)),
+            None => self.life().run(method),
+        }
+    }
+
+    /// The same, unless it would have to wait for who makes the call.
     #[inline]
     pub(crate) fn free_run(&self, method: Method) -> Result<Arc<Run>, BridgeError> {
-        let run = self.life().run(method)?;
+        let run = self.run(method)?;
         run.check_free(method)?;
         Ok(run)
     }
@@ -75,6 +103,9 @@ impl Handle {
         A: Serialize + ?Sized,
         R: Crosses,
     {
+        if let Some(shared) = &self.shared {
+            return shared.call::<W, A, R>(method, arguments, self.time());
+        }
         let run = self.free_run(method)?;
         let result = self.call_on::<W, A, R>(&run, method, arguments);
         if result.as_ref().map_or_else(BridgeError::execution, |_| Execution::Ran) == Execution::Ran {
@@ -89,6 +120,9 @@ impl Handle {
         W: DeserializeOwned,
         A: Serialize + ?Sized,
     {
+        if let Some(shared) = &self.shared {
+            return shared.send::<W, A>(method, arguments, self.time());
+        }
         let run = self.free_run(method)?;
         let sent = run.caller.send::<W, A>(method.id, arguments, self.time());
         sent.map_err(|error| self.explain(&run, method, error))
@@ -96,11 +130,17 @@ impl Handle {
 
     /// Starts the process, unless it runs.
     pub fn start(&self) -> Result<(), BridgeError> {
-        self.life().start()
+        match &self.shared {
+            Some(shared) => Err(shared.refuse("start")),
+            None => self.life().start(),
+        }
     }
 
     /// Stops the process; no error if there is none.
     pub fn stop(&self) -> Result<(), BridgeError> {
+        if let Some(shared) = &self.shared {
+            return Err(shared.refuse("stop"));
+        }
         match self.life().stop(STOP_GRACE) {
             Ok(stopped) if stopped.by == StopStep::HadEnded => Err(BridgeError::PeerDied {
                 method: "stop",
@@ -125,7 +165,7 @@ impl Handle {
     /// The same bridge, each of whose calls may take so long.
     #[must_use]
     pub fn with_timeout(&self, timeout: Timeout) -> Handle {
-        Handle { process: self.process.clone(), timeout: Some(timeout) }
+        Handle { timeout: Some(timeout), ..self.clone() }
     }
 
     /// How long a call may take.

@@ -77,7 +77,7 @@
 //!
 //! They cross the bridge by serde ([`Crosses`]). `&str`, `&[T]`, `&Path` and `&T` are sent without a copy of their own;
 //! `&mut` arguments are sent, and written back when the method has returned. `Vec<u8>` and `&[u8]` cross at memory speed;
-//! [`link::Bytes`] saves one more copy. Connections, queues, events and shared memory of this family of crates can be
+//! [`link::Bytes`] saves one more copy. What several processes are to change together is in a [`manager`]. Connections, queues, events and shared memory of this family of crates can be
 //! arguments and results. The [table of the macro](macro@bridge) has all forms.
 //!
 //! # What comes back bit by bit
@@ -133,7 +133,7 @@
 //!
 //! `#[bridge(threads = 4)]` has up to four `&self` methods of one object carried out at once, by as many threads of its process; a
 //! `&mut self` method has the object alone. Calls begin in the order in which they came: one that wants the object alone
-//! waits for those before it, and those behind it for that, so neither kind is starved. The object has to be `Send` and
+//! waits for those before it, and those behind it for that, so neither kind is starved. (In a [manager] each object has one thread.) The object has to be `Send` and
 //! `Sync`, as the compiler says. It is made and dropped by the process's own thread. Iterators and closures can't be combined
 //! with that, and the object can start processes only from a zygote, since forks beside threads are refused.
 //!
@@ -173,6 +173,7 @@
 //! | methods of base classes | `traits(..)` |
 //! | an exception | what the method returns; a panic is [`BridgeError::Panicked`] |
 //! | a list as an argument stays as it was | a `&mut Vec` is written back |
+//! | `multiprocessing.Manager().list()` as an argument | [`manager`]: lists, maps, locks, queues and objects that processes share |
 
 // The way of a call, and what it stands on:
 //
@@ -199,6 +200,7 @@ mod failure;
 mod handle;
 mod lent;
 mod life;
+pub mod manager;
 mod method;
 mod occupied;
 mod origin;
@@ -244,11 +246,13 @@ pub mod __private {
     pub use crate::crosses::Crosses;
     pub use crate::handle::Handle;
     pub use crate::lent::Lent;
+    pub use crate::manager::Shareable;
     pub use crate::method::Method;
     pub use crate::outlet::Opening;
     pub use crate::serving::Bridged;
     pub use common_ipc::RemoteError;
     pub use common_ipc::link::Bytes;
+    pub use serde::{Deserialize, Deserializer, Serialize, Serializer};
     pub mod failure {
         pub use crate::failure::*;
     }

@@ -171,6 +171,12 @@ impl Life {
         Ok(())
     }
 
+    /// How an object is made that a manager is to have, and how long that may take.
+    pub(crate) fn to_share(&self) -> Result<(&dyn Origin, Duration), BridgeError> {
+        self.check()?;
+        Ok((&*self.origin, self.manner.lock().options.ready_within()))
+    }
+
     /// A process with an object in it.
     fn begin(&self) -> Result<Run, BridgeError> {
         let (options, way, max_message) = {

@@ -35,3 +35,8 @@ pub(crate) const RESUME: u32 = Method::new(OURS, 2, "").id;
 pub(crate) const NEXT: u32 = Method::new(OURS, 3, "").id;
 /// Nobody waits any more for the stream, or lends the closures, of that number. It has no reply.
 pub(crate) const GIVE_UP: u32 = Method::new(OURS, 4, "").id;
+
+/// Whether it is a call of the library's own.
+pub(crate) fn is_ours(what: u32) -> bool {
+    interface_of(what) == OURS
+}

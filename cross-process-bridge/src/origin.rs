@@ -11,6 +11,7 @@ use common_ipc::process::{Child, Launch, StartError, Template, Zygote};
 use parking_lot::Mutex;
 
 use crate::crosses::Crosses;
+use crate::manager::{self, Address, Refused};
 use crate::method::{self, Method};
 use crate::serving::{self, Bridged};
 
@@ -30,6 +31,12 @@ pub(crate) trait Origin: Send + Sync {
         server: OpenServer,
         bridge: u64,
     ) -> Result<Child, StartError>;
+    /// What a manager is to call for an object of this type.
+    fn sharing(&self) -> Result<Sharing, StartError> {
+        let why = "a closure has no bytes to be sent as; bridge by a constructor";
+        let source = io::Error::new(io::ErrorKind::Unsupported, why);
+        Err(StartError::Os { step: "make an object by a closure in a manager", source })
+    }
     /// Asks the child to make the object, which is its first call.
     fn construct(
         &self,
@@ -38,6 +45,9 @@ pub(crate) trait Origin: Send + Sync {
         read: &mut dyn FnMut(OpenReply<'_>),
     ) -> Result<(), CallError>;
 }
+
+/// Starts the thread of an object in a manager.
+pub(crate) type Sharing = fn(OpenServer) -> Result<Address, Refused>;
 
 /// By a constructor, with arguments that are sent anew at each start.
 pub(crate) struct ByConstructor<T, W> {
@@ -81,6 +91,10 @@ impl<T: Bridged, W: Crosses + Send> Origin for ByConstructor<T, W> {
     ) -> Result<Child, StartError> {
         let run = |(server, bridge): (OpenServer, u64)| serve::<T>(&server, bridge);
         launch.start_in(zygote, run, &(server, bridge))
+    }
+
+    fn sharing(&self) -> Result<Sharing, StartError> {
+        Ok(manager::share::<T>)
     }
 
     fn construct(

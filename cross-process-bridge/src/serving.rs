@@ -63,8 +63,8 @@ pub(crate) fn serve<T: Bridged>(
             _ => {}
         }
         let mut answer = Answer::NONE;
-        let call =
-            Call { request, answer: &mut answer, object: Object::Own { object: &mut object, desk: &desk } };
+        let object_here = Object::Own { object: &mut object, desk: Some(&desk) };
+        let call = Call { request, answer: &mut answer, object: object_here };
         let served = PanicReport::catch(|| match make.take() {
             Some(make) if what == method::MAKE => call.construct(|()| make()),
             _ => T::serve(call),

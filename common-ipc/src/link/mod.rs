@@ -6,11 +6,13 @@ mod calls;
 pub mod codec;
 pub mod connection;
 pub(crate) mod control;
+mod door;
 mod error;
 mod frame;
 mod guard;
 #[cfg(test)]
 pub(crate) mod in_transit;
+pub(crate) mod jobs;
 pub mod pipe;
 pub mod poll;
 mod poller;
@@ -33,6 +35,8 @@ pub use calls::{
 pub use connection::AsyncConnection;
 #[doc(inline)]
 pub use connection::{Connection, DEFAULT_RING, Receiver, Sender};
+#[doc(inline)]
+pub use door::{Arrival, ConnectError, Connector, Listener, listener};
 pub use error::LinkError;
 pub use frame::{DEFAULT_MAX_FRAME, FrameTooLarge};
 #[doc(inline)]
@@ -42,3 +46,5 @@ pub use poll::safe_select;
 pub use poller::Poller;
 #[doc(inline)]
 pub use queue::Queue;
+#[doc(hidden)]
+pub use spin::Spinner;

@@ -10,6 +10,8 @@
 //! - Descriptors whose number a user has seen (`as_fd`) are replaced by one of /dev/null: in the
 //!   child that number stays taken, so a borrowed descriptor that the body captured reaches
 //!   nothing, rather than whatever is opened under that number next.
+//!
+//! A few are every process's that has a copy ([`PrivateFd::inherited`]): nobody waits for the closing of those.
 
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -57,6 +59,9 @@ impl Numbers {
         })
     }
 }
+
+/// The home of a descriptor that is every process's which has a copy of it.
+const EVERYWHERE: u64 = u64::MAX;
 
 /// All library descriptors of this process.
 pub(crate) struct Registry {
@@ -187,8 +192,21 @@ impl PrivateFd {
         Ok((registry.list(one), registry.list(other)))
     }
 
+    /// The same, off the list: what this process forks has it as well, as its own. Each process closes its own copy.
+    pub(crate) fn inherited(self) -> PrivateFd {
+        let mut registry = registry();
+        let number = self.fd.as_raw_fd();
+        if !registry.hidden.remove(number) {
+            registry.exposed.remove(number);
+        }
+        self.home.store(EVERYWHERE, Ordering::Relaxed);
+        drop(registry);
+        self
+    }
+
     fn is_home(&self) -> bool {
-        self.home.load(Ordering::Relaxed) == Generation::current().number()
+        let home = self.home.load(Ordering::Relaxed);
+        home == Generation::current().number() || home == EVERYWHERE
     }
 
     /// The descriptor, for use within the library.

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use crate::link::codec;
 use crate::link::poll::Deadline;
-use crate::link::{LinkError, OpenCaller, OpenServer};
+use crate::link::{Connector, LinkError, OpenCaller, OpenServer};
 use crate::ownership::harmless;
 use crate::process::callbacks::Exit;
 use crate::process::errors::{ChildError, JoinError};
@@ -225,6 +225,18 @@ impl Child {
     pub fn calls(&self, server: &OpenServer) -> Result<(), LinkError> {
         self.record.home.check()?;
         self.record.pidfd().map_or(Ok(()), |pidfd| server.caller_stays_with(pidfd))
+    }
+
+    /// Makes certain that this child has the [`Listener`](crate::link::Listener) of `connector`, and keeps it: its end ends
+    /// all connections and all tries to make one. To be said before the connector is used or handed on. Of a child
+    /// that has ended before, the connector says that it is closed.
+    ///
+    /// # Errors
+    ///
+    /// A child of another process; no descriptors left.
+    pub fn accepts(&self, connector: &Connector) -> Result<(), LinkError> {
+        self.record.home.check()?;
+        self.record.pidfd().map_or(Ok(()), |pidfd| Ok(connector.leads_to(&pidfd)?))
     }
 
     /// Asks it to end, by SIGTERM, to its whole group if it leads one; doesn't wait.

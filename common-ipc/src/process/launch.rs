@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use crate::link::attachments::Incoming;
 use crate::link::codec;
 use crate::process::child::Child;
+use crate::process::errands::reading_argument;
 use crate::process::errors::StartError;
 use crate::process::exit_hook::AtExit;
 use crate::process::fork_server::{Outcome, Start, Thunk};
@@ -93,6 +94,11 @@ impl<'a> Launch<'a> {
         self
     }
 
+    /// What the start is like.
+    pub(crate) fn plan(&self) -> Result<Plan<'a>, StartError> {
+        self.kind.plan(self.options)
+    }
+
     /// Forks a child that runs `body` and ends.
     ///
     /// The fork itself moves the body into the child, so it may capture anything. This process drops
@@ -113,7 +119,7 @@ impl<'a> Launch<'a> {
         O: Serialize + DeserializeOwned,
     {
         let mut body = Some(body);
-        forking::fork(&self.kind.plan(self.options)?, &mut |ready| run(&mut body, ready))
+        forking::fork(&self.plan()?, &mut |ready| run(&mut body, ready))
     }
 
     /// Starts a child from a zygote, which calls `run` on a copy of `argument`.
@@ -153,10 +159,7 @@ impl<'a> Launch<'a> {
         A: Portable,
         O: Serialize + DeserializeOwned,
     {
-        zygote.start(
-            &self.kind.plan(self.options)?,
-            Start::new(call::<A, O> as Thunk, function::address(run), argument)?,
-        )
+        zygote.start(&self.plan()?, Start::new(call::<A, O> as Thunk, function::address(run), argument)?)
     }
 
     /// Makes a template of `body`, from which it can be started any number of times: see [`Template`]. Nothing is
@@ -273,7 +276,7 @@ fn call<A: Portable, O: Serialize + DeserializeOwned>(
 }
 
 fn read_argument<A: Portable>(argument: &[u8], incoming: Option<Incoming>) -> Result<A, OutputFailure> {
-    codec::decode_message(argument, incoming)
+    reading_argument(|| codec::decode_message(argument, incoming))
         .map_err(|error| OutputFailure::Argument { message: error.to_string() })
 }
 

@@ -15,9 +15,11 @@
 //! child, record   the handle and what stands behind it        (Child, ExitStatus)
 //!   several             waiting for several, and stopping them
 //!   child_async         its waits in tasks of tokio's
+//! worker/         one that does job after job, for pools          (Worker, Work)
 //! errors          why there is no child, or no output         (StartError, ChildError, JoinError)
 //! reaper, callbacks, exit_hook    what happens when nobody waits
 //! caught          signals to this process, as something to wait for   (CaughtSignals)
+//! errands         functions that a child carries out while it runs        (for the crates of this family)
 //! library_thread  threads beside which one can fork                      (LibraryThread)
 //!   log_thread          the one that hands over the records of children
 //! state           all that belongs to one process
@@ -30,6 +32,7 @@ mod child;
 #[cfg(feature = "tokio")]
 mod child_async;
 pub(crate) mod child_side;
+mod errands;
 mod errors;
 mod exit_hook;
 pub(crate) mod fork_rule;
@@ -58,6 +61,7 @@ mod state;
 mod status;
 mod template;
 mod word;
+mod worker;
 mod zygote;
 
 pub use crate::ownership::generation::{Generation, WrongProcess};
@@ -67,6 +71,8 @@ pub use after_fork::after_fork;
 pub use callbacks::{Exit, join_callbacks};
 pub use caught::{CatchError, CaughtSignals};
 pub use child::{Child, Readiness, StopStep, Stopped, active_children};
+#[doc(hidden)]
+pub use errands::{Errands, Performer, errands};
 pub use errors::{ChildError, JoinError, StartError};
 pub use exit_hook::{AtExit, is_exiting};
 pub use fork_rule::{ForkRule, Refusal};
@@ -88,4 +94,5 @@ pub use signals::StopSignals;
 pub use status::{ExitStatus, PANIC_EXIT_CODE};
 pub use template::Template;
 pub use word::{current_name, progress, ready};
+pub use worker::{Each, Reply, Told, Work, WorkFailure, Worker};
 pub use zygote::Zygote;

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::link::Connector;
 use crate::process::panic_report::PanicReport;
 use crate::process::signal::Signal;
-use crate::sys::pidfd::RawStatus;
+use crate::sys::pidfd::{self, RawStatus};
 
 /// The exit code of a child whose body panicked: the one with which Rust's own `main` ends.
 pub const PANIC_EXIT_CODE: i32 = 101;
@@ -33,6 +34,13 @@ pub enum ExitStatus {
 }
 
 impl ExitStatus {
+    /// How the process behind a connector ended, for those whose child it isn't: `None` before its end was seen by its
+    /// parent, and before Linux 6.15.
+    #[must_use]
+    pub fn of_server(connector: &Connector) -> Option<ExitStatus> {
+        pidfd::status_after_theft(connector.owner()?).map(ExitStatus::from_raw)
+    }
+
     /// Whether it ended by itself with code 0.
     #[must_use]
     pub fn success(&self) -> bool {

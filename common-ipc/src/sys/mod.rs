@@ -27,6 +27,7 @@ pub(crate) mod pidfd;
 pub(crate) mod priority;
 #[cfg(test)]
 pub(crate) mod raced;
+pub(crate) mod random;
 #[cfg(feature = "tokio")]
 pub(crate) mod readiness;
 pub(crate) mod signals;

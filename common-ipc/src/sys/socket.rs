@@ -129,6 +129,8 @@ pub(crate) struct Taken {
     pub(crate) fds_lost: bool,
     /// Those that came, close-on-exec.
     pub(crate) fds: Vec<OwnedFd>,
+    /// The sender's process id, where the socket asks for that (SO_PASSCRED) and it has one in this namespace.
+    pub(crate) sender: Option<u32>,
 }
 
 /// Takes one packet with any number of descriptors in one step, without blocking: for a socket from which
@@ -136,10 +138,23 @@ pub(crate) struct Taken {
 pub(crate) fn receive_at_once(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Taken> {
     let mut fds = Vec::new();
     let mut control: LargeControl = [0; 16 + FDS_MAX / 2];
-    let (length, flags) = receive_message(socket, buffer, &mut control, FDS_MAX, libc::MSG_DONTWAIT, |fd| {
-        fds.push(of_stranger(fd));
-    })?;
-    Ok(Taken { length, fds_lost: flags & libc::MSG_CTRUNC != 0, fds })
+    let (length, flags, sender) =
+        receive_message(socket, buffer, &mut control, FDS_MAX, libc::MSG_DONTWAIT, |fd| {
+            fds.push(of_stranger(fd));
+        })?;
+    Ok(Taken { length, fds_lost: flags & libc::MSG_CTRUNC != 0, fds, sender })
+}
+
+/// A number that no other socket has while the machine runs; copies of its descriptor have the same.
+pub(crate) fn cookie(socket: BorrowedFd<'_>) -> io::Result<u64> {
+    let mut cookie = 0u64;
+    let mut size = size_of::<u64>() as libc::socklen_t;
+    let place = (&raw mut cookie).cast();
+    // SAFETY: the kernel writes at most as many bytes as size says, which are there.
+    let asked = unsafe {
+        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_COOKIE, place, &raw mut size)
+    };
+    check(asked.into()).map(|_| cookie)
 }
 
 /// Descriptors that came with a packet, without a place in the heap: taken one after the other.
@@ -186,7 +201,7 @@ pub(crate) fn receive_from_friend(
     let mut control: LargeControl = [0; 16 + FDS_MAX / 2];
     let Fds { fds, next, count } = fds;
     (*next, *count) = (0, 0);
-    let (length, flags) = receive_message(socket, buffer, &mut control, FDS_MAX, 0, |fd| {
+    let (length, flags, _) = receive_message(socket, buffer, &mut control, FDS_MAX, 0, |fd| {
         // The kernel takes no more along than there is room for.
         fds[*count] = Some(fd);
         *count += 1;
@@ -226,12 +241,12 @@ fn peek(
     most: usize,
     each: impl FnMut(OwnedFd),
 ) -> io::Result<(usize, bool)> {
-    let (length, flags) =
+    let (length, flags, _) =
         receive_message(socket, buffer, control, most, libc::MSG_PEEK | libc::MSG_DONTWAIT, each)?;
     Ok((length, flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0))
 }
 
-/// The one recvmsg: the packet's length and the flags that the kernel has set.
+/// The one recvmsg: the packet's length, the flags that the kernel has set, and the sender's id if that came.
 fn receive_message(
     socket: BorrowedFd<'_>,
     buffer: &mut [u8],
@@ -239,7 +254,8 @@ fn receive_message(
     most: usize,
     flags: libc::c_int,
     mut each: impl FnMut(OwnedFd),
-) -> io::Result<(usize, libc::c_int)> {
+) -> io::Result<(usize, libc::c_int, Option<u32>)> {
+    let mut sender = None;
     let mut vector = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     // SAFETY: msghdr is plain data for which all zeroes is a valid value.
     let mut message: libc::msghdr = unsafe { mem::zeroed() };
@@ -286,10 +302,17 @@ fn receive_message(
                 }
             }
         }
+        // SAFETY: CMSG_LEN only computes.
+        let whole = unsafe { libc::CMSG_LEN(size_of::<libc::ucred>() as u32) } as usize;
+        if level == libc::SOL_SOCKET && kind == libc::SCM_CREDENTIALS && length >= whole {
+            // SAFETY: the message has one, by the kernel's own count, of plain data.
+            let who = unsafe { libc::CMSG_DATA(header).cast::<libc::ucred>().read_unaligned() };
+            sender = u32::try_from(who.pid).ok().filter(|pid| *pid != 0);
+        }
         // SAFETY: the message is as the kernel left it, and header is one of its headers.
         header = unsafe { libc::CMSG_NXTHDR(&message, header) };
     }
-    Ok((length as usize, message.msg_flags))
+    Ok((length as usize, message.msg_flags, sender))
 }
 
 /// A pidfd of the sender, for sockets with SO_PASSPIDFD (linux/socket.h; missing from libc).

@@ -61,7 +61,7 @@ impl OpenServer {
         let readable = Readable::new(self.connection.end())?;
         let line =
             self.line.clone().unwrap_or_else(|| Arc::new(Line::new(Arc::clone(self.connection.end()))));
-        let server = OpenServer { connection: self.connection.clone(), line: Some(line) };
+        let server = OpenServer { connection: self.connection.clone(), outbox: None, line: Some(line) };
         Ok(AsyncOpenServer { server, readable })
     }
 }

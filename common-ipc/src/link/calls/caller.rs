@@ -103,6 +103,24 @@ impl OpenCaller {
 }
 
 impl OpenCaller {
+    /// Sends a request that has no reply, and never waits: what has no room now goes before whatever this caller's
+    /// clones send next, or when a call of theirs that is under way has its reply. It can't take anything along that
+    /// travels beside a message.
+    ///
+    /// # Errors
+    ///
+    /// As for [`send`](OpenCaller::send), but for the time.
+    pub fn post<Check, Argument>(&self, what: u32, argument: &Argument) -> Result<(), CallError>
+    where
+        Check: DeserializeOwned,
+        Argument: Serialize + ?Sized,
+    {
+        scratch::with(|bytes| {
+            let outgoing = encode::<Check, Argument>(what, argument, bytes)?;
+            self.engine.post(bytes, outgoing)
+        })
+    }
+
     /// For two connections between the same two processes, one for each direction: whoever waits for room here takes in
     /// what comes for `server`, up to one message of the longest kind, as it does with the replies. So two sides that
     /// send at once don't wait for each other for ever. Who receives there gets that first. It can be said once.
@@ -129,6 +147,11 @@ impl OpenCaller {
     pub fn takes_in_for(&self, server: &OpenServer) {
         // The first one stays.
         let _ = self.engine.end().companion.set(Arc::downgrade(server.connection.end()));
+    }
+
+    /// Whether it is a clone of this one.
+    pub(crate) fn is_same(&self, other: &OpenCaller) -> bool {
+        Arc::ptr_eq(&self.engine, &other.engine)
     }
 
     /// The other side is this process's for good.

@@ -28,6 +28,7 @@
 //! When the connection is over, whoever holds the role finds that out, and the next one that it wakes finds it out
 //! again: each ends with an error of its own.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -58,6 +59,9 @@ pub(super) struct Engine {
     is_read: AtomicBool,
     /// How often the role was left.
     received: AtomicU64,
+    /// Requests that found no room when they were posted.
+    posted: Mutex<VecDeque<Vec<u8>>>,
+    has_posted: AtomicBool,
 }
 
 /// Who takes no more time for each than this is at work on calls.
@@ -70,6 +74,8 @@ impl Engine {
             slots: Mutex::default(),
             is_read: AtomicBool::new(false),
             received: AtomicU64::new(0),
+            posted: Mutex::default(),
+            has_posted: AtomicBool::new(false),
         }
     }
 
@@ -98,8 +104,48 @@ impl Engine {
         mut outgoing: Option<Box<Outgoing>>,
         deadline: Deadline,
     ) -> Result<(), CallError> {
+        self.send_posted(Patience::Until(deadline)).map_err(CallError::not_sent)?;
         let sent = self.end().send_bytes(bytes, &mut outgoing, Patience::Until(deadline));
         sent.map(drop).map_err(CallError::not_sent)
+    }
+
+    /// Sends a request that has no reply, now or before the next one. Its header is there.
+    pub(super) fn post(&self, bytes: &[u8], mut outgoing: Option<Box<Outgoing>>) -> Result<(), CallError> {
+        self.connection.check_home().map_err(CallError::not_sent)?;
+        let sent = self.send_posted(Patience::None);
+        match sent.and_then(|()| self.end().send_bytes(bytes, &mut outgoing, Patience::None)) {
+            Ok(_) => Ok(()),
+            Err(LinkError::Full) if outgoing.is_none() => {
+                self.posted.lock().push_back(bytes.to_vec());
+                self.has_posted.store(true, Ordering::SeqCst);
+                // Whoever had the way may be done by now.
+                let _ = self.send_posted(Patience::None);
+                Ok(())
+            }
+            Err(error) => Err(CallError::not_sent(error)),
+        }
+    }
+
+    /// Sends what was posted.
+    #[inline]
+    fn send_posted(&self, patience: Patience<'_>) -> Result<(), LinkError> {
+        if !self.has_posted.load(Ordering::SeqCst) { Ok(()) } else { self.send_all_posted(patience) }
+    }
+
+    #[cold]
+    fn send_all_posted(&self, patience: Patience<'_>) -> Result<(), LinkError> {
+        self.connection.check_home()?;
+        // Held while they are sent: in their order. Who doesn't wait leaves them to whoever is at it.
+        let mut posted = match patience {
+            Patience::Until(deadline) => deadline.lock(&self.posted).ok_or(LinkError::TimedOut)?,
+            _ => self.posted.try_lock().ok_or(LinkError::Full)?,
+        };
+        while let Some(first) = posted.front() {
+            self.end().send_bytes(first, &mut None, patience)?;
+            posted.pop_front();
+        }
+        self.has_posted.store(false, Ordering::SeqCst);
+        Ok(())
     }
 
     /// Sends a request, its header but for the number in it, and leaves its reply in the same place.
@@ -109,6 +155,7 @@ impl Engine {
         mut outgoing: Option<Box<Outgoing>>,
         deadline: Deadline,
     ) -> Result<Came, CallError> {
+        self.send_posted(Patience::Until(deadline)).map_err(CallError::not_sent)?;
         let number = self.reserve()?;
         bytes[..NO_REPLY].copy_from_slice(&number.to_le_bytes());
         let place = match self.end().send_bytes(bytes, &mut outgoing, Patience::Until(deadline)) {
@@ -118,6 +165,8 @@ impl Engine {
                 return Err(CallError::not_sent(error));
             }
         };
+        // What was posted while this had the way.
+        let _ = self.send_posted(Patience::None);
         let came = self.wait(number, bytes, deadline).map_err(|error| self.failed(error, place))?;
         if bytes.len() == NO_REPLY {
             return Err(CallError::taken(LinkError::Unanswered));

@@ -12,6 +12,7 @@ mod caller;
 mod driver;
 mod engine;
 mod error;
+mod outbox;
 mod server;
 mod slots;
 mod typed;

@@ -1,6 +1,7 @@
 //! The side that is called, whatever the types.
 
 use std::fmt;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::link::attachments::Outgoing;
 use crate::link::calls::error::ReplyError;
+use crate::link::calls::outbox::Outbox;
 use crate::link::calls::{NO_REPLY, REQUEST_HEADER, number, word};
 use crate::link::codec::{self, DecodeError, EncodeError};
 #[cfg(feature = "tokio")]
@@ -32,6 +34,8 @@ use crate::ownership::give::{Give, Giver, private};
 #[derive(Debug, Clone)]
 pub struct OpenServer {
     pub(super) connection: Connection<(), ()>,
+    /// Where replies wait that have no room, if they do.
+    pub(super) outbox: Option<Arc<Outbox>>,
     /// On which tasks reply, if they do.
     #[cfg(feature = "tokio")]
     pub(super) line: Option<Arc<Line>>,
@@ -42,6 +46,7 @@ impl OpenServer {
         connection.end().goes_on_without_descriptors();
         OpenServer {
             connection,
+            outbox: None,
             #[cfg(feature = "tokio")]
             line: None,
         }
@@ -57,8 +62,10 @@ impl OpenServer {
     ///
     /// As for [`Connection::recv`], except that nothing is decoded.
     pub fn recv<'b>(&self, buffer: &'b mut Vec<u8>) -> Result<OpenRequest<'b>, LinkError> {
+        let end = self.connection.end();
         let came = loop {
-            if let Some(came) = self.take(buffer, Wait::until(Deadline::NEVER))? {
+            let beside = self.outbox.as_ref().map(|outbox| outbox.send_all(end)).transpose()?;
+            if let Some(came) = self.take(buffer, Wait { deadline: Deadline::NEVER, others: 0, beside })? {
                 break came;
             }
         };
@@ -156,6 +163,20 @@ impl OpenServer {
 }
 
 impl OpenServer {
+    /// The same, whose replies never wait for room: those that have none are kept, up to `max` bytes of them, and sent
+    /// by whoever is in [`recv`](OpenServer::recv), which waits for room in their stead. So a caller that reads nothing
+    /// holds up the thread alone that receives from it, and a reply may be sent from any other. Its clones are the same.
+    ///
+    /// It takes a descriptor. A reply beyond `max` is [`LinkError::Full`], and so is `recv` from then on. `recv` has to be called on and on; the other
+    /// ways to receive don't send.
+    ///
+    /// # Errors
+    ///
+    /// No descriptors left.
+    pub fn with_outbox(self, max: usize) -> io::Result<OpenServer> {
+        Ok(OpenServer { outbox: Some(Arc::new(Outbox::new(max)?)), ..self })
+    }
+
     /// The other side is this process's for good.
     pub(crate) fn caller_stays_with(&self, owner: Arc<PrivateFd>) -> Result<(), LinkError> {
         self.connection.end().other_end_stays_with(owner)
@@ -204,6 +225,15 @@ impl OpenRequest<'_> {
     pub fn decode<T: DeserializeOwned>(self) -> (Result<T, DecodeError>, OpenResponder) {
         let bytes = self.bytes.get(REQUEST_HEADER..).unwrap_or_default();
         (codec::decode_message(bytes, self.came), self.responder)
+    }
+
+    /// Its argument without what `skip` bytes at its beginning say, and those bytes.
+    #[doc(hidden)]
+    pub fn keep_after(self, skip: usize) -> Option<(Vec<u8>, KeptRequest)> {
+        let (header, argument) = self.bytes.split_at_checked(REQUEST_HEADER)?;
+        let (skipped, rest) = argument.split_at_checked(skip)?;
+        let bytes = [header, rest].concat();
+        Some((skipped.to_vec(), KeptRequest { bytes, came: self.came, responder: self.responder }))
     }
 
     /// Without a look at the argument: what answers it.
@@ -294,7 +324,11 @@ impl OpenResponder {
         mut outgoing: Option<Box<Outgoing>>,
         deadline: Deadline,
     ) -> Result<(), LinkError> {
-        self.server.connection.end().send_bytes(bytes, &mut outgoing, Patience::Until(deadline))?;
+        let end = self.server.connection.end();
+        match &self.server.outbox {
+            Some(outbox) => outbox.send(end, bytes, &mut outgoing)?,
+            None => drop(end.send_bytes(bytes, &mut outgoing, Patience::Until(deadline))?),
+        }
         self.number = 0;
         Ok(())
     }

@@ -259,6 +259,11 @@ impl End {
         self.peer.lock().loses = true;
     }
 
+    /// The longest frame that may be sent.
+    pub(crate) fn max_frame(&self) -> usize {
+        self.wires.max_frame
+    }
+
     /// Closes the control socket, and goes on.
     #[cfg(test)]
     pub(crate) fn hang_up(&self) {

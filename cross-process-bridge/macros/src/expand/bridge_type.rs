@@ -21,7 +21,52 @@ pub(crate) fn declared(block: &Block, object: &Object) -> TokenStream {
         docs::link(block, ""),
         root.to_string().replace(' ', "").trim_start_matches("::"),
     );
-    struct_of(block, object, &block.bridge, &text, &quote!(#rt::Handle))
+    let declared = struct_of(block, object, &block.bridge, &text, &quote!(#rt::Handle));
+    let travels = travels(block);
+    quote!(#declared #travels)
+}
+
+/// Of an object in a manager it is a proxy, which may be sent.
+fn travels(block: &Block) -> TokenStream {
+    let (cfgs, quiet, rt) = (attributes(&block.cfgs), quiet(), &block.runtime.rt);
+    let of = block.impl_of(&block.bridge);
+    let (generics, clause, bare, ty, of_object) = (&of.generics, &of.clause, &of.bare, &of.ty, &block.object);
+    let (given, deserializer) = (hidden("serializer"), hidden("deserializer"));
+    // A lifetime goes first.
+    let mut with_lifetime = block.generics.clone();
+    with_lifetime.params.insert(0, syn::parse_quote!('bridge_de));
+    let (with_lifetime, _, _) = with_lifetime.split_for_impl();
+    quote! {
+        #cfgs #quiet
+        #[automatically_derived]
+        impl #generics #rt::Shareable for #ty #clause {
+            fn handle(&self) -> &#rt::Handle { &self.handle }
+        }
+
+        #cfgs #quiet
+        #[automatically_derived]
+        impl #bare #rt::Serialize for #ty {
+            fn serialize<BridgeS: #rt::Serializer>(
+                &self,
+                #given: BridgeS,
+            ) -> ::core::result::Result<BridgeS::Ok, BridgeS::Error> {
+                #rt::Serialize::serialize(&self.handle, #given)
+            }
+        }
+
+        #cfgs #quiet
+        #[automatically_derived]
+        impl #with_lifetime #rt::Deserialize<'bridge_de> for #ty #clause {
+            fn deserialize<BridgeD: #rt::Deserializer<'bridge_de>>(
+                #deserializer: BridgeD,
+            ) -> ::core::result::Result<Self, BridgeD::Error> {
+                ::core::result::Result::map(
+                    #rt::Handle::receive::<#of_object, BridgeD>(#deserializer),
+                    ::core::convert::From::from,
+                )
+            }
+        }
+    }
 }
 
 /// Of the bridge, or of its twin.

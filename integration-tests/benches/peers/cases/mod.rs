@@ -11,6 +11,7 @@ mod event_group;
 mod idle;
 mod init;
 mod main_loop;
+mod manager;
 mod memory;
 mod message;
 mod one_way;
@@ -19,12 +20,13 @@ mod pool;
 mod round_trip;
 mod start;
 mod supervise;
+mod workers;
 mod zygote;
 
 use crate::case::Case;
 
 /// All of them, in the order in which they are measured.
-pub(crate) const ALL: [&Case; 23 + cfg!(feature = "tokio") as usize] = [
+pub(crate) const ALL: &[&Case] = &[
     &round_trip::CASE,
     &round_trip::BESIDE_HOG,
     &one_way::CASE,
@@ -35,6 +37,7 @@ pub(crate) const ALL: [&Case; 23 + cfg!(feature = "tokio") as usize] = [
     &bridge_beyond::CASE,
     &bridge_beyond::CALLBACKS,
     &bridge_beyond::OPENING,
+    &manager::CASE,
     &message::CASE,
     #[cfg(feature = "tokio")]
     &async_message::CASE,
@@ -45,6 +48,9 @@ pub(crate) const ALL: [&Case; 23 + cfg!(feature = "tokio") as usize] = [
     &start::CASE,
     &callback::CASE,
     &pool::CASE,
+    &workers::ONE,
+    &workers::MANY,
+    &workers::IN_CHUNKS,
     &supervise::CASE,
     &zygote::CASE,
     &alive::CASE,

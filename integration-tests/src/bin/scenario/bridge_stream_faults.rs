@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use common_ipc::process::{Launch, LaunchOptions, Signal};
+use cross_process_bridge::manager::Manager;
 use cross_process_bridge::{BridgeError, Execution, Timeout};
 use integration_tests::{proc, stress_factor};
 
@@ -20,6 +21,7 @@ scenarios![
     fault_49_each_wait_for_an_item_has_its_time,
     a_stop_a_restart_and_a_kill_beside_an_open_stream,
     a_stream_in_a_forked_child,
+    an_object_in_a_manager_cannot_be_occupied,
     a_panic_is_the_last_item,
     fault_50_a_slow_consumer_keeps_the_iterator_back,
 ];
@@ -331,4 +333,16 @@ fn fault_50_a_slow_consumer_keeps_the_iterator_back() -> Outcome {
         let (now, now_here) = (proc::resident_kib_of(pid), proc::resident_kib());
         assert!(now < before + 4096 && now_here < here + 4096, "{before} {now} {here} {now_here}");
     })
+}
+
+fn an_object_in_a_manager_cannot_be_occupied() -> Outcome {
+    let manager = Manager::start().unwrap();
+    let source = manager.share(&SourceBridge::new(tally())).unwrap();
+    let error = source.numbers(0).unwrap_err();
+    assert!(matches!(error, BridgeError::InManager { .. }), "{error}");
+    assert_eq!(error.execution(), Execution::NotRun);
+    assert_eq!(source.echo(1).unwrap(), 1);
+    drop(source);
+    manager.stop().unwrap();
+    Passed
 }

@@ -59,6 +59,11 @@ mod main_loop_context;
 mod main_loop_load;
 mod main_loop_processes;
 mod main_loop_signals;
+mod manager_death;
+mod manager_hostile;
+mod manager_kinds;
+mod manager_many;
+mod manager_shared;
 mod many;
 mod memory;
 mod message_commands;
@@ -162,6 +167,11 @@ const TABLES: &[&[Scenario]] = &[
     main_loop_load::ALL,
     main_loop_processes::ALL,
     main_loop_signals::ALL,
+    manager_death::ALL,
+    manager_hostile::ALL,
+    manager_kinds::ALL,
+    manager_many::ALL,
+    manager_shared::ALL,
     many::ALL,
     memory::ALL,
     message_commands::ALL,

@@ -8,6 +8,7 @@ mod hostile;
 mod open;
 mod progress;
 mod typed;
+mod unhurried;
 
 use std::thread::Scope;
 use std::time::Duration;
