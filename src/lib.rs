@@ -70,7 +70,7 @@ pub use pkit;
 #[cfg(feature = "pkit")]
 #[doc(no_inline)]
 pub use pkit::{
-    Current, Map, MapUnordered, PoolError, Process, ProcessBuilder, ProcessExit, ProcessOpen, ProcessPool,
-    RestartPolicy, Slot, SlotError, SlotPool, Target, Task, TaskError, TaskInfo, TaskStatus, current,
-    supervisor,
+    Chunk, Current, Map, MapUnordered, PoolError, Process, ProcessBuilder, ProcessExit, ProcessOpen,
+    ProcessPool, RestartPolicy, Slot, SlotError, SlotPool, StatePool, Target, Task, TaskError, TaskHandle,
+    TaskInfo, TaskStatus, WorkError, WorkerPool, current, supervisor,
 };

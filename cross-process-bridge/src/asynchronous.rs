@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use common_ipc::link::{AsyncOpenCaller, CallError, Execution, OpenReply};
 use parking_lot::Mutex;
@@ -10,10 +11,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::bridge_process::BridgeProcess;
+use crate::closures::{Asked, Outcome, Progress, Step};
 use crate::crosses::Crosses;
 use crate::error::BridgeError;
 use crate::handle::Handle;
-use crate::method::Method;
+use crate::lent::Resumed;
+use crate::method::{self, Method};
 use crate::reply;
 use crate::run::Run;
 use crate::timeout::Timeout;
@@ -49,7 +52,7 @@ impl AsyncHandle {
         A: Serialize + ?Sized,
         R: Crosses,
     {
-        let run = self.handle.run(method)?;
+        let run = self.handle.free_run(method)?;
         self.call_on::<W, A, R>(&run, method, arguments).await
     }
 
@@ -67,6 +70,47 @@ impl AsyncHandle {
         }
     }
 
+    /// As [`Handle::call_with`]. The closures are called within polls of the future.
+    pub async fn call_with<W, A, R>(
+        &self,
+        method: Method,
+        arguments: &A,
+        mut closures: impl FnMut(u32, Asked<'_>) -> Outcome,
+    ) -> Result<R, BridgeError>
+    where
+        W: DeserializeOwned,
+        A: Serialize + ?Sized,
+        R: Crosses,
+    {
+        let run = self.run(method)?;
+        let caller = self.caller(&run, method)?;
+        let occupied = run.occupy(method)?;
+        let mut progress = Progress::new(self.time());
+        let mut read = |came: OpenReply<'_>| Step::of(method, came, &mut closures);
+        let request = (occupied.number, arguments);
+        let mut step = caller.call::<(u64, W), _, _>(method.id, &request, self.time(), &mut read).await;
+        let result = loop {
+            match step {
+                Ok(Step::Asked(outcome)) => {
+                    let resumed = (occupied.number, progress.resume(outcome));
+                    let left = progress.left();
+                    step =
+                        caller.call::<(u64, Resumed), _, _>(method::RESUME, &resumed, left, &mut read).await;
+                }
+                Ok(Step::Ended(result)) => {
+                    occupied.over();
+                    break result;
+                }
+                Err(error) => {
+                    let error = self.explain(&run, method, error).await;
+                    drop(occupied);
+                    break Err(progress.lost(error));
+                }
+            }
+        };
+        progress.end(result)
+    }
+
     /// As [`Handle::finish`].
     pub async fn finish<W, A, R>(&self, method: Method, arguments: &A) -> Result<R, BridgeError>
     where
@@ -74,7 +118,7 @@ impl AsyncHandle {
         A: Serialize + ?Sized,
         R: Crosses,
     {
-        let run = self.handle.run(method)?;
+        let run = self.handle.free_run(method)?;
         let result = self.call_on::<W, A, R>(&run, method, arguments).await;
         if result.as_ref().map_or_else(BridgeError::execution, |_| Execution::Ran) == Execution::Ran {
             let life = Arc::clone(self.handle.life());
@@ -90,7 +134,7 @@ impl AsyncHandle {
         W: DeserializeOwned,
         A: Serialize + ?Sized,
     {
-        let run = self.handle.run(method)?;
+        let run = self.handle.free_run(method)?;
         let caller = self.caller(&run, method)?;
         match caller.send::<W, A>(method.id, arguments, self.handle.time()).await {
             Ok(()) => Ok(()),
@@ -129,7 +173,17 @@ impl AsyncHandle {
         AsyncHandle { handle: self.handle.with_timeout(timeout), callers: Arc::clone(&self.callers) }
     }
 
-    fn caller(&self, run: &Arc<Run>, method: Method) -> Result<AsyncOpenCaller, BridgeError> {
+    /// What a call goes to.
+    pub(crate) fn run(&self, method: Method) -> Result<Arc<Run>, BridgeError> {
+        self.handle.run(method)
+    }
+
+    /// How long a call may take.
+    pub(crate) fn time(&self) -> Option<Duration> {
+        self.handle.time()
+    }
+
+    pub(crate) fn caller(&self, run: &Arc<Run>, method: Method) -> Result<AsyncOpenCaller, BridgeError> {
         let runtime = tokio::runtime::Handle::try_current().ok().map(|runtime| runtime.id());
         let mut callers = self.callers.lock();
         let known = callers.iter().find(|known| Arc::ptr_eq(&known.run, run) && known.runtime == runtime);
@@ -147,7 +201,7 @@ impl AsyncHandle {
     }
 
     /// It may have to wait for the end of a process.
-    async fn explain(&self, run: &Arc<Run>, method: Method, error: CallError) -> BridgeError {
+    pub(crate) async fn explain(&self, run: &Arc<Run>, method: Method, error: CallError) -> BridgeError {
         let (handle, run) = (self.handle.clone(), Arc::clone(run));
         let explained = beside(method.name, move || Ok(handle.explain(&run, method, error))).await;
         explained.unwrap_or_else(|error| error)

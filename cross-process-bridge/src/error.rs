@@ -19,6 +19,7 @@ use crate::run::is_nonsense;
 /// | any error of `start` | isn't started: `start` may be tried again |
 /// | `PeerDied`, `Timeout` with a kill, `Broken` unless [`needs_start`](BridgeError::needs_start) is false | has no process: each call is `PeerDied` until `start` makes a new object |
 /// | `Panicked`, `Timeout`, `Encode`, `Decode`, `TooLarge`, any other `Broken` | is as usable as before |
+/// | `Busy` | is as usable as before, once the stream or the call with a closure is over |
 /// | `Reentrant`, `WrongProcess` | isn't this process's |
 /// | `InManager`, `Manager` | is one to an object in a manager |
 #[derive(thiserror::Error)]
@@ -143,6 +144,16 @@ pub enum BridgeError {
     /// The manager that has the object can't be reached, or has refused the call.
     #[error(transparent)]
     Manager(Box<ManagerError>),
+    /// The object is occupied, and this call would have to wait for what its caller may have to end first: a stream that
+    /// is open, or a method that was lent a closure. (Who makes the call may be that closure.) Read the stream to its end,
+    /// or drop it; let the other call return. Then call again.
+    #[error("{method} can't be called while the object is occupied by {by}; it wasn't carried out")]
+    Busy {
+        /// What was called.
+        method: &'static str,
+        /// The method that returned the stream, or that was lent the closure.
+        by: String,
+    },
     /// The bridge belongs to another process.
     #[error(transparent)]
     WrongProcess(#[from] WrongProcess),
@@ -232,11 +243,25 @@ impl BridgeError {
             BridgeError::Panicked { .. } | BridgeError::Constructor { .. } => Execution::Ran,
             BridgeError::NotStarted { .. }
             | BridgeError::Start(_)
+            | BridgeError::Busy { .. }
             | BridgeError::Reentrant { .. }
             | BridgeError::InManager { .. }
             | BridgeError::WrongProcess(_)
             | BridgeError::Child(_) => Execution::NotRun,
         }
+    }
+
+    /// Of a method that had been begun before what failed now.
+    pub(crate) fn begun(mut self) -> BridgeError {
+        if let BridgeError::PeerDied { execution, .. }
+        | BridgeError::Timeout { execution, .. }
+        | BridgeError::Broken { execution, .. } = &mut self
+        {
+            if *execution == Execution::NotRun {
+                *execution = Execution::Unknown;
+            }
+        }
+        self
     }
 }
 

@@ -64,15 +64,24 @@ impl Handle {
         if let Some(shared) = &self.shared {
             return shared.call::<W, A, R>(method, arguments, self.time());
         }
-        self.call_on::<W, A, R>(&self.run(method)?, method, arguments)
+        self.call_on::<W, A, R>(&self.free_run(method)?, method, arguments)
     }
 
-    /// What a call goes to that needs a process.
+    /// What a call goes to that needs a process of the object's own.
+    #[inline]
     pub(crate) fn run(&self, method: Method) -> Result<Arc<Run>, BridgeError> {
         match &self.shared {
             Some(shared) => Err(shared.refuse(method.name)),
             None => self.life().run(method),
         }
+    }
+
+    /// The same, unless it would have to wait for who makes it.
+    #[inline]
+    pub(crate) fn free_run(&self, method: Method) -> Result<Arc<Run>, BridgeError> {
+        let run = self.run(method)?;
+        run.check_free(method)?;
+        Ok(run)
     }
 
     fn call_on<W, A, R>(&self, run: &Arc<Run>, method: Method, arguments: &A) -> Result<R, BridgeError>
@@ -98,7 +107,7 @@ impl Handle {
         if let Some(shared) = &self.shared {
             return shared.call::<W, A, R>(method, arguments, self.time());
         }
-        let run = self.run(method)?;
+        let run = self.free_run(method)?;
         let result = self.call_on::<W, A, R>(&run, method, arguments);
         if result.as_ref().map_or_else(BridgeError::execution, |_| Execution::Ran) == Execution::Ran {
             self.life().finished(&run);
@@ -115,7 +124,7 @@ impl Handle {
         if let Some(shared) = &self.shared {
             return shared.send::<W, A>(method, arguments, self.time());
         }
-        let run = self.run(method)?;
+        let run = self.free_run(method)?;
         let sent = run.caller.send::<W, A>(method.id, arguments, self.time());
         sent.map_err(|error| self.explain(&run, method, error))
     }

@@ -127,18 +127,26 @@
 #[cfg(feature = "tokio")]
 mod asynchronous;
 mod bridge_process;
+mod closures;
+mod crew;
 mod crosses;
+mod desk;
 mod error;
 mod failure;
 mod handle;
+mod lent;
 mod life;
 pub mod manager;
 mod method;
+mod occupied;
 mod origin;
+mod outlet;
+mod reception;
 mod reentry;
 mod reply;
 mod run;
 mod serving;
+mod stream;
 mod timeout;
 mod wire;
 
@@ -158,6 +166,9 @@ pub use crosses::Crosses;
 pub use error::BridgeError;
 pub use handle::from_fn;
 pub use serving::Bridged;
+#[cfg(feature = "tokio")]
+pub use stream::AsyncBridgeStream;
+pub use stream::BridgeStream;
 pub use timeout::Timeout;
 
 /// What `#[bridge]` expands to.
@@ -165,10 +176,14 @@ pub use timeout::Timeout;
 pub mod __private {
     #[cfg(feature = "tokio")]
     pub use crate::asynchronous::AsyncHandle;
+    pub use crate::closures::{Asked, Outcome};
+    pub use crate::crew::{Crew, crew};
     pub use crate::crosses::Crosses;
     pub use crate::handle::Handle;
+    pub use crate::lent::Lent;
     pub use crate::manager::Shareable;
     pub use crate::method::Method;
+    pub use crate::outlet::Opening;
     pub use crate::serving::{Bridged, Call, Served};
     pub use common_ipc::RemoteError;
     pub use common_ipc::link::Bytes;

@@ -199,7 +199,7 @@ impl Life {
         };
         // An object may lie about that, or its process have no descriptor to tell it by.
         let served = child.serves(&caller);
-        let run = Run { caller, child };
+        let run = Run::new(caller, child);
         if let Err(error) = served {
             run.child.kill()?;
             run.child.wait()?;

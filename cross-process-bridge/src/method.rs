@@ -29,6 +29,12 @@ const OURS: u16 = u16::MAX;
 pub(crate) const MAKE: u32 = Method::new(OURS, 0, "").id;
 /// Ends the child, after the calls that came before.
 pub(crate) const STOP: u32 = Method::new(OURS, 1, "").id;
+/// What a closure has returned, for the method that has called it.
+pub(crate) const RESUME: u32 = Method::new(OURS, 2, "").id;
+/// Asks for the next items of a stream.
+pub(crate) const NEXT: u32 = Method::new(OURS, 3, "").id;
+/// Nobody waits any more for the stream, or lends the closures, of that number. It has no reply.
+pub(crate) const GIVE_UP: u32 = Method::new(OURS, 4, "").id;
 
 /// Whether it is a call of the library's own.
 pub(crate) fn is_ours(what: u32) -> bool {

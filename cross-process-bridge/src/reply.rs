@@ -15,6 +15,11 @@ use crate::error::BridgeError;
 /// The kinds of replies: what follows is the result, or a [`Failure`].
 pub(crate) const RESULT: u32 = 0;
 pub(crate) const FAILURE: u32 = 1;
+/// What follows is what a method has returned beside its items, and those can be asked for.
+pub(crate) const OPENED: u32 = 2;
+/// A closure is to be called: the first one by this number, the next one by the next one. What follows are its
+/// arguments.
+pub(crate) const CLOSURES: u32 = 16;
 
 /// Why there is no result.
 #[derive(Debug, Serialize, Deserialize)]
@@ -31,10 +36,12 @@ pub(crate) enum Failure {
     TooLarge { length: u64, max: u64 },
     /// There is no such method.
     Unknown,
+    /// A call of this method occupies the object.
+    Busy { by: String },
 }
 
 /// Answers a call, once.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Answer(Option<OpenResponder>);
 
 impl Answer {
@@ -47,9 +54,14 @@ impl Answer {
 
     /// With a result; if that can't be sent, with the reason.
     pub(crate) fn result<R: Crosses>(&mut self, result: &R) {
-        let Some(responder) = self.0.take() else { return };
-        let Err(ReplyError { cause, responder, .. }) = responder.reply::<R, _>(RESULT, result) else {
-            return;
+        self.kind(RESULT, result);
+    }
+
+    /// With a value of this kind, and whether it is sent: if it can't be, the reason is.
+    pub(crate) fn kind<R: Crosses>(&mut self, kind: u32, result: &R) -> bool {
+        let Some(responder) = self.0.take() else { return false };
+        let Err(ReplyError { cause, responder, .. }) = responder.reply::<R, _>(kind, result) else {
+            return true;
         };
         let failure = match cause {
             LinkError::Encode(error) => {
@@ -59,7 +71,7 @@ impl Answer {
                 Failure::TooLarge { length: error.length as u64, max: error.max as u64 }
             }
             // Nobody is there to be told.
-            LinkError::Closed => return,
+            LinkError::Closed => return false,
             // It may be that what is shorter, or takes no descriptors along, can be sent.
             error => {
                 let type_name = std::any::type_name::<R>().to_owned();
@@ -68,6 +80,12 @@ impl Answer {
         };
         self.0 = Some(responder);
         self.failure(failure);
+        false
+    }
+
+    /// What answers, if nobody has.
+    pub(crate) fn take(&mut self) -> Option<OpenResponder> {
+        self.0.take()
     }
 
     /// With the reason why there is no result.
@@ -87,20 +105,28 @@ pub(crate) fn read<R: DeserializeOwned>(
     method: &'static str,
     reply: OpenReply<'_>,
 ) -> Result<R, BridgeError> {
-    let unreadable = |error: DecodeError| {
-        let (type_name, message) = (error.type_name.to_owned(), error.message);
-        BridgeError::Decode { method, type_name, message, execution: Execution::Ran }
-    };
-    if reply.kind() == RESULT {
-        reply.decode().map_err(unreadable)
-    } else {
-        Err(reply.decode::<Failure>().map_or_else(unreadable, |failure| failure.of(method)))
+    let unreadable = |error| unreadable(method, error);
+    match reply.kind() {
+        RESULT | OPENED => reply.decode().map_err(unreadable),
+        FAILURE => Err(reply.decode::<Failure>().map_or_else(unreadable, |failure| failure.of(method))),
+        kind => Err(BridgeError::Decode {
+            method,
+            type_name: "the kinds of replies".to_owned(),
+            message: format!("there is no kind {kind}"),
+            execution: Execution::Ran,
+        }),
     }
+}
+
+/// What came isn't what it should be.
+pub(crate) fn unreadable(method: &'static str, error: DecodeError) -> BridgeError {
+    let (type_name, message) = (error.type_name.to_owned(), error.message);
+    BridgeError::Decode { method, type_name, message, execution: Execution::Ran }
 }
 
 impl Failure {
     /// Without the texts, which may be of any length.
-    fn shorten(&mut self) {
+    pub(crate) fn shorten(&mut self) {
         let text = "(a message too long to be sent)";
         match self {
             Failure::Constructor(error) => *error = RemoteError::msg(text),
@@ -111,12 +137,12 @@ impl Failure {
             Failure::Arguments { message, .. } | Failure::Result { message, .. } => {
                 *message = text.to_owned()
             }
-            Failure::TooLarge { .. } | Failure::Unknown => {}
+            Failure::TooLarge { .. } | Failure::Unknown | Failure::Busy { .. } => {}
         }
     }
 
     /// As the caller's error.
-    fn of(self, method: &'static str) -> BridgeError {
+    pub(crate) fn of(self, method: &'static str) -> BridgeError {
         match self {
             Failure::Constructor(error) => BridgeError::Constructor { constructor: method, error },
             Failure::Panicked(report) => BridgeError::Panicked { method, report: Arc::new(report) },
@@ -129,6 +155,7 @@ impl Failure {
             Failure::TooLarge { length, max } => {
                 BridgeError::TooLarge { method, length, max, execution: Execution::Ran }
             }
+            Failure::Busy { by } => BridgeError::Busy { method, by },
             Failure::Unknown => BridgeError::Decode {
                 method,
                 type_name: "the calls that it knows".to_owned(),

@@ -7,18 +7,24 @@ use common_ipc::process::{Child, ExitStatus, JoinError, StopStep, Stopped};
 
 use crate::error::BridgeError;
 use crate::method;
+use crate::occupied::Occupancy;
 
 /// From one start to its end.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) caller: OpenCaller,
     pub(crate) child: Child,
+    pub(crate) occupancy: Occupancy,
 }
 
 /// How long SIGTERM may take where it is sent because waiting was in vain.
 pub(crate) const TERM_GRACE: Duration = Duration::from_millis(500);
 
 impl Run {
+    pub(crate) fn new(caller: OpenCaller, child: Child) -> Run {
+        Run { caller, child, occupancy: Occupancy::default() }
+    }
+
     /// Sees to its end, for which it has `patience`, and says how that was.
     pub(crate) fn end(&self, patience: Duration) -> Result<ExitStatus, BridgeError> {
         Ok(self.told(self.child.wait_or_stop(patience, Duration::ZERO)?).status)

@@ -5,9 +5,13 @@ use common_ipc::link::{LinkError, OpenRequest, OpenServer};
 use common_ipc::process::PanicReport;
 use serde::de::DeserializeOwned;
 
+use crate::crew::{Crew, Turn};
 use crate::crosses::Crosses;
+use crate::desk::Desk;
 use crate::handle::Handle;
+use crate::lent::Lent;
 use crate::method;
+use crate::outlet::Opening;
 use crate::reentry;
 use crate::reply::{Answer, Failure};
 
@@ -17,18 +21,38 @@ pub trait Bridged: Sized + 'static {
     type Bridge: From<Handle>;
     /// The type's name, after which its processes are named.
     const NAME: &'static str;
+    /// On how many threads its methods are carried out.
+    #[doc(hidden)]
+    const THREADS: usize = 1;
 
     /// Carries out one call.
     #[doc(hidden)]
     fn serve(call: Call<'_, Self>) -> Served;
+
+    /// By whom, once there is an object.
+    #[doc(hidden)]
+    fn crew() -> Crew<Self> {
+        Crew::ALONE
+    }
 }
 
 /// A call in the child, and the object that it is for.
 #[derive(Debug)]
 pub struct Call<'a, T> {
-    request: OpenRequest<'a>,
-    answer: &'a mut Answer,
-    object: &'a mut Option<T>,
+    pub(crate) request: OpenRequest<'a>,
+    pub(crate) answer: &'a mut Answer,
+    pub(crate) object: Object<'a, T>,
+}
+
+/// Where the object is, and for whom.
+#[derive(Debug)]
+pub(crate) enum Object<'a, T> {
+    /// One thread has it.
+    Own { object: &'a mut Option<T>, desk: &'a Desk<'a> },
+    /// One thread has it, in a manager: who calls it is anybody, one after another.
+    InManager(&'a mut Option<T>),
+    /// Several threads do.
+    Shared(Turn<'a, T>),
 }
 
 /// A call was carried out. What comes next.
@@ -42,20 +66,15 @@ enum Next {
 }
 
 impl Served {
-    /// Whether there may be more calls.
-    pub(crate) fn goes_on(&self) -> bool {
-        matches!(self.0, Next::Call)
-    }
-
     const GO_ON: Served = Served(Next::Call);
     const END: Served = Served(Next::End);
+
+    pub(crate) fn is_last(&self) -> bool {
+        matches!(self.0, Next::End)
+    }
 }
 
 impl<'a, T> Call<'a, T> {
-    pub(crate) fn new(request: OpenRequest<'a>, answer: &'a mut Answer, object: &'a mut Option<T>) -> Self {
-        Call { request, answer, object }
-    }
-
     /// Which interface: the main block, or a trait's place in its list.
     #[must_use]
     pub fn interface(&self) -> u16 {
@@ -74,11 +93,7 @@ impl<'a, T> Call<'a, T> {
         W: DeserializeOwned,
     {
         let Call { request, answer, object } = self;
-        if object.is_some() {
-            // It is made once; in a manager anybody can ask for it.
-            Answer::of(request.responder()).failure(Failure::Unknown);
-            return Served::GO_ON;
-        }
+        let Object::Own { object, .. } = object else { return unknown(request) };
         let Some(arguments) = read(request, answer) else { return Served::END };
         match make(arguments) {
             Ok(made) => {
@@ -93,19 +108,38 @@ impl<'a, T> Call<'a, T> {
         }
     }
 
-    /// Calls a method of the object.
+    /// Calls a method that changes the object.
     pub fn answer<W, R>(self, run: impl FnOnce(&mut T, W) -> R) -> Served
     where
         W: DeserializeOwned,
         R: Crosses,
     {
         let Call { request, answer, object } = self;
-        let Some(arguments) = read(request, answer) else { return Served::GO_ON };
-        match object {
-            Some(object) => answer.result(&run(object, arguments)),
-            // There is one, unless the other side sends what it never does.
-            None => answer.failure(Failure::Unknown),
-        }
+        object.alone(|object| {
+            let Some(arguments) = read(request, answer) else { return };
+            match object {
+                Some(object) => answer.result(&run(object, arguments)),
+                // There is one, unless the other side sends what it never does.
+                None => answer.failure(Failure::Unknown),
+            }
+        });
+        Served::GO_ON
+    }
+
+    /// Calls a method that leaves the object as it is.
+    pub fn answer_shared<W, R>(self, run: impl FnOnce(&T, W) -> R) -> Served
+    where
+        W: DeserializeOwned,
+        R: Crosses,
+    {
+        let Call { request, answer, object } = self;
+        object.shared(|object| {
+            let Some(arguments) = read(request, answer) else { return };
+            match object {
+                Some(object) => answer.result(&run(object, arguments)),
+                None => answer.failure(Failure::Unknown),
+            }
+        });
         Served::GO_ON
     }
 
@@ -115,9 +149,77 @@ impl<'a, T> Call<'a, T> {
         W: DeserializeOwned,
         R: Crosses,
     {
-        let Call { request, answer, .. } = self;
-        if let Some(arguments) = read(request, answer) {
-            answer.result(&run(arguments));
+        let Call { request, answer, object } = self;
+        object.aside(|| {
+            if let Some(arguments) = read(request, answer) {
+                answer.result(&run(arguments));
+            }
+        });
+        Served::GO_ON
+    }
+
+    /// Calls a method that is lent closures.
+    pub fn answer_with<W, R>(
+        self,
+        method: &'static str,
+        run: impl FnOnce(&mut T, W, &Lent<'_>) -> R,
+    ) -> Served
+    where
+        W: DeserializeOwned,
+        R: Crosses,
+    {
+        self.occupied::<W>(|object, number, arguments, desk, answer| match object {
+            Some(object) => {
+                let result = run(object, arguments, &Lent::new(desk, answer, number, method));
+                answer.result(&result);
+            }
+            None => answer.failure(Failure::Unknown),
+        })
+    }
+
+    /// Calls a function that takes no object, and is lent closures.
+    pub fn answer_static_with<W, R>(self, method: &'static str, run: impl FnOnce(W, &Lent<'_>) -> R) -> Served
+    where
+        W: DeserializeOwned,
+        R: Crosses,
+    {
+        self.occupied::<W>(|_, number, arguments, desk, answer| {
+            let result = run(arguments, &Lent::new(desk, answer, number, method));
+            answer.result(&result);
+        })
+    }
+
+    /// Calls a method that returns an iterator.
+    pub fn open<W>(self, method: &'static str, run: impl FnOnce(&mut T, W, Opening<'_>)) -> Served
+    where
+        W: DeserializeOwned,
+    {
+        self.occupied::<W>(|object, number, arguments, desk, answer| match object {
+            Some(object) => run(object, arguments, Opening::new(desk, answer, number, method)),
+            None => answer.failure(Failure::Unknown),
+        })
+    }
+
+    /// Calls a function that takes no object, and returns an iterator.
+    pub fn open_static<W>(self, method: &'static str, run: impl FnOnce(W, Opening<'_>)) -> Served
+    where
+        W: DeserializeOwned,
+    {
+        self.occupied::<W>(|_, number, arguments, desk, answer| {
+            run(arguments, Opening::new(desk, answer, number, method));
+        })
+    }
+
+    /// The call has a number, by which it is known in messages to come.
+    fn occupied<W>(self, run: impl FnOnce(&mut Option<T>, u64, W, &Desk<'_>, &mut Answer)) -> Served
+    where
+        W: DeserializeOwned,
+    {
+        let Call { request, answer, object } = self;
+        // The macro refuses such methods of what several threads have.
+        let Object::Own { object, desk } = object else { return unknown(request) };
+        if let Some((number, arguments)) = read::<(u64, W)>(request, answer) {
+            run(object, number, arguments, desk, answer);
         }
         Served::GO_ON
     }
@@ -126,10 +228,10 @@ impl<'a, T> Call<'a, T> {
     pub fn answer_field<R: Crosses>(self, get: impl FnOnce(&T) -> &R) -> Served {
         let Call { request, answer, object } = self;
         *answer = Answer::of(request.responder());
-        match object {
+        object.shared(|object| match object {
             Some(object) => answer.result(get(object)),
             None => answer.failure(Failure::Unknown),
-        }
+        });
         Served::GO_ON
     }
 
@@ -140,19 +242,58 @@ impl<'a, T> Call<'a, T> {
         R: Crosses,
     {
         let Call { request, answer, object } = self;
-        let Some(arguments) = read(request, answer) else { return Served::GO_ON };
-        match object.take() {
-            Some(object) => answer.result(&run(object, arguments)),
-            None => answer.failure(Failure::Unknown),
-        }
-        Served::END
+        object.taken(|object| {
+            let Some(arguments) = read(request, answer) else { return Served::GO_ON };
+            match object.take() {
+                Some(object) => answer.result(&run(object, arguments)),
+                None => answer.failure(Failure::Unknown),
+            }
+            Served::END
+        })
     }
 
     /// There is no such method.
     #[must_use]
     pub fn unknown(self) -> Served {
-        Answer::of(self.request.responder()).failure(Failure::Unknown);
-        Served::GO_ON
+        unknown(self.request)
+    }
+}
+
+fn unknown(request: OpenRequest<'_>) -> Served {
+    Answer::of(request.responder()).failure(Failure::Unknown);
+    Served::GO_ON
+}
+
+impl<T> Object<'_, T> {
+    /// For a call that nobody else's may be beside.
+    fn alone<R>(self, run: impl FnOnce(&mut Option<T>) -> R) -> R {
+        match self {
+            Object::Own { object, .. } | Object::InManager(object) => run(object),
+            Object::Shared(turn) => run(&mut turn.alone()),
+        }
+    }
+
+    /// For the last one.
+    fn taken(self, run: impl FnOnce(&mut Option<T>) -> Served) -> Served {
+        match self {
+            Object::Own { object, .. } | Object::InManager(object) => run(object),
+            Object::Shared(turn) => turn.last(run),
+        }
+    }
+
+    /// For one that others of its kind may be beside.
+    fn shared<R>(self, run: impl FnOnce(&Option<T>) -> R) -> R {
+        match self {
+            Object::Own { object, .. } | Object::InManager(object) => run(object),
+            Object::Shared(turn) => run(&turn.shared()),
+        }
+    }
+
+    /// For one that doesn't need it.
+    fn aside<R>(self, run: impl FnOnce() -> R) -> R {
+        // Who is next may begin.
+        drop(self);
+        run()
     }
 }
 
@@ -181,28 +322,34 @@ pub(crate) fn serve<T: Bridged>(
     let mut make = make;
     let mut object = None;
     let mut buffer = Vec::new();
+    let (desk, crew) = (Desk::new(server), T::crew());
     loop {
-        let request = match server.recv(&mut buffer) {
+        let request = match desk.next(&mut buffer) {
             Ok(request) => request,
             // The other side was dropped, or has died.
             Err(LinkError::Closed) => break,
-            // By this the other side learns why: it is how the process ended.
-            Err(error) => panic!("the bridge to an object of type {} has failed: {error}", T::NAME),
+            Err(error) => failed::<T>(&error),
         };
         let what = request.what();
-        if what == method::STOP {
-            Answer::of(request.responder()).result(&());
-            break;
+        match what {
+            method::STOP => {
+                Answer::of(request.responder()).result(&());
+                break;
+            }
+            // Of something that was over when it came.
+            method::GIVE_UP => continue,
+            _ => {}
         }
         let mut answer = Answer::NONE;
-        let call = Call { request, answer: &mut answer, object: &mut object };
+        let call =
+            Call { request, answer: &mut answer, object: Object::Own { object: &mut object, desk: &desk } };
         let served = PanicReport::catch(|| match make.take() {
             Some(make) if what == method::MAKE => call.construct(|()| make()),
             _ => T::serve(call),
         });
         match served {
-            Ok(Served(Next::Call)) => {}
-            Ok(Served(Next::End)) => break,
+            Ok(served) if served.is_last() => break,
+            Ok(_) => {}
             Err(report) => {
                 answer.failure(Failure::Panicked(report));
                 if object.is_none() {
@@ -211,7 +358,16 @@ pub(crate) fn serve<T: Bridged>(
                 }
             }
         }
+        if let Some(work) = crew.work {
+            object = object.and_then(|object| work(server, object));
+            break;
+        }
     }
     // A panic in its drop is how the process ends.
     drop(object);
+}
+
+/// By this the other side learns why: it is how the process ends.
+pub(crate) fn failed<T: Bridged>(error: &LinkError) -> ! {
+    panic!("the bridge to an object of type {} has failed: {error}", T::NAME)
 }

@@ -98,6 +98,35 @@ pub mod library {
             Ok(())
         }
 
+        /// One after another.
+        pub fn letters(&self) -> impl Iterator<Item = char> + '_ {
+            self.label.chars()
+        }
+
+        /// Of a directory.
+        ///
+        /// # Errors
+        ///
+        /// There is none.
+        #[bridge(remote_error)]
+        pub fn entries(&self) -> std::io::Result<Box<dyn Iterator<Item = PathBuf>>> {
+            Ok(Box::new(std::fs::read_dir(&self.path)?.filter_map(Result::ok).map(|entry| entry.path())))
+        }
+
+        /// Lends all that can be lent.
+        pub fn each<F>(
+            &mut self,
+            first: F,
+            second: &mut dyn FnMut(&[u8]),
+            third: Option<impl Fn(u8) -> u8>,
+        ) -> u8
+        where
+            F: Fn(&str) -> bool,
+        {
+            second(self.label.as_bytes());
+            third.map_or(0, |call| call(u8::from(first(&self.label))))
+        }
+
         /// Nobody waits for it.
         #[bridge(one_way)]
         pub fn note(&mut self) {
@@ -108,6 +137,30 @@ pub mod library {
     impl fmt::Display for Thing {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str(&self.label)
+        }
+    }
+
+    /// With threads.
+    #[derive(Debug)]
+    pub struct Several(u8);
+
+    #[bridge(threads = 2)]
+    impl Several {
+        /// Makes one.
+        #[must_use]
+        pub const fn new(number: u8) -> Self {
+            Self(number)
+        }
+
+        /// Shares it.
+        #[must_use]
+        pub const fn get(&self) -> u8 {
+            self.0
+        }
+
+        /// Changes it.
+        pub const fn set(&mut self, number: u8) {
+            self.0 = number;
         }
     }
 

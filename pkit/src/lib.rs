@@ -1,4 +1,4 @@
-//! Reusable, restartable, supervised processes; pools and slots.
+//! Reusable, restartable, supervised processes; pools of processes and of workers; slots.
 //!
 //! ```
 //! use pkit::Process;
@@ -18,6 +18,7 @@
 //! | a process that is started, joined, stopped, and started again | [`Process`]; one run of it is a [`ProcessOpen`] |
 //! | processes that are to be there all the time | a [`Supervisor`](supervisor::Supervisor) |
 //! | many tasks, each in a process of its own, so many at once | a [`ProcessPool`] |
+//! | many small tasks, in processes that stay | a [`WorkerPool`], or a [`StatePool`] |
 //! | so many of something at once, over several processes | a [`SlotPool`] |
 //!
 //! (For a single task in a process of its own there is the crate `offspring`.)
@@ -36,6 +37,7 @@
 //! | [`Process`] | [`new`](Process::new), [`build`](ProcessBuilder::build) | [`build_template`](ProcessBuilder::build_template) | [`build_in`](ProcessBuilder::build_in), [`build_function_in`](ProcessBuilder::build_function_in) |
 //! | children of a supervisor | | [`ChildSpec::new`](supervisor::ChildSpec::new) | [`ChildSpec::in_zygote`](supervisor::ChildSpec::in_zygote) |
 //! | tasks of a pool | [`execute`](ProcessPool::execute), [`map`](ProcessPool::map) | | [`execute_in`](ProcessPool::execute_in), [`map_in`](ProcessPool::map_in) |
+//! | workers | | | [`WorkerPool`], [`StatePool`] |
 //!
 //! In a program with an async runtime, so: a plain `fn main` that calls [`init`], makes templates and supervisors, and
 //! then builds the runtime. `#[tokio::main]` would build it before the first line.
@@ -83,7 +85,7 @@
 //!
 //! - **Nothing hangs because a process died**, and each error says why: a [`JoinError`] has the panic, the signal or the
 //!   exit code; a start that waits for readiness ends with the cause when the process ends before.
-//! - **Dropping a handle stops nothing**, but that of a supervisor, which stops its children. The program's exit stops all
+//! - **Dropping a handle stops nothing**, but that of a supervisor, which stops its children, and of a pool of workers, which ends it. The program's exit stops all
 //!   that runs; if the program is killed, all that it has started is killed with it.
 //! - **What a target holds exists in each process anew**, as it was when the process (or its template) was made.
 //! - **What targets return** are serde types in a format that isn't self-describing: untagged or internally tagged
@@ -117,12 +119,14 @@
 //! Where the original loses exit codes, calls one callback of five, takes a dead process for a ready one or stalls after
 //! some tasks, this doesn't.
 
+mod measure;
 mod pool;
 mod restartable;
 mod slots;
 mod starter;
 pub mod supervisor;
 mod target;
+mod workers;
 
 pub use common_ipc::process::{
     AtExit, ChildError, ExitStatus, JoinError, LaunchOptions, PanicReport, ParentDeath, Portable,
@@ -136,3 +140,7 @@ pub use pool::{Map, MapUnordered, PoolError, ProcessPool, Task, TaskError, TaskI
 pub use restartable::{Current, Process, ProcessBuilder, ProcessExit, ProcessOpen, RestartPolicy, current};
 pub use slots::{Slot, SlotError, SlotPool};
 pub use target::Target;
+pub use workers::{
+    Chunk, MapProgress, StatePool, Statistics, TaskHandle, WorkError, WorkerChunks, WorkerMap, WorkerPool,
+    WorkerPoolBuilder, Workers,
+};

@@ -12,6 +12,7 @@ mod frame;
 mod guard;
 #[cfg(test)]
 pub(crate) mod in_transit;
+pub(crate) mod jobs;
 pub mod pipe;
 pub mod poll;
 mod poller;
@@ -45,3 +46,5 @@ pub use poll::safe_select;
 pub use poller::Poller;
 #[doc(inline)]
 pub use queue::Queue;
+#[doc(hidden)]
+pub use spin::Spinner;

@@ -36,7 +36,7 @@ const MOST_BRIEF: u32 = 256;
 
 /// What was learnt from earlier waits for the same thing.
 #[derive(Debug, Default)]
-pub(crate) struct Spinner {
+pub struct Spinner {
     /// So many waits don't spin.
     skip: u32,
     /// How many the last failure skipped.
@@ -50,7 +50,7 @@ pub(crate) struct Spinner {
 impl Spinner {
     /// Looks for a while whether it is there, if earlier experience makes that worth its time.
     #[inline]
-    pub(crate) fn spin(&mut self, is_there: impl FnMut() -> bool) -> bool {
+    pub fn spin(&mut self, is_there: impl FnMut() -> bool) -> bool {
         self.spin_among(0, is_there, |_| false)
     }
 

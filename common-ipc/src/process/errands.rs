@@ -120,7 +120,7 @@ impl Performer {
                 Err(LinkError::Closed) => break,
                 request => request?,
             };
-            let Some((numbers, request)) = request.keep(NUMBERS) else { continue };
+            let Some((numbers, request)) = request.keep_after(NUMBERS) else { continue };
             let Ok((thunk, run)) = codec::decode::<(u64, u64)>(&numbers) else { continue };
             let (thunk, run) = (thunk as usize, run as usize);
             let request = KeptRequest::lend(request, &mut kept);

@@ -94,6 +94,11 @@ impl<'a> Launch<'a> {
         self
     }
 
+    /// What the start is like.
+    pub(crate) fn plan(&self) -> Result<Plan<'a>, StartError> {
+        self.kind.plan(self.options)
+    }
+
     /// Forks a child that runs `body` and ends.
     ///
     /// The fork itself moves the body into the child, so it may capture anything. This process drops
@@ -114,7 +119,7 @@ impl<'a> Launch<'a> {
         O: Serialize + DeserializeOwned,
     {
         let mut body = Some(body);
-        forking::fork(&self.kind.plan(self.options)?, &mut |ready| run(&mut body, ready))
+        forking::fork(&self.plan()?, &mut |ready| run(&mut body, ready))
     }
 
     /// Starts a child from a zygote, which calls `run` on a copy of `argument`.
@@ -154,10 +159,7 @@ impl<'a> Launch<'a> {
         A: Portable,
         O: Serialize + DeserializeOwned,
     {
-        zygote.start(
-            &self.kind.plan(self.options)?,
-            Start::new(call::<A, O> as Thunk, function::address(run), argument)?,
-        )
+        zygote.start(&self.plan()?, Start::new(call::<A, O> as Thunk, function::address(run), argument)?)
     }
 
     /// Makes a template of `body`, from which it can be started any number of times: see [`Template`]. Nothing is

@@ -15,6 +15,7 @@
 //! child, record   the handle and what stands behind it        (Child, ExitStatus)
 //!   several             waiting for several, and stopping them
 //!   child_async         its waits in tasks of tokio's
+//! worker/         one that does job after job, for pools          (Worker, Work)
 //! errors          why there is no child, or no output         (StartError, ChildError, JoinError)
 //! reaper, callbacks, exit_hook    what happens when nobody waits
 //! caught          signals to this process, as something to wait for   (CaughtSignals)
@@ -60,6 +61,7 @@ mod state;
 mod status;
 mod template;
 mod word;
+mod worker;
 mod zygote;
 
 pub use crate::ownership::generation::{Generation, WrongProcess};
@@ -92,4 +94,5 @@ pub use signals::StopSignals;
 pub use status::{ExitStatus, PANIC_EXIT_CODE};
 pub use template::Template;
 pub use word::{current_name, progress, ready};
+pub use worker::{Each, Reply, Told, Work, WorkFailure, Worker};
 pub use zygote::Zygote;

@@ -30,7 +30,7 @@ use crate::process::portable::Portable;
 use crate::process::report::OutputFailure;
 use crate::process::signals::ToReset;
 use crate::sys;
-use crate::sys::function;
+use crate::sys::function::{self, Modules};
 
 /// A process from which children are started that share nothing with the program but its code.
 ///
@@ -160,6 +160,15 @@ impl Zygote {
 
     /// Starts a child.
     pub(crate) fn start(&self, plan: &Plan<'_>, start: Start) -> Result<Child, StartError> {
+        self.start_knowing(plan, start).map(|(child, _)| child)
+    }
+
+    /// As [`start`](Zygote::start), and says what the child has of the program's code.
+    pub(crate) fn start_knowing(
+        &self,
+        plan: &Plan<'_>,
+        start: Start,
+    ) -> Result<(Child, Arc<Modules>), StartError> {
         self.inner.home.check()?;
         if !plan.options.given.is_empty() {
             return Err(StartError::GivenToZygote);
@@ -175,7 +184,7 @@ impl Zygote {
             let failed = match server.start_in(plan, &start, &now, None, deadline) {
                 Ok(child) => {
                     start.outgoing.sent();
-                    return Ok(child);
+                    return Ok((child, Arc::clone(server.modules())));
                 }
                 Err(failed) => failed,
             };

@@ -5,6 +5,7 @@ use quote::quote;
 use syn::{Pat, PatType, Type};
 
 use crate::check;
+use crate::closure::{self, Closure, Parameters};
 use crate::known;
 use crate::opaque::{self, Opaque};
 use crate::owned::Owned;
@@ -20,6 +21,8 @@ pub(crate) struct Argument {
     form: Form,
     /// What crosses, and what the child holds.
     held: Owned,
+    /// If it is one: then it crosses not at all.
+    pub(crate) closure: Option<Closure>,
 }
 
 /// How it is lent.
@@ -43,8 +46,23 @@ enum Form {
 }
 
 impl Argument {
-    /// `index` makes a name where a pattern has none.
-    pub(crate) fn of(argument: &PatType, ty: Type, index: usize) -> syn::Result<Argument> {
+    /// `index` makes a name where a pattern has none. `parameters`: those of the method that are closures' types.
+    pub(crate) fn of(
+        argument: &PatType,
+        ty: Type,
+        index: usize,
+        parameters: &Parameters,
+    ) -> syn::Result<Argument> {
+        if let Some(closure) = closure::of(&ty, parameters)? {
+            let held = Owned::plain(closure.wire());
+            let (name, form) = (name(&argument.pat, index), Form::Value);
+            return Ok(Argument { name, ty, opaque: None, form, held, closure: Some(closure) });
+        }
+        Argument::plain(argument, ty, index)
+    }
+
+    /// One that isn't a closure.
+    pub(crate) fn plain(argument: &PatType, ty: Type, index: usize) -> syn::Result<Argument> {
         if let Some(attribute) = argument.attrs.iter().find(|attribute| attribute.path().is_ident("cfg")) {
             return Err(syn::Error::new_spanned(
                 attribute,
@@ -56,7 +74,7 @@ impl Argument {
             _ => None,
         };
         let (form, held) = form(opaque.as_ref().map_or(&ty, |opaque| &opaque.made))?;
-        Ok(Argument { name: name(&argument.pat, index), ty, opaque, form, held })
+        Ok(Argument { name: name(&argument.pat, index), ty, opaque, form, held, closure: None })
     }
 
     /// Whether it is written back.
@@ -80,12 +98,18 @@ impl Argument {
 
     /// In the bridge's method, a statement before all others.
     pub(crate) fn prepare(&self) -> TokenStream {
+        if let Some(closure) = &self.closure {
+            return closure.prepare(&self.name);
+        }
         self.opaque.as_ref().map(|opaque| opaque.make(&self.name)).unwrap_or_default()
     }
 
     /// What is serialised.
     pub(crate) fn sent(&self, rt: &TokenStream) -> TokenStream {
         let name = &self.name;
+        if let Some(closure) = &self.closure {
+            return closure.sent(name);
+        }
         match self.form {
             Form::Value if self.held.is_plain() => quote!(&#name),
             Form::Value => self.held.to_wire(rt, quote!(#name)),
@@ -127,6 +151,9 @@ impl Argument {
 
     /// In the child: what the method is called with.
     pub(crate) fn passed(&self, rt: &TokenStream, held: &Ident) -> TokenStream {
+        if let Some(closure) = &self.closure {
+            return closure.passed(held);
+        }
         let deref = matches!(self.form, Form::Borrow { deref: true });
         if let Some(passed) = self.opaque.as_ref().and_then(|opaque| opaque.passed(rt, held, deref)) {
             return passed;
@@ -235,7 +262,7 @@ mod tests {
 
     fn argument(written: FnArg) -> Argument {
         let FnArg::Typed(written) = written else { panic!("it has a type") };
-        Argument::of(&written, (*written.ty).clone(), 0).unwrap()
+        Argument::of(&written, (*written.ty).clone(), 0, &Parameters::default()).unwrap()
     }
 
     /// An argument `x`: what is read, what is sent, what is passed for what is held as `h`.

@@ -6,6 +6,7 @@ use syn::{Attribute, Generics, Ident, ImplItem, ImplItemFn, ItemImpl, Path, Type
 use crate::attributes::carried;
 use crate::check;
 use crate::crate_path::Runtime;
+use crate::fitting::threads_fit;
 use crate::header;
 use crate::known;
 use crate::method::Method;
@@ -45,6 +46,8 @@ pub(crate) struct Object {
     /// Each one's place is its interface's number, less one.
     pub(crate) traits: Vec<Listed>,
     pub(crate) fields: Vec<Field>,
+    /// How many threads carry out its methods, if more than one.
+    pub(crate) threads: Option<usize>,
     /// How many functions there are: the fields' numbers come after theirs.
     pub(crate) functions: u16,
 }
@@ -114,6 +117,9 @@ impl Block {
             of: of(item, options, &self_is, problems),
         };
         block.choose_vis();
+        if let Of::Object(Object { threads: Some(_), .. }) = &block.of {
+            threads_fit(&block.methods, problems);
+        }
         names::clash(&mut block, problems);
         if asks_for_constructor && !has_constructor {
             problems.at(
@@ -198,6 +204,7 @@ fn of(item: &ItemImpl, options: BlockOptions, self_is: &SelfIs<'_>, problems: &m
             vis,
             traits: listed.collect(),
             fields: options.fields,
+            threads: options.threads,
             functions: functions(item).count() as u16,
         });
     };

@@ -8,8 +8,9 @@ use syn::{
 use crate::known;
 
 /// What closures, and pointers to functions, are told.
-pub(crate) const CLOSURE: &str = "a closure can't go to another process, which has none of what it captures: pass \
-                                  the values that it would work on";
+const CLOSURE: &str = "a closure can't go to another process, which has none of what it captures, but be lent to a method \
+                       for the time of its call: take an `impl FnMut(A) -> R` or a `&mut dyn FnMut(A) -> R`, by itself or \
+                       in an `Option`";
 
 /// An argument, `impl Trait` aside.
 pub(crate) fn argument(ty: &Type) -> syn::Result<()> {
@@ -74,7 +75,7 @@ pub(crate) fn result(ty: &Type) -> syn::Result<()> {
         Type::ImplTrait(_) => error(
             ty,
             "a bridged method can't return an `impl Trait`, since this process must know the type to read it: return \
-             a type, such as a `Vec` in place of an iterator",
+             a type, or an `impl Iterator<Item = T>`, by itself or in a `Result`",
         ),
         Type::Never(_) => error(
             ty,
@@ -272,7 +273,7 @@ mod tests {
         says(parse_quote!(&'static str), "return a `String`");
         says(parse_quote!(&[u8]), "return a `Vec<u8>`");
         says(parse_quote!(Option<&str>), "write a `String`");
-        says(parse_quote!(impl Iterator<Item = u8>), "a `Vec` in place of an iterator");
+        says(parse_quote!(impl std::fmt::Display), "or an `impl Iterator<Item = T>`");
         says(parse_quote!(Result<(), Box<dyn std::error::Error>>), "remote_error");
         says(parse_quote!(!), "never returns");
         says(parse_quote!(Cow<'_, str>), "without a lifetime");

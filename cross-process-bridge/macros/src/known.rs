@@ -22,8 +22,10 @@ pub(crate) fn path(ty: &Type) -> Option<&Path> {
 /// The last segment of the path, if it is `name` alone or by its way through the standard library. What has
 /// another way, `graph::Path` say, is another type.
 pub(crate) fn segment<'a>(path: &'a Path, name: &str) -> Option<&'a PathSegment> {
-    const MODULES: [&str; 12] =
-        ["std", "core", "alloc", "borrow", "ffi", "option", "path", "result", "string", "vec", "fmt", "iter"];
+    const MODULES: [&str; 13] = [
+        "std", "core", "alloc", "borrow", "ffi", "option", "path", "result", "string", "vec", "fmt", "iter",
+        "boxed",
+    ];
     let last = path.segments.last()?;
     let mut way = path.segments.iter().take(path.segments.len() - 1);
     let known = last.ident == name && way.all(|segment| MODULES.iter().any(|module| segment.ident == module));

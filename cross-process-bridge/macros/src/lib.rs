@@ -7,6 +7,7 @@ mod argument;
 mod attributes;
 mod block;
 mod check;
+mod closure;
 mod crate_path;
 mod expand;
 mod fitting;
@@ -20,6 +21,7 @@ mod owned;
 mod problems;
 mod result;
 mod signature;
+mod stream;
 mod substitute;
 
 /// # Where it is

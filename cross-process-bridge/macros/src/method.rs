@@ -4,11 +4,13 @@ use syn::{Attribute, FnArg, Generics, Ident, ImplItemFn, PatType, ReturnType, Si
 
 use crate::argument::Argument;
 use crate::attributes::carried;
-use crate::fitting::{implement_fits, options_fit};
+use crate::closure::{Closure, Parameters};
+use crate::fitting::{goes_on_fits, implement_fits, options_fit};
 use crate::options::MethodOptions;
 use crate::problems::Problems;
 use crate::result::{Makes, Returned};
-use crate::signature::{kind, lifetimes, plain, receiver};
+use crate::signature::{changes, generics, kind, plain, receiver};
+use crate::stream::{self, Stream};
 use crate::substitute::SelfIs;
 
 /// A method that is bridged.
@@ -23,11 +25,15 @@ pub(crate) struct Method {
     pub(crate) cfgs: Vec<Attribute>,
     /// What else the bridge's method is marked with.
     pub(crate) attributes: Vec<Attribute>,
-    /// Lifetimes only.
+    /// Lifetimes, and closures' types.
     pub(crate) generics: Generics,
     pub(crate) kind: Kind,
     pub(crate) arguments: Vec<Argument>,
     pub(crate) returned: Returned,
+    /// If it returns an iterator; `returned` is what it returns beside that.
+    pub(crate) stream: Option<Stream>,
+    /// It has the object alone.
+    pub(crate) changes: bool,
     pub(crate) one_way: bool,
     /// As it was written.
     pub(crate) signature: Signature,
@@ -76,21 +82,30 @@ impl Method {
     ) -> Option<Method> {
         let signature = &function.sig;
         problems.check(plain(signature));
-        let generics = problems.check(lifetimes(&signature.generics));
+        let bounds = problems.check(self_is.replaced_generics(&signature.generics));
+        let closures = bounds.as_ref().map(Parameters::of).unwrap_or_default();
+        let generics = problems.check(generics(&bounds?, &closures));
         let receiver = problems.check(receiver(signature.receiver(), self_is.object));
-        let arguments = arguments(signature, self_is, problems);
+        let arguments = arguments(signature, self_is, &closures, problems);
         let (cfgs, attributes) = carried(&function.attrs);
         let output = match &signature.output {
             ReturnType::Default => Returned::unit(),
             ReturnType::Type(_, ty) => problems.check(self_is.replaced::<Type>(ty))?,
         };
         let kind = problems.check(kind(receiver?, signature, &output, self_is.object))?;
-        let returned = match kind {
-            Kind::Constructor(_) => Ok(Returned::of_constructor(&output)),
-            _ => Returned::of(&output, options.remote_error),
+        let stream = match kind {
+            Kind::Constructor(_) => None,
+            _ => problems.check(stream::of(&output))?,
         };
-        let returned = problems.check(returned)?;
+        let returned = match (kind, &stream) {
+            (Kind::Constructor(_), _) => Ok(Returned::of_constructor(&output)),
+            (_, Some(stream)) => Returned::of(&stream.beside(), options.remote_error),
+            (_, None) => Returned::of(&output, options.remote_error),
+        };
+        let mut returned = problems.check(returned)?;
+        returned.is_unit &= stream.is_none();
         options_fit(signature, &options, kind, &arguments, &returned, problems);
+        goes_on_fits(signature, &options, kind, &arguments, stream.is_some(), implement, problems);
         if implement {
             implement_fits(signature, &options, problems);
         }
@@ -105,9 +120,23 @@ impl Method {
             kind,
             arguments,
             returned,
+            stream,
+            changes: changes(signature.receiver()),
             one_way: options.one_way.is_some(),
             signature: signature.clone(),
         })
+    }
+
+    /// Whether it is lent closures.
+    pub(crate) fn has_closures(&self) -> bool {
+        self.arguments.iter().any(|argument| argument.closure.is_some())
+    }
+
+    /// Its closures, with their numbers.
+    pub(crate) fn closures(&self) -> impl Iterator<Item = (u32, &Argument, &Closure)> {
+        let closures =
+            self.arguments.iter().filter_map(|argument| Some((argument, argument.closure.as_ref()?)));
+        (0u32..).zip(closures).map(|(number, (argument, closure))| (number, argument, closure))
     }
 
     /// Whether the bridge's own way of starting, or of stopping, goes around a call of this one.
@@ -125,10 +154,16 @@ pub(crate) fn typed(signature: &Signature) -> impl Iterator<Item = &PatType> {
     })
 }
 
-fn arguments(signature: &Signature, self_is: &SelfIs<'_>, problems: &mut Problems) -> Vec<Argument> {
+fn arguments(
+    signature: &Signature,
+    self_is: &SelfIs<'_>,
+    closures: &Parameters,
+    problems: &mut Problems,
+) -> Vec<Argument> {
     let mut arguments = Vec::new();
     for (index, argument) in typed(signature).enumerate() {
-        let of = self_is.replaced::<Type>(&argument.ty).and_then(|ty| Argument::of(argument, ty, index));
+        let of =
+            self_is.replaced::<Type>(&argument.ty).and_then(|ty| Argument::of(argument, ty, index, closures));
         arguments.extend(problems.check(of));
     }
     arguments

@@ -4,7 +4,7 @@ use proc_macro2::{Ident, TokenStream};
 use quote::quote;
 use syn::{GenericArgument, PathArguments, PathSegment, Type, TypeImplTrait, TypeParamBound, parse_quote};
 
-use crate::{check, known};
+use crate::known;
 
 /// An `impl Trait` that can be made a type that is known, in the calling process.
 pub(crate) struct Opaque {
@@ -28,9 +28,6 @@ enum How {
 ///
 /// For those that can't be made anything.
 pub(crate) fn of(opaque: &TypeImplTrait) -> syn::Result<Opaque> {
-    if opaque.bounds.iter().any(check::is_function) {
-        return Err(syn::Error::new_spanned(opaque, check::CLOSURE));
-    }
     let traits = opaque.bounds.iter().filter_map(|bound| match bound {
         TypeParamBound::Trait(bound) => bound.path.segments.last(),
         _ => None,
@@ -39,7 +36,7 @@ pub(crate) fn of(opaque: &TypeImplTrait) -> syn::Result<Opaque> {
         syn::Error::new_spanned(
             opaque,
             "the other process must know this argument's type: take a type, `impl Into<X>`, `impl AsRef<X>`, `impl \
-             IntoIterator<Item = X>`, `impl ToString` or `impl Display`",
+             IntoIterator<Item = X>`, `impl ToString`, `impl Display` or `impl FnMut(A) -> R`",
         )
     })
 }

@@ -4,10 +4,13 @@ use proc_macro2::{Span, TokenStream};
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream, Parser};
 use syn::punctuated::Punctuated;
-use syn::{Attribute, Ident, ImplItem, ItemImpl, LitStr, Meta, Path, Token, Type, Visibility};
+use syn::{Attribute, Ident, ImplItem, ItemImpl, LitInt, LitStr, Meta, Path, Token, Type, Visibility};
 
 use crate::attributes::conditional;
 use crate::problems::Problems;
+
+/// More of them than that are a mistake, such as a number of jobs.
+const THREADS_MAX: usize = 1024;
 
 /// Those of a block.
 #[derive(Default)]
@@ -18,6 +21,8 @@ pub(crate) struct BlockOptions {
     pub(crate) traits: Vec<Path>,
     pub(crate) fields: Vec<Field>,
     pub(crate) krate: Option<Path>,
+    /// How many, if more than one.
+    pub(crate) threads: Option<usize>,
     /// Where the word stands.
     pub(crate) implement: Option<Span>,
     /// The first of those that only a block without a trait has.
@@ -57,17 +62,21 @@ impl BlockOptions {
                 }
                 "traits" => options.traits = list(input, Path::parse)?,
                 "fields" => options.fields = list(input, Field::parse)?,
+                "threads" => {
+                    input.parse::<Token![=]>()?;
+                    options.threads = threads(&input.parse()?)?;
+                }
                 "implement" => options.implement = Some(word.span()),
                 "skip" | "rename" | "one_way" | "remote_error" => {
                     return Err(syn::Error::new(word.span(), format!("`{word}` belongs to a method of the block")));
                 }
                 _ => {
-                    let known = "`name`, `vis`, `traits(..)`, `fields(..)`, `crate`; and `implement` where a trait is \
+                    let known = "`name`, `vis`, `traits(..)`, `fields(..)`, `threads`, `crate`; and `implement` where a trait is \
                                  implemented";
                     return Err(unknown(word, known));
                 }
             }
-            if word == "traits" || word == "fields" {
+            if word == "traits" || word == "fields" || word == "threads" {
                 options.main_only.get_or_insert(word.clone());
             }
             Ok(())
@@ -116,7 +125,7 @@ impl MethodOptions {
                     "rename" => options.rename = Some(name(input, Ident::parse)?),
                     "one_way" => options.one_way = Some(word.span()),
                     "remote_error" => options.remote_error = Some(word.span()),
-                    "name" | "vis" | "crate" | "traits" | "fields" | "implement" => {
+                    "name" | "vis" | "crate" | "traits" | "fields" | "threads" | "implement" => {
                         return Err(syn::Error::new(
                             word.span(),
                             format!(
@@ -167,6 +176,15 @@ fn each_option<'a>(
             }
         }
         Ok(())
+    }
+}
+
+/// So many, if that is more than one.
+fn threads(count: &LitInt) -> syn::Result<Option<usize>> {
+    match count.base10_parse::<usize>()? {
+        1 => Ok(None),
+        several @ 2..=THREADS_MAX => Ok(Some(several)),
+        _ => Err(syn::Error::new(count.span(), format!("an object has 1 to {THREADS_MAX} threads"))),
     }
 }
 

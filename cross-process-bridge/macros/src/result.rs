@@ -60,6 +60,11 @@ impl Returned {
         self.with_error(rt, self.value.ty.clone())
     }
 
+    /// Whether its error crosses as a `RemoteError`.
+    pub(crate) fn is_remote(&self) -> bool {
+        self.remote
+    }
+
     /// As what it crosses.
     pub(crate) fn wire(&self, rt: &TokenStream) -> TokenStream {
         self.with_error(rt, self.value.wire(rt))

@@ -7,6 +7,7 @@ use syn::{
     WherePredicate,
 };
 
+use crate::closure::Parameters;
 use crate::known;
 use crate::method::Kind;
 use crate::result::{Makes, makes};
@@ -43,14 +44,15 @@ pub(crate) fn plain(signature: &Signature) -> syn::Result<()> {
     Ok(())
 }
 
-/// The parameters and bounds that may be: lifetimes.
-pub(crate) fn lifetimes(generics: &Generics) -> syn::Result<Generics> {
+/// The parameters and bounds that may be: lifetimes, and closures' types.
+pub(crate) fn generics(generics: &Generics, closures: &Parameters) -> syn::Result<Generics> {
     for parameter in &generics.params {
         let example = match parameter {
             GenericParam::Lifetime(_) => continue,
+            GenericParam::Type(parameter) if closures.has(&parameter.ident) => continue,
             GenericParam::Type(_) => {
                 "since the other process must know its types: take `impl Into<X>`, `impl AsRef<X>` or a type, or put \
-                 the parameter on the `impl` block"
+                 the parameter on the `impl` block, unless it is a closure's type, with `F: FnMut(A) -> R`"
             }
             GenericParam::Const(_) => {
                 "since the other process must know its parameters: put the parameter on the `impl` block"
@@ -71,6 +73,13 @@ pub(crate) fn lifetimes(generics: &Generics) -> syn::Result<Generics> {
             // Which it is.
             WherePredicate::Type(bound)
                 if known::path(&bound.bounded_ty).is_some_and(|path| path.is_ident("Self")) => {}
+            WherePredicate::Type(bound)
+                if known::path(&bound.bounded_ty)
+                    .and_then(|path| path.get_ident())
+                    .is_some_and(|name| closures.has(name)) =>
+            {
+                predicates.push(predicate);
+            }
             WherePredicate::Type(_) => {
                 return Err(syn::Error::new_spanned(
                     predicate,
@@ -112,6 +121,18 @@ pub(crate) fn receiver(receiver: Option<&Receiver>, object: &Type) -> syn::Resul
             )),
         },
         _ => Err(syn::Error::new_spanned(receiver, "take `&self`, `&mut self` or `self`")),
+    }
+}
+
+/// Whether a method may change the object.
+pub(crate) fn changes(receiver: Option<&Receiver>) -> bool {
+    match receiver.map(|receiver| &receiver.kind) {
+        Some(ReceiverKind::Reference(_, _, mutability)) => mutability.is_some(),
+        Some(ReceiverKind::Typed(_, ty)) => match known::peel(ty) {
+            Type::Reference(reference) => reference.mutability.is_some(),
+            _ => true,
+        },
+        _ => true,
     }
 }
 

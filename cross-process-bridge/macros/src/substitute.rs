@@ -3,7 +3,7 @@
 use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote_spanned};
 use syn::parse::Parse;
-use syn::{ImplItem, ItemImpl, Path, Type};
+use syn::{Generics, ImplItem, ItemImpl, Path, Type, WhereClause, WherePredicate};
 
 /// What `Self` stands for in a block.
 pub(crate) struct SelfIs<'a> {
@@ -40,6 +40,19 @@ impl<'a> SelfIs<'a> {
         syn::parse2(self.tokens(tokens))
     }
 
+    /// The parameters and bounds of a method. (Its clause isn't among their tokens.)
+    pub(crate) fn replaced_generics(&self, of: &Generics) -> syn::Result<Generics> {
+        let mut generics = self.replaced(of)?;
+        let clause = of.where_clause.as_ref();
+        // One about `Self` alone stays as it is: it says which methods there are.
+        let names_self = |clause: &WhereClause| !clause.predicates.iter().any(is_about_self);
+        generics.where_clause = match clause {
+            Some(clause) if names_self(clause) => Some(self.replaced(clause)?),
+            clause => clause.cloned(),
+        };
+        Ok(generics)
+    }
+
     fn tokens(&self, tokens: TokenStream) -> TokenStream {
         let mut replaced = TokenStream::new();
         let mut rest = tokens.into_iter().peekable();
@@ -72,6 +85,11 @@ impl<'a> SelfIs<'a> {
         }
         replaced
     }
+}
+
+/// Whether it is a bound of `Self`.
+fn is_about_self(predicate: &WherePredicate) -> bool {
+    matches!(predicate, WherePredicate::Type(bound) if is_self_alone(&bound.bounded_ty))
 }
 
 /// The same at another place: what is wrong with it is wrong there.

@@ -112,8 +112,8 @@ pub(crate) fn read() -> Result<Task, String> {
 }
 
 fn case(name: &str) -> Result<&'static Case, String> {
-    let names = || cases::ALL.map(|case| case.name).join(", ");
-    let found = cases::ALL.into_iter().find(|case| case.name == name);
+    let names = || cases::ALL.iter().map(|case| case.name).collect::<Vec<_>>().join(", ");
+    let found = cases::ALL.iter().copied().find(|case| case.name == name);
     found.ok_or_else(|| format!("no case {name:?}; there are {}", names()))
 }
 

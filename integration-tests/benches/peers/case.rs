@@ -25,6 +25,8 @@ pub(crate) struct Bound {
     pub(crate) of: &'static str,
     pub(crate) to: Option<&'static str>,
     pub(crate) is: Promise,
+    /// Where; everywhere if it isn't said.
+    pub(crate) at: Option<Place>,
 }
 
 /// What a figure or ratio is to be.
@@ -37,17 +39,24 @@ pub(crate) enum Promise {
 impl Bound {
     /// A figure is at most this.
     pub(crate) const fn figure(of: &'static str, most: f64) -> Bound {
-        Bound { of, to: None, is: Promise::AtMost(most) }
+        Bound { of, to: None, is: Promise::AtMost(most), at: None }
     }
 
     /// A figure is at most so many times another one.
     pub(crate) const fn ratio(of: &'static str, to: &'static str, most: f64) -> Bound {
-        Bound { of, to: Some(to), is: Promise::AtMost(most) }
+        Bound { of, to: Some(to), is: Promise::AtMost(most), at: None }
     }
 
     /// A figure is at least so many times another one.
     pub(crate) const fn at_least(of: &'static str, to: &'static str, least: f64) -> Bound {
-        Bound { of, to: Some(to), is: Promise::AtLeast(least) }
+        Bound { of, to: Some(to), is: Promise::AtLeast(least), at: None }
+    }
+}
+
+impl Bound {
+    /// In this place only.
+    pub(crate) const fn at(self, place: Place) -> Bound {
+        Bound { at: Some(place), ..self }
     }
 }
 

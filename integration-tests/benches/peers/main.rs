@@ -58,7 +58,7 @@ fn main() {
 fn measure_all(arguments: &Arguments) {
     let python = rounds::Python::from_environment(arguments);
     let mut output = table::Lines::create();
-    for case in cases::ALL.into_iter().filter(|case| arguments.wants(case)) {
+    for case in cases::ALL.iter().copied().filter(|case| arguments.wants(case)) {
         let (places, missing): (Vec<Place>, Vec<Place>) =
             case.places.iter().partition(|place| place.exists());
         for place in missing {

@@ -25,6 +25,9 @@ impl Column {
 
     /// What a promise is about.
     fn promised(&self, bound: &Bound) -> Option<f64> {
+        if bound.at.is_some_and(|place| place != self.place) {
+            return None;
+        }
         let of = self.of_name(bound.of)?.median;
         match bound.to {
             Some(to) => Some(of / self.of_name(to)?.median),

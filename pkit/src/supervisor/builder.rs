@@ -12,7 +12,7 @@ use super::core::Core;
 use super::errors::SupervisorError;
 use super::handle::Supervisor;
 use super::policy::{Intensity, Strategy};
-use super::runtime::{self, Runtime};
+use super::runtime::Runtime;
 use super::shared::Shared;
 use super::spec::ChildSpec;
 use super::subscribers::{Events, Subscribers};
@@ -89,7 +89,7 @@ impl SupervisorBuilder {
             starters.push((spec.starter().map_err(failed)?, verdict));
         }
         let (inbox, messages) = unbounded();
-        let core = Core::new(strategy, intensity, Box::new(runtime::random), policies);
+        let core = Core::new(strategy, intensity, Box::new(crate::measure::random), policies);
         let shared = Arc::new(Shared::new(names, core, inbox, subscribers));
         let supervisor = Supervisor::new(Arc::clone(&shared));
         let (started, answer) = bounded(1);

@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -173,7 +172,8 @@ impl Runtime {
                 self.inputs.push_back(Input::Progress { id, made });
             }
             Action::MeasureMemory(id) => {
-                let resident = self.children.0.get(&id).and_then(resident).unwrap_or_default();
+                let resident =
+                    self.children.0.get(&id).and_then(crate::measure::resident).unwrap_or_default();
                 self.inputs.push_back(Input::Memory { id, resident });
             }
             Action::Emit(event) => {
@@ -225,24 +225,6 @@ fn say(level: Level, what: fmt::Arguments<'_>) {
         // Its drop could panic again.
         std::mem::forget(payload);
     }
-}
-
-/// What a child takes, in bytes; `None` if it has ended, or /proc doesn't say.
-fn resident(child: &Child) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
-    // Only of one that still runs was that its own: a number is given away again.
-    if !child.is_alive().ok()? {
-        return None;
-    }
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
-    Some(kib << 10)
-}
-
-/// From 0 to 1, another one each time.
-pub(super) fn random() -> f64 {
-    // 53 bits are what a number of this kind can tell apart.
-    (RandomState::new().hash_one(0) >> 11) as f64 / (1u64 << 53) as f64
 }
 
 /// Those that run. Should the thread panic, in a drop of other people's, say, nobody would look after them.

@@ -227,23 +227,40 @@ impl OpenRequest<'_> {
         (codec::decode_message(bytes, self.came), self.responder)
     }
 
-    /// The same, kept: for another thread. Its first `skip` bytes of argument are left out, and come along.
+    /// Without a look at the argument: what answers it.
+    pub fn responder(self) -> OpenResponder {
+        self.responder
+    }
+
+    /// Keeps it beyond its buffer: for whoever receives it and isn't the one to carry it out.
+    ///
+    /// ```
+    /// use common_ipc::link::{DEFAULT_MAX_FRAME, open_calls};
+    ///
+    /// let (caller, server) = open_calls(DEFAULT_MAX_FRAME)?;
+    /// caller.send::<u8, _>(7, &1u8, None)?;
+    /// let kept = server.recv(&mut Vec::new())?.keep();
+    /// let mut buffer = Vec::new();
+    /// let request = std::thread::scope(|scope| scope.spawn(|| kept.lend(&mut buffer)).join().unwrap());
+    /// assert_eq!(request.what(), 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn keep(self) -> KeptRequest {
+        KeptRequest { bytes: self.bytes.to_vec(), came: self.came, responder: self.responder }
+    }
+
+    /// The same without the first bytes of its argument, so many, which are copied out; `None` if it has fewer.
     #[doc(hidden)]
-    pub fn keep(self, skip: usize) -> Option<(Vec<u8>, KeptRequest)> {
+    pub fn keep_after(self, skip: usize) -> Option<(Vec<u8>, KeptRequest)> {
         let (header, argument) = self.bytes.split_at_checked(REQUEST_HEADER)?;
         let (skipped, rest) = argument.split_at_checked(skip)?;
         let bytes = [header, rest].concat();
         Some((skipped.to_vec(), KeptRequest { bytes, came: self.came, responder: self.responder }))
     }
-
-    /// Without a look at the argument: what answers it.
-    pub fn responder(self) -> OpenResponder {
-        self.responder
-    }
 }
 
-/// A request that owns its bytes.
-#[doc(hidden)]
+/// A request that was received and is kept: see [`OpenRequest::keep`]. If it is dropped and its caller waits for a
+/// reply, that has [`LinkError::Unanswered`].
 #[derive(Debug)]
 #[must_use = "its caller may wait for a reply"]
 pub struct KeptRequest {
@@ -253,7 +270,7 @@ pub struct KeptRequest {
 }
 
 impl KeptRequest {
-    /// Puts its bytes into `buffer`, and lends it.
+    /// The request again, in this buffer. What that held is gone.
     pub fn lend(self, buffer: &mut Vec<u8>) -> OpenRequest<'_> {
         *buffer = self.bytes;
         OpenRequest { bytes: buffer, came: self.came, responder: self.responder }

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "tokio")]
 pub(crate) mod asynchronous;
+mod bell;
 mod end;
 #[cfg(fuzzing)]
 pub mod fuzzing;

@@ -101,8 +101,10 @@ impl End {
         Ok(place)
     }
 
+    /// As [`send_bytes`](End::send_bytes), of a message that the caller may send once more, elsewhere: what is shared stays
+    /// with it. What moves is gone from here once `outgoing` is [`sent`](Outgoing::sent).
     #[inline]
-    fn send_encoded(
+    pub(crate) fn send_encoded(
         &self,
         head: &[u8],
         outgoing: Option<&Outgoing>,

@@ -19,6 +19,10 @@ pub(crate) use producer::Producer;
 const DATA: usize = 4096;
 /// How far apart the words of two lanes are.
 const LANE_WORDS: usize = 1024;
+/// Where the words are that the ring itself doesn't use, two cache lines apart.
+const SPARE: usize = 2 * LANE_WORDS;
+/// How many of them there are.
+const SPARE_WORDS: usize = 2;
 /// A header's size, and what every chunk is rounded up to.
 const HEADER: u32 = 4;
 /// The smallest and the largest number of bytes that a lane may have.
@@ -38,6 +42,12 @@ const LENGTH: u32 = START - 1;
 /// How large the memory is that holds two lanes of `capacity` bytes each.
 pub(crate) fn memory(capacity: u32) -> usize {
     DATA + 2 * capacity as usize
+}
+
+/// Where a word of eight bytes is that the ring has no use for, and that both sides may write.
+pub(crate) fn spare_word(which: usize) -> usize {
+    debug_assert!(which < SPARE_WORDS);
+    SPARE + which * 128
 }
 
 /// One direction: where its words and bytes are. Words that different sides write are two cache lines

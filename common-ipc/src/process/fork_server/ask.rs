@@ -8,6 +8,8 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
+use serde::Serialize;
+
 use crate::link::attachments::{FDS_MAX, Outgoing};
 use crate::link::codec::{self, EncodeError};
 use crate::link::connection::moving::Moving;
@@ -67,10 +69,24 @@ impl Start {
         Ok(Start { thunk: function::address(thunk), function, ..Start::with(argument)? })
     }
 
+    /// As [`new`](Start::new), of a function that takes two arguments as a pair.
+    pub(crate) fn pair<A: Portable, B: Portable>(
+        thunk: Thunk,
+        function: usize,
+        argument: &(A, &B),
+    ) -> Result<Start, StartError> {
+        let start = Start::with_as::<(A, B), _>(argument)?;
+        Ok(Start { thunk: function::address(thunk), function, ..start })
+    }
+
     /// Of what the server knows to run.
     pub(crate) fn with<A: Portable>(argument: &A) -> Result<Start, StartError> {
+        Start::with_as::<A, A>(argument)
+    }
+
+    fn with_as<A: Portable, T: Serialize>(argument: &T) -> Result<Start, StartError> {
         let mut bytes = Vec::new();
-        let outgoing = codec::encode_message(argument, &mut bytes)?;
+        let outgoing = codec::encode_message_as::<A, T>(argument, &mut bytes)?;
         let outgoing = outgoing.map_or_else(Outgoing::default, |outgoing| *outgoing);
         let others = OTHER_FDS + usize::from(!matches!(logging::route(), Route::None));
         if outgoing.fds.len() + others > FDS_MAX {

@@ -35,7 +35,7 @@ impl On {
 pub(crate) fn method(block: &Block, method: &Method, on: On) -> TokenStream {
     let (cfgs, (generics, _, clause)) = (attributes(&method.cfgs), method.generics.split_for_impl());
     let (arguments, body) = (arguments(method), body(block, method, on));
-    let returned = method.returned.ty(&block.runtime.rt);
+    let returned = returned(block, method, on);
     if on == On::Trait {
         let (name, receiver) = (&method.name, method.signature.receiver().map(receiver_of));
         return quote! {
@@ -96,6 +96,18 @@ fn arguments(method: &Method) -> TokenStream {
     quote!(#(#names: #types),*)
 }
 
+/// What the method returns, but for the bridge's own errors.
+fn returned(block: &Block, method: &Method, on: On) -> TokenStream {
+    let (rt, root) = (&block.runtime.rt, &block.runtime.root);
+    match (&method.stream, on) {
+        (None, _) => method.returned.ty(rt),
+        (Some(stream), On::Twin) => {
+            stream.ty(rt, &quote!(#root::AsyncBridgeStream), method.returned.is_remote())
+        }
+        (Some(stream), _) => stream.ty(rt, &quote!(#root::BridgeStream), method.returned.is_remote()),
+    }
+}
+
 /// Without `mut`, which is the body's own matter.
 fn receiver_of(receiver: &Receiver) -> TokenStream {
     match &receiver.kind {
@@ -114,6 +126,10 @@ fn body(block: &Block, method: &Method, on: On) -> TokenStream {
     let back: Vec<_> = method.arguments.iter().filter(|argument| argument.comes_back()).collect();
     let call = call(block, method, &handle);
     let came = hidden("came");
+    if let Some(stream) = &method.stream {
+        let opened = stream.opened(rt, quote!(#came));
+        return quote!(#prepare let #came = #call #wait?; ::core::result::Result::Ok(#opened));
+    }
     let value = method.returned.of_wire(rt, quote!(#came));
     let (starts, stops) = (method.is_around("start"), method.is_around("stop"));
     if back.is_empty() && value.is_none() && !starts && !stops && on != On::Trait {
@@ -158,6 +174,21 @@ fn call(block: &Block, method: &Method, handle: &TokenStream) -> TokenStream {
         (quote_spanned!(method.asked_at()=> &#sent), quote_spanned!(method.asked_at()=> _));
     let (wire, number) = (method.wire(rt), block.method(method.number, &method.name));
     let answers = method.answers(rt);
+    if method.stream.is_some() {
+        return quote!(#handle.open::<#wire, #inferred, #answers>(#number, #sent));
+    }
+    if method.has_closures() {
+        let (which, asked) = (hidden("which"), hidden("asked"));
+        let arms = method
+            .closures()
+            .map(|(number, argument, closure)| closure.arm(rt, &argument.name, number, &asked));
+        return quote! {
+            #handle.call_with::<#wire, #inferred, #answers>(#number, #sent, |#which, #asked| match #which {
+                #(#arms)*
+                _ => #asked.unknown(),
+            })
+        };
+    }
     if method.one_way {
         quote!(#handle.send::<#wire, #inferred>(#number, #sent))
     } else if method.kind == Kind::Consuming {

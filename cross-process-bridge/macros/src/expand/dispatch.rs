@@ -1,10 +1,10 @@
 //! The child's side: which function of the object's carries out which call.
 
 use proc_macro2::TokenStream;
-use quote::quote;
+use quote::{format_ident, quote};
 use syn::Ident;
 
-use crate::block::Block;
+use crate::block::{Block, Of};
 use crate::expand::parts::{attributes, hidden, numbered, tuple};
 use crate::method::{Kind, Method};
 use crate::result::{Makes, remote};
@@ -28,7 +28,12 @@ fn arm(block: &Block, method: &Method, call: &Ident) -> TokenStream {
     let of_names: Vec<_> = names.iter().map(|name| quote!(#name)).collect();
     let (pattern, wire) = (tuple(&of_names), method.wire(rt));
     let with_names = || method.arguments.iter().zip(&names);
-    let held = with_names().map(|(argument, name)| argument.held(rt, name));
+    let lent = hidden("lent");
+    let mut closures = 0u32..;
+    let held = with_names().map(|(argument, name)| match &argument.closure {
+        Some(closure) => closure.held(rt, name, closures.next().unwrap_or_default(), &lent),
+        None => argument.held(rt, name),
+    });
     let held = quote!(#(#held)*);
     let passed = with_names().map(|(argument, name)| argument.passed(rt, name));
     let passed = quote!(#(#passed),*);
@@ -46,6 +51,24 @@ fn arm(block: &Block, method: &Method, call: &Ident) -> TokenStream {
     };
     let object = hidden("object");
     let answers = method.answers(rt);
+    if method.stream.is_some() || method.has_closures() {
+        let alone = alone(block);
+        let called_as = block.called(&method.name);
+        let object = (method.kind == Kind::Lent).then(|| quote!(#object,));
+        let called = quote!(#original(#object #passed));
+        let served = match &method.stream {
+            Some(stream) => {
+                let run = stream.run(rt, &method.returned, called);
+                let (opening, open) = (hidden("opening"), format_ident!("open{}", ending(method, "")));
+                quote!(#open::<#wire>(#called_as, |#object #pattern, #opening| { #held #run }))
+            }
+            None => {
+                let (answer, with) = (answered(called), format_ident!("answer{}", ending(method, "_with")));
+                quote!(#with::<#wire, #answers>(#called_as, |#object #pattern, #lent| { #held #answer }))
+            }
+        };
+        return quote!(#cfgs #number => { #alone #call.#served },);
+    }
     let served = match method.kind {
         Kind::Constructor(makes) => {
             let made = made(block, method, makes, quote!(#original(#passed)));
@@ -57,7 +80,8 @@ fn arm(block: &Block, method: &Method, call: &Ident) -> TokenStream {
         }
         Kind::Lent => {
             let answer = answered(quote!(#original(#object, #passed)));
-            quote!(answer::<#wire, #answers>(|#object, #pattern| { #held #answer }))
+            let lent = if method.changes { quote!(answer) } else { quote!(answer_shared) };
+            quote!(#lent::<#wire, #answers>(|#object, #pattern| { #held #answer }))
         }
         Kind::Consuming => {
             let answer = answered(quote!(#original(#object, #passed)));
@@ -65,6 +89,27 @@ fn arm(block: &Block, method: &Method, call: &Ident) -> TokenStream {
         }
     };
     quote!(#cfgs #number => #call.#served,)
+}
+
+/// The end of the name of the function that calls such a method.
+fn ending(method: &Method, rest: &str) -> String {
+    if method.kind == Kind::Lent { rest.to_owned() } else { format!("_static{rest}") }
+}
+
+/// Where a trait's block can't see it, the compiler finds a main block with `threads`.
+fn alone(block: &Block) -> TokenStream {
+    let (rt, object) = (&block.runtime.rt, &block.object);
+    match block.of {
+        Of::Object(_) => TokenStream::new(),
+        Of::Trait(_) => quote! {
+            const {
+                ::core::assert!(
+                    <#object as #rt::Bridged>::THREADS == 1,
+                    "with `threads` a method of a trait can't return an iterator, nor be lent a closure",
+                )
+            };
+        },
+    }
 }
 
 /// `Result<object, RemoteError>`.

@@ -72,7 +72,7 @@ pub(crate) fn arms(block: &Block, of: &Object, call: &Ident) -> Vec<TokenStream>
             true => quote!(answer_field(|#object| &#field)),
             false => {
                 let copy = owned.to_wire(rt, quote!(::core::clone::Clone::clone(&#field)));
-                quote!(answer(|#object, (): ()| #copy))
+                quote!(answer_shared(|#object, (): ()| #copy))
             }
         };
         quote! {

@@ -7,7 +7,7 @@ mod dispatch;
 mod docs;
 mod fields;
 mod object;
-mod parts;
+pub(crate) mod parts;
 mod traits;
 
 use proc_macro2::TokenStream;

@@ -1,7 +1,7 @@
 //! What is generated for the type's own block.
 
 use proc_macro2::TokenStream;
-use quote::{format_ident, quote};
+use quote::{format_ident, quote, quote_spanned};
 use syn::Path;
 
 use crate::block::{Block, Listed, Object};
@@ -9,6 +9,7 @@ use crate::expand::client::{self, On};
 use crate::expand::parts::{attributes, hidden, number_of, quiet, server_of};
 use crate::expand::{asynchronous, bridge_type, dispatch, fields};
 use crate::method::Kind;
+use crate::owned::place;
 
 /// The bridge, its methods, the object's side, and the bridge's twin.
 pub(crate) fn generated(block: &Block, object: &Object) -> TokenStream {
@@ -99,8 +100,10 @@ fn served(block: &Block, object: &Object) -> TokenStream {
     let of_traits = (1u16..).zip(&object.traits).map(|(interface, of)| {
         let it = hidden("object");
         let served = match of {
-            Listed::Display => quote!(#call.answer(|#it, (): ()| ::std::string::ToString::to_string(&*#it))),
-            Listed::Debug => quote!(#call.answer(|#it, (): ()| ::std::format!("{:?}", &*#it))),
+            Listed::Display => {
+                quote!(#call.answer_shared(|#it, (): ()| ::std::string::ToString::to_string(&*#it)))
+            }
+            Listed::Debug => quote!(#call.answer_shared(|#it, (): ()| ::std::format!("{:?}", &*#it))),
             Listed::Block(name) => {
                 let server = server_of(name);
                 quote!(<#ty>::#server(#call))
@@ -108,11 +111,22 @@ fn served(block: &Block, object: &Object) -> TokenStream {
         };
         quote!(#interface => #served,)
     });
+    let crew = object.threads.as_ref().map(|threads| {
+        let place = place(&quote!(#ty));
+        // What is asked of the object's type is asked where that stands.
+        let crew = quote_spanned!(place=> #rt::crew::<#ty, #threads>());
+        quote! {
+            const THREADS: ::core::primitive::usize = #threads;
+
+            fn crew() -> #rt::Crew<Self> { #crew }
+        }
+    });
     quote! {
         #cfgs #quiet
         impl #generics #rt::Bridged for #ty #clause {
             type Bridge = #bridge;
             const NAME: &'static ::core::primitive::str = #name;
+            #crew
 
             fn serve(#call: #rt::Call<'_, Self>) -> #rt::Served {
                 match #call.interface() {

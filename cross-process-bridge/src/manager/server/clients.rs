@@ -126,7 +126,7 @@ impl House {
     /// To the thread of a bridge's object.
     fn pass_on(&self, request: OpenRequest<'_>) {
         let size = request.size();
-        let Some((address, request)) = request.keep(ADDRESS) else { return };
+        let Some((address, request)) = request.keep_after(ADDRESS) else { return };
         let found = Address::of_bytes(&address).ok_or(Failure::Deleted);
         let inbox = found.and_then(|address| self.store.lock().inbox(address));
         match inbox {

@@ -25,7 +25,7 @@ pub(crate) const CASE: Case = Case {
         Contender::ours(OURS, ours),
         Contender::peer("64 sockets, epoll, a write and a read of 16 bytes each", sockets),
     ],
-    bounds: &[Bound { of: OURS, to: None, is: Promise::AtLeast(1.0) }],
+    bounds: &[Bound { of: OURS, to: None, is: Promise::AtLeast(1.0), at: None }],
 };
 
 const BACK_ENDS: usize = 64;

@@ -4,6 +4,7 @@ mod alive;
 #[cfg(feature = "tokio")]
 mod async_message;
 mod bridge;
+mod bridge_beyond;
 mod callback;
 mod event;
 mod event_group;
@@ -19,12 +20,13 @@ mod pool;
 mod round_trip;
 mod start;
 mod supervise;
+mod workers;
 mod zygote;
 
 use crate::case::Case;
 
 /// All of them, in the order in which they are measured.
-pub(crate) const ALL: [&Case; 21 + cfg!(feature = "tokio") as usize] = [
+pub(crate) const ALL: &[&Case] = &[
     &round_trip::CASE,
     &round_trip::BESIDE_HOG,
     &one_way::CASE,
@@ -33,6 +35,9 @@ pub(crate) const ALL: [&Case; 21 + cfg!(feature = "tokio") as usize] = [
     &bridge::PAYLOAD,
     &bridge::THREADS,
     &manager::CASE,
+    &bridge_beyond::CASE,
+    &bridge_beyond::CALLBACKS,
+    &bridge_beyond::OPENING,
     &message::CASE,
     #[cfg(feature = "tokio")]
     &async_message::CASE,
@@ -43,6 +48,9 @@ pub(crate) const ALL: [&Case; 21 + cfg!(feature = "tokio") as usize] = [
     &start::CASE,
     &callback::CASE,
     &pool::CASE,
+    &workers::ONE,
+    &workers::MANY,
+    &workers::IN_CHUNKS,
     &supervise::CASE,
     &zygote::CASE,
     &alive::CASE,

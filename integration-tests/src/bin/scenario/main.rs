@@ -19,6 +19,7 @@ mod async_process;
 mod bad_input;
 mod beside_threads;
 mod bridge_blocks;
+mod bridge_callbacks;
 mod bridge_chaos;
 mod bridge_faults;
 mod bridge_hostile;
@@ -30,6 +31,8 @@ mod bridge_reentry;
 mod bridge_results;
 mod bridge_shapes;
 mod bridge_start_stop;
+mod bridge_streams;
+mod bridge_threads;
 mod bridge_traits;
 mod bridge_ways;
 mod callbacks;
@@ -128,6 +131,7 @@ const TABLES: &[&[Scenario]] = &[
     bad_input::ALL,
     beside_threads::ALL,
     bridge_blocks::ALL,
+    bridge_callbacks::ALL,
     bridge_chaos::ALL,
     bridge_faults::ALL,
     bridge_hostile::ALL,
@@ -138,6 +142,8 @@ const TABLES: &[&[Scenario]] = &[
     bridge_results::ALL,
     bridge_shapes::ALL,
     bridge_start_stop::ALL,
+    bridge_streams::ALL,
+    bridge_threads::ALL,
     bridge_traits::ALL,
     callbacks::ALL,
     calls::ALL,

@@ -1,0 +1,201 @@
+//! A task for many items at once.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::iter::Fuse;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common_ipc::link::LinkError;
+use common_ipc::process::{Each, Work};
+use serde::de::DeserializeOwned;
+
+use crate::workers::Workers;
+use crate::workers::core::Patience;
+use crate::workers::errors::WorkError;
+use crate::workers::flow::{Flow, MapProgress};
+use crate::workers::map::total;
+use crate::workers::task::{Outcome, Task};
+
+/// Makes the task of many items.
+pub(crate) type PackEach<A> = Box<dyn Fn(&[A], usize) -> Result<Work, LinkError> + Send + Sync>;
+
+/// How many items make a task of a [chunked map](crate::WorkerPool::map_chunked).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Chunk {
+    /// As many as take about a millisecond, which is measured as it goes: one at first, 4,096 at the most.
+    #[default]
+    Measured,
+    /// So many; one at the least.
+    Of(usize),
+}
+
+/// So long a task takes if its size is measured: the way to and fro is then some percent of it.
+const TARGET: Duration = Duration::from_millis(1);
+/// So many items at the most.
+const MOST: usize = 4096;
+/// So much larger than the last one a task is at the most.
+const GROWTH: usize = 8;
+
+/// The results of a [chunked map](crate::WorkerPool::map_chunked), while they are asked for.
+///
+/// **Dropping** it is as for [`WorkerMap`](crate::WorkerMap).
+#[must_use = "an iterator does nothing before it is asked for something"]
+pub struct WorkerChunks<'a, I: Iterator, R> {
+    items: Fuse<I>,
+    pack: PackEach<I::Item>,
+    flow: Flow<'a, Vec<I::Item>>,
+    chunk: Chunk,
+    /// The size of the next one.
+    size: usize,
+    /// Of chunks that are done.
+    ready: VecDeque<Result<R, WorkError>>,
+    /// What is left of a chunk whose worker was lost, in order.
+    rest: VecDeque<Rest<I::Item>>,
+}
+
+enum Rest<A> {
+    Again(Result<Arc<Task>, WorkError>, Vec<A>),
+    Failed(WorkError),
+}
+
+impl<'a, I: Iterator, R> WorkerChunks<'a, I, R> {
+    pub(crate) fn new(
+        workers: Workers,
+        items: I,
+        chunk: Chunk,
+        pack: PackEach<I::Item>,
+        ordered: bool,
+    ) -> Self {
+        let mut flow = Flow::new(workers, ordered);
+        flow.progress.total = total(&items);
+        let size = match chunk {
+            Chunk::Measured => 1,
+            Chunk::Of(size) => size.max(1),
+        };
+        let items = items.fuse();
+        WorkerChunks { items, pack, flow, chunk, size, ready: VecDeque::new(), rest: VecDeque::new() }
+    }
+
+    /// Has no more than so many chunks under way, or done and not returned; one at the least.
+    pub fn ahead(mut self, chunks: usize) -> Self {
+        self.flow.ahead = Some(chunks);
+        self
+    }
+
+    /// As [`WorkerMap::follow`](crate::WorkerMap::follow).
+    pub fn follow(mut self, follower: impl FnMut(&MapProgress) + 'a) -> Self {
+        self.flow.follower = Some(Box::new(follower));
+        self
+    }
+
+    /// Sends once more what was lost beside the item that its worker was lost with.
+    fn send_rest(&self, items: Vec<I::Item>) -> Option<Rest<I::Item>> {
+        if items.is_empty() {
+            return None;
+        }
+        let workers = &self.flow.workers;
+        let work = (self.pack)(&items, workers.core().settings.max_frame);
+        let task = work
+            .map_err(WorkError::from)
+            .and_then(|work| workers.core().submit(work, workers.terms(), None, Patience::Until(None)));
+        Some(Rest::Again(task, items))
+    }
+
+    fn measure(&mut self, nanos: u64, items: usize) {
+        if self.chunk == Chunk::Measured && items > 0 {
+            let each = (nanos / items as u64).max(1);
+            let wanted = (TARGET.as_nanos() as u64 / each) as usize;
+            self.size = if items < self.size {
+                // One of those before the size grew: it knows less.
+                self.size.min(wanted.max(1))
+            } else {
+                wanted.clamp(1, MOST.min(items.saturating_mul(GROWTH)))
+            };
+        }
+    }
+}
+
+impl<I: Iterator, R: DeserializeOwned> WorkerChunks<'_, I, R> {
+    fn take(&mut self, outcome: Outcome, mut items: Vec<I::Item>) {
+        let count = items.len();
+        let error = match outcome.result.map(|reply| reply.decode::<Each<R>>()) {
+            Ok(Ok(each)) if each.results.len() == count => {
+                self.measure(each.nanos, count);
+                self.ready.extend(each.results.into_iter().map(|result| result.map_err(WorkError::from)));
+                return;
+            }
+            Ok(Ok(_)) => {
+                WorkError::Lost { why: "its answer has another number of results".into(), attempts: 1 }
+            }
+            Ok(Err(failure)) => failure.into(),
+            Err(error @ (WorkError::Died { .. } | WorkError::Lost { .. } | WorkError::TimedOut { .. }))
+                if count > 1 =>
+            {
+                // The item that it was at fails; the results of those before it are lost with the worker.
+                let after = items.split_off((outcome.item + 1).min(count));
+                items.pop();
+                let parts = [self.send_rest(items), Some(Rest::Failed(error)), self.send_rest(after)];
+                for part in parts.into_iter().rev().flatten() {
+                    self.rest.push_front(part);
+                }
+                return;
+            }
+            Err(error) => error,
+        };
+        self.ready.extend((0..count).map(|_| Err(error.clone())));
+    }
+}
+
+impl<I: Iterator, R: DeserializeOwned> Iterator for WorkerChunks<'_, I, R> {
+    type Item = Result<R, WorkError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(result) = self.ready.pop_front() {
+                return Some(result);
+            }
+            match self.rest.pop_front() {
+                Some(Rest::Failed(error)) => return Some(Err(error)),
+                Some(Rest::Again(Ok(task), items)) => {
+                    let core = self.flow.workers.core();
+                    let waited = core.check().map(|()| core.wait_for(task.bell(), None, || task.is_done()));
+                    let outcome = waited.ok().and_then(|_| task.take());
+                    self.take(outcome.unwrap_or(Outcome { result: Err(WorkError::Taken), item: 0 }), items);
+                    continue;
+                }
+                Some(Rest::Again(Err(error), items)) => {
+                    self.take(Outcome { result: Err(error), item: 0 }, items);
+                    continue;
+                }
+                None => {}
+            }
+            let WorkerChunks { items, pack, flow, size, .. } = self;
+            let max = flow.workers.core().settings.max_frame;
+            flow.fill(|| {
+                let chunk: Vec<_> = items.by_ref().take(*size).collect();
+                let count = chunk.len();
+                (count > 0).then(|| (pack(&chunk, max), chunk, count))
+            });
+            let (outcome, items) = flow.next()?.outcome();
+            self.take(outcome, items);
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let (least, most) = self.items.size_hint();
+        let of_rest = self.rest.iter().map(|rest| match rest {
+            Rest::Again(_, items) => items.len(),
+            Rest::Failed(_) => 1,
+        });
+        let held = self.flow.held().map(|batch| batch.items());
+        let held = self.ready.len() + of_rest.chain(held).sum::<usize>();
+        (least.saturating_add(held), most.and_then(|most| most.checked_add(held)))
+    }
+}
+
+impl<I: Iterator, R> fmt::Debug for WorkerChunks<'_, I, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkerChunks").field("progress", &self.flow.progress).finish_non_exhaustive()
+    }
+}

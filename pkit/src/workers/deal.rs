@@ -1,0 +1,189 @@
+//! Dealing out tasks, and taking in what the workers say.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use common_ipc::link::LinkError;
+
+use crate::workers::core::{Core, State};
+use crate::workers::errors::WorkError;
+use crate::workers::member::{Heard, Member, Place, Verdict};
+use crate::workers::settings::WEIGH_AFTER;
+use crate::workers::task::Task;
+
+/// So long tasks may wait behind one that takes its time while another worker has nothing to do.
+const EVEN_OUT_AFTER: Duration = Duration::from_millis(1);
+
+impl Core {
+    /// Takes in what all workers have said, and deals out what is waiting.
+    pub(crate) fn take_in(&self, state: &mut State) {
+        for place in 0..state.places.len() {
+            self.take_in_of(state, place);
+        }
+        if std::mem::take(&mut state.is_to_deal) {
+            self.deal(state);
+            self.even_out_later(state);
+        }
+    }
+
+    /// Takes in what one has said. Whether that makes room for others is for [`take_in`](Core::take_in) to see to, which
+    /// follows sooner or later.
+    pub(crate) fn take_in_of(&self, state: &mut State, place: usize) {
+        let Place::Up(member) = &mut state.places[place] else { return };
+        if !member.worker.has_something() {
+            return;
+        }
+        state.is_to_deal = true;
+        let now = Instant::now();
+        let mut answered = 0;
+        loop {
+            match member.hear_one() {
+                Heard::Nothing => break,
+                Heard::Ready => {
+                    member.is_ready = true;
+                    member.ready_by = None;
+                    member.first_since = now;
+                    member.old_at = self.settings.recycle.old_at(now);
+                    member.pace.begins(now);
+                    state.failures = (0, None);
+                    wake_at(self, &mut state.wakes_at, member.old_at);
+                }
+                Heard::Done(task, reply) => {
+                    answered += 1;
+                    if let Some(task) = task {
+                        task.finish(Ok(reply), 0, &mut state.told);
+                    }
+                }
+            }
+        }
+        if answered > 0 {
+            member.pace.did(answered, now, !member.tasks.is_empty());
+            member.first_since = now;
+            member.done += answered;
+            state.statistics.answered += answered;
+            if self.settings.recycle.memory.is_some() && member.weigh_at.is_none() {
+                member.weigh_at = now.checked_add(WEIGH_AFTER);
+                wake_at(self, &mut state.wakes_at, member.weigh_at);
+            }
+            wake_at(self, &mut state.wakes_at, member.limit_at());
+            let is_used_up = self.settings.recycle.tasks.is_some_and(|most| member.done >= most);
+            if is_used_up && !member.is_retiring {
+                self.retire(state, place);
+            }
+            self.let_go_if_done(state, place);
+            self.note_plenty(state);
+        }
+    }
+
+    /// Sends waiting tasks to workers that have room, the one with the fewest first.
+    pub(crate) fn deal(&self, state: &mut State) {
+        if state.queue.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        let mut full = Vec::new();
+        while let Some(task) = state.queue.front() {
+            let up = state.places.iter_mut().filter_map(|place| match place {
+                Place::Up(member) if member.room() > 0 && !full.contains(&member.token) => Some(member),
+                _ => None,
+            });
+            let Some(member) = up.min_by_key(|member| (!member.is_ready, member.tasks.len())) else { break };
+            if state.are_asked && member.tasks.is_empty() {
+                member.worker.is_to_ring(true);
+            }
+            match member.send(task, now) {
+                Ok(()) => {
+                    wake_at(self, &mut state.wakes_at, member.limit_at());
+                    // What has an end must not wait behind what it would lose.
+                    state.queued_bytes = state.queued_bytes.saturating_sub(task.size());
+                    state.queue.pop_front();
+                }
+                Err(LinkError::Full) => full.push(member.token),
+                Err(LinkError::Closed) => member.condemn(Verdict::Lost("it has closed its link".into())),
+                Err(error) => {
+                    state.queued_bytes = state.queued_bytes.saturating_sub(task.size());
+                    task.finish(Err(error.into()), 0, &mut state.told);
+                    state.queue.pop_front();
+                }
+            }
+        }
+    }
+
+    /// Puts back into the queue what a worker hasn't begun.
+    pub(crate) fn take_back(&self, state: &mut State, place: usize) {
+        if let Place::Up(member) = &mut state.places[place] {
+            let recalled = member.recall();
+            self.queue_again(state, recalled);
+        }
+    }
+
+    /// Before all others that wait, in the same order.
+    pub(crate) fn queue_again(&self, state: &mut State, tasks: Vec<Arc<Task>>) {
+        state.is_to_deal = true;
+        for task in tasks.into_iter().rev() {
+            if task.can_be_sent() {
+                state.statistics.moved += 1;
+                state.queued_bytes += task.size();
+                state.queue.push_front(task);
+            } else {
+                task.finish(Err(WorkError::Gone), 0, &mut state.told);
+            }
+        }
+    }
+
+    /// If one worker has nothing to do, and nothing is waiting but behind other workers' tasks.
+    fn even_out_later(&self, state: &mut State) {
+        if state.even_out_at.is_none() && can_be_evened_out(state) {
+            state.even_out_at = Some(Instant::now() + EVEN_OUT_AFTER);
+            wake_at(self, &mut state.wakes_at, state.even_out_at);
+        }
+    }
+
+    /// Takes tasks back from those workers that are at one that takes its time, for those that have nothing to do.
+    pub(crate) fn even_out(&self, state: &mut State) {
+        state.even_out_at = None;
+        if !can_be_evened_out(state) {
+            return;
+        }
+        let now = Instant::now();
+        for place in 0..state.places.len() {
+            let Place::Up(member) = &state.places[place] else { continue };
+            let is_long = now.saturating_duration_since(member.first_since) >= EVEN_OUT_AFTER / 2;
+            // What belongs to one process is where it is.
+            let can_move = |member: &Member| member.tasks.iter().all(|task| task.can_be_sent());
+            if is_long && member.tasks.len() > 1 && member.worker.waiting() > 0 && can_move(member) {
+                self.take_back(state, place);
+            }
+        }
+        self.deal(state);
+        self.even_out_later(state);
+    }
+
+    fn note_plenty(&self, state: &State) {
+        let depth = |place: &Place| match place {
+            Place::Up(member) => member.pace.depth(),
+            _ => 1,
+        };
+        self.plenty.store(2 * state.places.iter().map(depth).sum::<usize>(), Ordering::Relaxed);
+    }
+}
+
+fn can_be_evened_out(state: &State) -> bool {
+    let mut up = state.places.iter().filter_map(|place| match place {
+        Place::Up(member) => Some(member),
+        _ => None,
+    });
+    state.queue.is_empty()
+        && up.clone().any(|member| member.is_idle())
+        && up.any(|member| member.tasks.len() > 1 && member.worker.waiting() > 0)
+}
+
+/// Has the thread wake at that time, if there is one, and it would sleep for longer.
+pub(crate) fn wake_at(core: &Core, wakes_at: &mut Option<Instant>, at: Option<Instant>) {
+    let Some(at) = at else { return };
+    if wakes_at.is_none_or(|wakes| at < wakes) {
+        *wakes_at = Some(at);
+        core.sound_alarm();
+    }
+}

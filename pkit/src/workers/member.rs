@@ -1,0 +1,172 @@
+//! One worker of a pool, and the place that it has there.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use common_ipc::link::{Execution, LinkError, Poller};
+use common_ipc::process::{Child, PanicReport, Reply, Told, Worker};
+
+use crate::workers::errors::WorkError;
+use crate::workers::pace::Pace;
+use crate::workers::task::Task;
+
+/// Where a worker is, or will be.
+pub(crate) enum Place {
+    Up(Box<Member>),
+    /// A thread is at it.
+    Starting,
+    /// There is none, and is to be none before this.
+    Down(Instant),
+}
+
+pub(crate) struct Member {
+    pub(crate) worker: Worker,
+    pub(crate) token: u64,
+    /// Those that it was sent and hasn't answered, in order.
+    pub(crate) tasks: VecDeque<Arc<Task>>,
+    /// Its state is made.
+    pub(crate) is_ready: bool,
+    /// It gets no more tasks, and ends when it has done those that it has.
+    pub(crate) is_retiring: bool,
+    /// What is wrong with it, if this pool knows better than how it ends.
+    pub(crate) verdict: Option<Verdict>,
+    /// There is nothing to wait for but its end.
+    pub(crate) is_killed: bool,
+    /// It can't be reached any more, for this reason; if it is still there at this time, it is killed.
+    pub(crate) cut_off: Option<(Instant, Arc<str>)>,
+    pub(crate) pace: Pace,
+    /// Since when it may have been at the first of its tasks.
+    pub(crate) first_since: Instant,
+    pub(crate) done: u64,
+    /// When it is old.
+    pub(crate) old_at: Option<Instant>,
+    /// When its memory is to be looked at next.
+    pub(crate) weigh_at: Option<Instant>,
+    /// When it must be ready.
+    pub(crate) ready_by: Option<Instant>,
+    /// How many processes the kernel had killed for want of memory when it was started.
+    pub(crate) oom_kills: u64,
+}
+
+/// Why a worker was killed. It concerns the first of its tasks, if there is one.
+#[derive(Debug, Clone)]
+pub(crate) enum Verdict {
+    TimedOut(Duration),
+    Cancelled,
+    Lost(Arc<str>),
+    InitFailed(PanicReport),
+    NotReady(Duration),
+}
+
+/// One thing that a worker has said.
+pub(crate) enum Heard {
+    Nothing,
+    Ready,
+    /// A task is done; it is there unless the worker says what it never does.
+    Done(Option<Arc<Task>>, Reply),
+}
+
+impl Member {
+    /// How many tasks it may be sent now.
+    pub(crate) fn room(&self) -> usize {
+        if self.is_retiring || self.verdict.is_some() || self.cut_off.is_some() {
+            return 0;
+        }
+        // What is sent before it is ready can be taken back, but nobody else would have it sooner.
+        let depth = if self.is_ready { self.pace.depth() } else { 1 };
+        depth.saturating_sub(self.tasks.len())
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.tasks.is_empty() && self.is_ready && self.room() > 0
+    }
+
+    /// When the first of its tasks has had its time.
+    pub(crate) fn limit_at(&self) -> Option<Instant> {
+        if !self.is_ready || self.verdict.is_some() {
+            return None;
+        }
+        self.first_since.checked_add(self.tasks.front()?.terms.limit?)
+    }
+
+    /// Sends it a task.
+    pub(crate) fn send(&mut self, task: &Arc<Task>, now: Instant) -> Result<(), LinkError> {
+        task.with_work(|work| {
+            // It is there until the task is done, and then nobody sends it.
+            work.as_mut().map_or(Err(LinkError::Closed), |work| self.worker.try_send(task.number, work))
+        })?;
+        if self.tasks.is_empty() {
+            self.first_since = now;
+            self.pace.begins(now);
+        }
+        self.tasks.push_back(Arc::clone(task));
+        Ok(())
+    }
+
+    /// Takes in one thing that it has said.
+    pub(crate) fn hear_one(&mut self) -> Heard {
+        let nonsense = match self.worker.try_recv() {
+            Ok(None) => return Heard::Nothing,
+            Ok(Some(Told::Ready)) if !self.is_ready => return Heard::Ready,
+            // It answers in order: the base has looked at that.
+            Ok(Some(Told::Done { reply, .. })) => return Heard::Done(self.tasks.pop_front(), reply),
+            Ok(Some(Told::InitFailed(report))) if !self.is_ready => {
+                self.verdict = Some(Verdict::InitFailed(report));
+                return Heard::Nothing;
+            }
+            Ok(Some(_)) => "it says twice that it is ready".into(),
+            Err(error) => error.to_string().into(),
+        };
+        self.condemn(Verdict::Lost(nonsense));
+        Heard::Nothing
+    }
+
+    /// Kills it. What it said before is still heard; when it has ended, the verdict goes to the task that it was at.
+    pub(crate) fn condemn(&mut self, verdict: Verdict) {
+        if self.verdict.is_none() {
+            self.verdict = Some(verdict);
+        }
+        self.is_killed = true;
+        if let Err(error) = self.worker.child().kill() {
+            log::error!("worker {} can't be killed: {error}", self.worker.child().id());
+        }
+    }
+
+    /// Takes back those tasks that it hasn't begun, in order.
+    pub(crate) fn recall(&mut self) -> Vec<Arc<Task>> {
+        let recalled = self.worker.recall();
+        // They are the last ones that it was sent.
+        let begun = self.tasks.len().saturating_sub(recalled.len());
+        self.tasks.split_off(begun).into()
+    }
+
+    pub(crate) fn child(&self) -> Child {
+        self.worker.child().clone()
+    }
+
+    pub(crate) fn unwatch(&self, poller: &Poller) {
+        self.worker.unwatch(poller);
+    }
+}
+
+impl Verdict {
+    /// For the task that the worker was at, which so many workers have begun.
+    pub(crate) fn of_task(&self, attempts: u32) -> WorkError {
+        match self {
+            Verdict::TimedOut(limit) => WorkError::TimedOut { limit: *limit },
+            Verdict::Cancelled => WorkError::Cancelled { execution: Execution::Unknown },
+            Verdict::Lost(why) => WorkError::Lost { why: Arc::clone(why), attempts },
+            Verdict::InitFailed(report) => WorkError::Init(report.clone()),
+            Verdict::NotReady(_) => WorkError::NotReady { why: self.of_worker() },
+        }
+    }
+
+    fn of_worker(&self) -> Arc<str> {
+        match self {
+            Verdict::NotReady(time) => format!("it was not ready after {time:?} and was killed").into(),
+            Verdict::Lost(why) => Arc::clone(why),
+            _ => "it was killed".into(),
+        }
+    }
+}
