@@ -167,8 +167,8 @@ impl OpenServer {
     /// by whoever is in [`recv`](OpenServer::recv), which waits for room in their stead. So a caller that reads nothing
     /// holds up the thread alone that receives from it, and a reply may be sent from any other. Its clones are the same.
     ///
-    /// It takes a descriptor. A reply beyond `max` is [`LinkError::Full`], and so is `recv` from then on. `recv` has to be called on and on; the other
-    /// ways to receive don't send.
+    /// It takes a descriptor. A reply beyond `max` is [`LinkError::Full`], and so is `recv` from then on. `recv` has to be
+    /// called on and on; the other ways to receive don't send.
     ///
     /// # Errors
     ///
