@@ -330,28 +330,36 @@ impl Core {
         if let Some(place) = state.queue.iter().position(|waiting| Arc::ptr_eq(waiting, task)) {
             state.queue.remove(place);
             state.queued_bytes = state.queued_bytes.saturating_sub(task.size());
-            let cancelled = WorkError::Cancelled { execution: Execution::NotRun };
-            state.statistics.cancelled += 1;
-            task.finish(Err(cancelled), 0, &mut state.told);
-            return true;
+            return state.cancelled_before(task);
         }
         let holder = state.places.iter().position(
             |place| matches!(place, Place::Up(member) if member.tasks.iter().any(|own| Arc::ptr_eq(own, task))),
         );
         let Some(holder) = holder else { return false };
         // Nothing that follows it is begun any more; and what it may have said meanwhile is heard before it is killed.
+        if let Place::Up(member) = &mut state.places[holder] {
+            if task.is_bound && !member.recall().is_empty() {
+                return state.cancelled_before(task);
+            }
+        }
         self.take_back(state, holder);
         self.take_in_of(state, holder);
         if task.is_done() {
             return false;
         }
         if let Place::Up(member) = &mut state.places[holder] {
-            if member.tasks.front().is_some_and(|first| Arc::ptr_eq(first, task)) {
-                if may_kill {
-                    member.condemn(Verdict::Cancelled);
+            match member.tasks.iter().position(|own| Arc::ptr_eq(own, task)) {
+                Some(0) => {
+                    if may_kill {
+                        member.condemn(Verdict::Cancelled);
+                    }
+                    return may_kill;
                 }
-                self.deal(state);
-                return may_kill;
+                Some(_) => {
+                    member.condemn(Verdict::Lost("it says that it is at several tasks at once".into()));
+                    return may_kill;
+                }
+                None => {}
             }
         }
         // It wasn't begun, and is in the queue again.
@@ -380,6 +388,13 @@ impl State {
                 }
             }
         }
+    }
+
+    /// A task was cancelled that nobody had begun.
+    fn cancelled_before(&mut self, task: &Task) -> bool {
+        self.statistics.cancelled += 1;
+        task.finish(Err(WorkError::Cancelled { execution: Execution::NotRun }), 0, &mut self.told);
+        true
     }
 
     /// How many tasks have no outcome yet.

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use common_ipc::link::LinkError;
+use common_ipc::link::{Execution, LinkError};
 
 use crate::workers::core::{Core, State};
 use crate::workers::errors::WorkError;
-use crate::workers::member::{Heard, Member, Place, Verdict};
+use crate::workers::member::{Heard, Place, Verdict};
 use crate::workers::settings::WEIGH_AFTER;
 use crate::workers::task::Task;
 
@@ -49,6 +49,12 @@ impl Core {
                     state.failures = (0, None);
                     wake_at(self, &mut state.wakes_at, member.old_at);
                 }
+                Heard::Done(Some(task), _) if matches!(member.verdict, Some(Verdict::Cancelled)) => {
+                    // It came to its end in the moment in which it was killed. Whoever cancelled it was told that it hadn't.
+                    state.statistics.cancelled += 1;
+                    let cancelled = WorkError::Cancelled { execution: Execution::Ran };
+                    task.finish(Err(cancelled), 0, &mut state.told);
+                }
                 Heard::Done(task, reply) => {
                     answered += 1;
                     if let Some(task) = task {
@@ -57,6 +63,7 @@ impl Core {
                 }
             }
         }
+        wake_at(self, &mut state.wakes_at, member.cut_off_at());
         if answered > 0 {
             member.pace.did(answered, now, !member.tasks.is_empty());
             member.first_since = now;
@@ -85,7 +92,9 @@ impl Core {
         let mut full = Vec::new();
         while let Some(task) = state.queue.front() {
             let up = state.places.iter_mut().filter_map(|place| match place {
-                Place::Up(member) if member.room() > 0 && !full.contains(&member.token) => Some(member),
+                Place::Up(member) if member.has_room_for(task) && !full.contains(&member.token) => {
+                    Some(member)
+                }
                 _ => None,
             });
             let Some(member) = up.min_by_key(|member| (!member.is_ready, member.tasks.len())) else { break };
@@ -100,7 +109,10 @@ impl Core {
                     state.queue.pop_front();
                 }
                 Err(LinkError::Full) => full.push(member.token),
-                Err(LinkError::Closed) => member.condemn(Verdict::Lost("it has closed its link".into())),
+                Err(LinkError::Closed) => {
+                    member.is_cut_off("it has closed its link".into(), now);
+                    wake_at(self, &mut state.wakes_at, member.cut_off_at());
+                }
                 Err(error) => {
                     state.queued_bytes = state.queued_bytes.saturating_sub(task.size());
                     task.finish(Err(error.into()), 0, &mut state.told);
@@ -110,9 +122,12 @@ impl Core {
         }
     }
 
-    /// Puts back into the queue what a worker hasn't begun.
+    /// Puts back into the queue what a worker hasn't begun, if that can be.
     pub(crate) fn take_back(&self, state: &mut State, place: usize) {
         if let Place::Up(member) = &mut state.places[place] {
+            if member.has_bound() {
+                return;
+            }
             let recalled = member.recall();
             self.queue_again(state, recalled);
         }
@@ -150,9 +165,7 @@ impl Core {
         for place in 0..state.places.len() {
             let Place::Up(member) = &state.places[place] else { continue };
             let is_long = now.saturating_duration_since(member.first_since) >= EVEN_OUT_AFTER / 2;
-            // What belongs to one process is where it is.
-            let can_move = |member: &Member| member.tasks.iter().all(|task| task.can_be_sent());
-            if is_long && member.tasks.len() > 1 && member.worker.waiting() > 0 && can_move(member) {
+            if is_long && member.tasks.len() > 1 && member.worker.waiting() > 0 {
                 self.take_back(state, place);
             }
         }

@@ -188,6 +188,12 @@ impl Core {
             Place::Up(member) => member.limit_at().is_some_and(|at| at <= now),
             _ => false,
         };
+        if let Place::Up(member) = &mut state.places[place] {
+            if member.has_bound() && member.worker.waiting() > 0 {
+                // It wasn't begun, and can't be taken back: its time hasn't begun either.
+                member.first_since = now;
+            }
+        }
         if is_late(state) {
             // What follows isn't begun any more: it would be killed along.
             self.take_back(state, place);
@@ -201,7 +207,7 @@ impl Core {
             self.deal(state);
         }
         if let Place::Up(member) = &mut state.places[place] {
-            if !member.is_ready && member.verdict.is_none() && member.ready_by.is_some_and(|by| by <= now) {
+            if !member.is_ready && !member.is_killed && member.ready_by.is_some_and(|by| by <= now) {
                 let within = self.settings.options.ready_within();
                 member.condemn(Verdict::NotReady(within));
             }

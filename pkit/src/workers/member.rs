@@ -49,6 +49,9 @@ pub(crate) struct Member {
     pub(crate) oom_kills: u64,
 }
 
+/// How long a process may take from the closing of its descriptors to its end.
+const LAST_MOMENTS: Duration = Duration::from_millis(100);
+
 /// Why a worker was killed. It concerns the first of its tasks, if there is one.
 #[derive(Debug, Clone)]
 pub(crate) enum Verdict {
@@ -70,12 +73,23 @@ pub(crate) enum Heard {
 impl Member {
     /// How many tasks it may be sent now.
     pub(crate) fn room(&self) -> usize {
-        if self.is_retiring || self.verdict.is_some() || self.cut_off.is_some() {
+        if self.is_retiring || self.verdict.is_some() || self.cut_off.is_some() || self.has_bound() {
             return 0;
         }
         // What is sent before it is ready can be taken back, but nobody else would have it sooner.
         let depth = if self.is_ready { self.pace.depth() } else { 1 };
         depth.saturating_sub(self.tasks.len())
+    }
+
+    /// Whether it may be sent this one now. What can't be taken back is sent only to a worker that does it at once, and
+    /// nothing is sent after it: so no other task is in the way of it, nor it in the way of others.
+    pub(crate) fn has_room_for(&self, task: &Task) -> bool {
+        if task.is_bound { self.is_idle() } else { self.room() > 0 }
+    }
+
+    /// Whether its task is one that can't be taken back. It has no others then.
+    pub(crate) fn has_bound(&self) -> bool {
+        self.tasks.front().is_some_and(|task| task.is_bound)
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -116,10 +130,26 @@ impl Member {
                 return Heard::Nothing;
             }
             Ok(Some(_)) => "it says twice that it is ready".into(),
+            Err(error @ (LinkError::Closed | LinkError::Truncated)) => {
+                self.is_cut_off(error.to_string().into(), Instant::now());
+                return Heard::Nothing;
+            }
             Err(error) => error.to_string().into(),
         };
         self.condemn(Verdict::Lost(nonsense));
         Heard::Nothing
+    }
+
+    /// Its link is closed. As a rule it is on its way to its end, by which is told why.
+    pub(crate) fn is_cut_off(&mut self, why: Arc<str>, now: Instant) {
+        if self.cut_off.is_none() {
+            self.cut_off = Some((now + LAST_MOMENTS, why));
+        }
+    }
+
+    /// When it is killed for that.
+    pub(crate) fn cut_off_at(&self) -> Option<Instant> {
+        self.cut_off.as_ref().filter(|_| !self.is_killed).map(|(at, _)| *at)
     }
 
     /// Kills it. What it said before is still heard; when it has ended, the verdict goes to the task that it was at.

@@ -1,5 +1,6 @@
 //! A task, as the pool and its handle share it, and how those who wait for it are told.
 
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Waker;
@@ -24,6 +25,8 @@ pub(crate) struct Task {
     /// Never zero; of one pool no two have the same.
     pub(crate) number: u64,
     pub(crate) terms: Terms,
+    /// What belongs to one process goes with it: once sent, it can't be taken back.
+    pub(crate) is_bound: bool,
     is_done: AtomicBool,
     inner: Mutex<Inner>,
     bell: Bell,
@@ -52,10 +55,12 @@ impl Task {
         terms: Terms,
         basket: Option<(Arc<Basket>, usize)>,
     ) -> Arc<Task> {
+        let is_bound = work.moves_something();
         let inner = Mutex::new(Inner { work: Some(work), attempts: 0, outcome: None });
         Arc::new(Task {
             number,
             terms,
+            is_bound,
             is_done: AtomicBool::new(false),
             inner,
             bell: Bell::default(),
@@ -182,7 +187,12 @@ impl Told {
         for sleeper in self.0 {
             match sleeper {
                 Sleeper::Thread(thread) => thread.unpark(),
-                Sleeper::Task(waker) => waker.wake(),
+                Sleeper::Task(waker) => {
+                    // It is other people's code. Its panic, which the hook has told of, is no reason for others to sleep on.
+                    let woken = panic::catch_unwind(AssertUnwindSafe(|| waker.wake()));
+                    // The payload's drop could panic again.
+                    std::mem::forget(woken);
+                }
             }
         }
     }

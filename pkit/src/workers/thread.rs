@@ -1,7 +1,7 @@
 //! The pool's thread: it sleeps until a worker rings or ends, or until something is due.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use common_ipc::process::{ExitStatus, LibraryThread, start_library_thread};
 
@@ -119,7 +119,7 @@ impl Core {
                 let why = cut_off.map_or_else(|error| error.to_string(), |_| CUT_OFF.to_owned());
                 // It would ring on; its end is still watched. As a rule it is on its way there.
                 member.worker.watch_end_only(&self.poller);
-                member.cut_off = Some((Instant::now() + LAST_MOMENTS, why.into()));
+                member.is_cut_off(why.into(), Instant::now());
             }
         }
     }
@@ -193,8 +193,8 @@ impl Core {
             Place::Up(member) if member.is_killed => None,
             Place::Up(member) => {
                 let old_at = member.old_at.filter(|_| !member.is_retiring);
-                let cut_off_at = member.cut_off.as_ref().map(|(at, _)| *at);
-                let times = [member.limit_at(), old_at, member.weigh_at, member.ready_by, cut_off_at];
+                let times =
+                    [member.limit_at(), old_at, member.weigh_at, member.ready_by, member.cut_off_at()];
                 times.into_iter().flatten().min()
             }
             Place::Down(at) if down_counts => Some(*at),
@@ -221,8 +221,5 @@ impl Core {
         self.sound_alarm();
     }
 }
-
-/// How long a process may take from the closing of its descriptors to its end.
-const LAST_MOMENTS: Duration = Duration::from_millis(100);
 
 const CUT_OFF: &str = "it has cut itself off: it closed its descriptors, or executed another program";

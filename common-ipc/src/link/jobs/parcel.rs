@@ -97,6 +97,11 @@ impl Parcel {
         Header::of(&self.bytes).what
     }
 
+    /// Whether something goes with it that belongs to one process, or went.
+    pub(crate) fn moves_something(&self) -> bool {
+        self.is_gone || self.outgoing.as_ref().is_some_and(|outgoing| outgoing.moved().next().is_some())
+    }
+
     /// Whether all of it is still here.
     pub(crate) fn is_whole(&self) -> bool {
         !self.is_gone
@@ -114,7 +119,7 @@ impl Parcel {
 
     /// It is on its way, with all that moves.
     pub(super) fn was_sent(&mut self) {
-        if self.outgoing.as_ref().is_some_and(|outgoing| outgoing.moved().next().is_some()) {
+        if self.moves_something() {
             self.is_gone = true;
             if let Some(outgoing) = self.outgoing.take() {
                 outgoing.sent();

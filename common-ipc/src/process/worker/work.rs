@@ -111,6 +111,13 @@ impl Work {
         self.parcel.size()
     }
 
+    /// Whether something goes with it that belongs to one process, such as an end of a connection: once sent, it can't be
+    /// sent to another worker.
+    #[must_use]
+    pub fn moves_something(&self) -> bool {
+        self.parcel.moves_something()
+    }
+
     /// Whether it can be sent, or sent again: not if something went with it that belongs to one process, such as an end
     /// of a connection.
     #[must_use]

@@ -108,6 +108,10 @@ mod sync;
 mod template_deaths;
 mod templates;
 mod words;
+mod workers;
+mod workers_faults;
+mod workers_hostile;
+mod workers_maps;
 mod zygote;
 mod zygote_arguments;
 mod zygote_deaths;
@@ -211,6 +215,10 @@ const TABLES: &[&[Scenario]] = &[
     template_deaths::ALL,
     templates::ALL,
     words::ALL,
+    workers::ALL,
+    workers_faults::ALL,
+    workers_hostile::ALL,
+    workers_maps::ALL,
     zygote::ALL,
     zygote_arguments::ALL,
     zygote_deaths::ALL,
