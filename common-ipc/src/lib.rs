@@ -62,6 +62,7 @@
 //! | /proc/meminfo, the files of control groups | whether there is enough memory isn't asked before: the kernel has the last word |
 //! | /proc/self/ns, /proc/PID/stat | semaphores and mutexes are shared by capturing alone, and an owner is known by its id alone |
 //! | eventfd | no `EventFd`, no `CaughtSignals`: their making is an error |
+//! | SO_COOKIE; pidfds that have inodes (6.9), or else /proc | copies of a `Connector` that come to a process one after another are several, each with a connection |
 //! | close_range | one close for each descriptor |
 //! | MADV_WIPEONFORK | the pid tells processes apart |
 //! | PIDFD_GET_INFO (6.15) | a status that somebody else collected is `ExitStatus::Unknown` |

@@ -175,7 +175,7 @@ impl AsyncHandle {
 
     /// What a call goes to.
     pub(crate) fn run(&self, method: Method) -> Result<Arc<Run>, BridgeError> {
-        self.handle.life().run(method)
+        self.handle.run(method)
     }
 
     /// How long a call may take.

@@ -143,7 +143,8 @@ pub enum BridgeError {
         /// The method that returned the stream, or that was lent the closure.
         by: String,
     },
-    /// The object is in a [manager](crate::manager): it has no process of its own that could be started or stopped.
+    /// The object is in a [manager](crate::manager): it has no process of its own that could be started or stopped,
+    /// nor can one caller occupy it, by a stream or by closures that a method is lent.
     #[error("the object of this bridge to {object} is in a manager: {operation} isn't for it")]
     InManager {
         /// The type of the object.

@@ -68,7 +68,7 @@ impl Handle {
     }
 
     /// What a call goes to that needs a process.
-    fn run(&self, method: Method) -> Result<Arc<Run>, BridgeError> {
+    pub(crate) fn run(&self, method: Method) -> Result<Arc<Run>, BridgeError> {
         match &self.shared {
             Some(shared) => Err(shared.refuse(method.name)),
             None => self.life().run(method),

@@ -198,8 +198,12 @@ impl Manager {
     /// it: of the same type, with the same methods, and a proxy as the others are. Its calls follow each other, on a
     /// thread of the object's own.
     ///
-    /// Such a bridge has no process of its own: `start`, `stop` and `scope` are
-    /// [`BridgeError::InManager`], and so is what needs one.
+    /// Such a bridge has no process of its own: `start`, `stop` and `scope` are [`BridgeError::InManager`]. So are, as they
+    /// would keep the object from all others, methods that return streams or take closures, and so far the asynchronous
+    /// twin's calls. Of `#[bridge(threads = ..)]` one thread remains. A method that calls its own object through a proxy is
+    /// [`BridgeError::Reentrant`]; two objects that call each other wait for each other, until a time-out. A method that
+    /// starts a process does so from a zygote or a template, since the manager has threads. An object that hangs keeps
+    /// its own callers alone waiting; one that crashes takes the manager with it.
     ///
     /// ```
     /// use cross_process_bridge::{bridge, manager::{Manager, ManagerError}};

@@ -161,7 +161,7 @@ impl Handle {
         A: Serialize + ?Sized,
         R: Crosses,
     {
-        let run = self.life().run(method)?;
+        let run = self.run(method)?;
         let occupied = run.occupy(method)?;
         let request = (occupied.number, arguments);
         let read = |came: OpenReply<'_>| (came.kind() == OPENED, reply::read::<R>(method.name, came));

@@ -9,11 +9,12 @@ use common_ipc::link::{KeptRequest, OpenRequest, OpenServer};
 use common_ipc::process::PanicReport;
 use parking_lot::{Condvar, Mutex};
 
+use crate::call::Call;
 use crate::manager::server::{House, house};
 use crate::manager::wire::{Address, Failure};
 use crate::method;
 use crate::reply::{Answer, Failure as NoResult};
-use crate::serving::{Bridged, Call};
+use crate::serving::Bridged;
 
 /// Calls that wait for an object.
 #[derive(Debug, Default)]

@@ -166,14 +166,24 @@ fn fault_29_a_manager_stopped_under_load() -> Outcome {
     Passed
 }
 
+/// Stops a process, and sees that all of its threads have stopped.
+fn stop(pid: Pid) {
+    kill(pid, Signal::SIGSTOP).unwrap();
+    let has_stopped = |task: std::fs::DirEntry| {
+        let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
+    };
+    let tasks = || std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    assert!(proc::eventually(|| tasks().all(has_stopped)));
+}
+
 fn fault_49_time_outs_hold_while_the_manager_is_stopped() -> Outcome {
     let manager = Manager::start().unwrap();
     let all = All::of(&manager);
     all.queue.send(&7).unwrap();
     all.list.append(&1).unwrap();
     let pid = Pid::from_raw(manager.child().id() as i32);
-    kill(pid, Signal::SIGSTOP).unwrap();
-    assert!(proc::eventually(|| proc::stat(pid.as_raw()).is_some_and(|stat| stat.state == 'T')));
+    stop(pid);
     let short = Duration::from_millis(50);
     let late = |error: ManagerError| matches!(error, ManagerError::Timeout { .. });
     assert!(late(all.list.with_timeout(short).append(&2).unwrap_err()));
@@ -200,7 +210,7 @@ fn fault_49_time_outs_hold_while_the_manager_is_stopped() -> Outcome {
     assert_eq!(all.queue.recv_timeout(Duration::from_secs(20)).unwrap(), Some(7));
     drop(all.lock.lock_timeout(Duration::from_secs(20)).unwrap());
     assert!(proc::eventually(|| all.list.len().unwrap() == 2));
-    kill(pid, Signal::SIGSTOP).unwrap();
+    stop(pid);
     drop(manager);
     assert!(all.list.append(&1).unwrap_err().is_gone());
     Passed
@@ -267,7 +277,7 @@ fn fault_29_a_death_before_the_knock_is_heard() -> Outcome {
     let all = All::of(&manager);
     let pid = Pid::from_raw(manager.child().id() as i32);
     // A copy of its descriptors lives on, as when somebody forks there without the library.
-    kill(pid, Signal::SIGSTOP).unwrap();
+    stop(pid);
     let (begun, there) = common_ipc::link::Connection::<(), ()>::pair().unwrap();
     let child = Launch::new(&LaunchOptions::new().give(&there))
         .start(move || {

@@ -158,6 +158,14 @@ impl Simple {
     fn pid(&self) -> u32 {
         std::process::id()
     }
+
+    fn numbers(&self) -> impl Iterator<Item = u32> {
+        0..3
+    }
+
+    fn each(&self, mut call: impl FnMut(u32)) {
+        call(1);
+    }
 }
 
 fn fault_16_what_cannot_be_serialised_is_that_calls_error() -> Outcome {
@@ -185,6 +193,8 @@ fn what_a_shared_bridge_cannot_do() -> Outcome {
     assert!(probe.process().restart().is_err() && probe.process().pid().is_none());
     let again = manager.share(&probe).unwrap_err();
     assert!(matches!(again, ManagerError::Bridge(BridgeError::InManager { .. })), "{again}");
+    let simple = manager.share(&SimpleBridge::new()).unwrap();
+    assert!(refused(simple.numbers().map(drop)) && refused(simple.each(|_| ())));
     // To another type than that of the object.
     let (caller, server) = common_ipc::link::open_calls(1 << 20).unwrap();
     caller.send::<ProbeBridge, _>(1, &probe, None).unwrap();
