@@ -89,6 +89,8 @@ pub(crate) struct State {
     pub(crate) thread_runs: bool,
     /// How many workers in a row weren't there in the end, and why the last one wasn't.
     pub(crate) failures: (u32, Option<WorkError>),
+    /// How many workers in a row have died that were ready and had begun nothing.
+    pub(crate) idle_deaths: u32,
     /// When to look whether tasks wait behind a long one while others have nothing to do.
     pub(crate) even_out_at: Option<Instant>,
     /// A worker may have room since tasks were dealt out last, or there are more to be dealt out.
@@ -122,6 +124,7 @@ impl Core {
                 wakes_at: None,
                 thread_runs: false,
                 failures: (0, None),
+                idle_deaths: 0,
                 even_out_at: None,
                 is_to_deal: false,
                 statistics: Statistics::default(),
@@ -387,6 +390,16 @@ impl State {
                     member.worker.is_to_ring(are_to);
                 }
             }
+        }
+    }
+
+    /// Whether a worker is to be started for each place that has none.
+    pub(crate) fn wants_workers(&self) -> bool {
+        match self.phase {
+            // Once they fail, only for somebody who waits.
+            Phase::Open => self.failures.0 == 0 || !self.queue.is_empty(),
+            Phase::Closing => !self.queue.is_empty(),
+            Phase::Ended => false,
         }
     }
 

@@ -69,6 +69,7 @@ impl Core {
             member.first_since = now;
             member.done += answered;
             state.statistics.answered += answered;
+            state.idle_deaths = 0;
             if self.settings.recycle.memory.is_some() && member.weigh_at.is_none() {
                 member.weigh_at = now.checked_add(WEIGH_AFTER);
                 wake_at(self, &mut state.wakes_at, member.weigh_at);

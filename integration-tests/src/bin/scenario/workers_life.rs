@@ -58,7 +58,7 @@ fn no_children_but_servers() -> bool {
 
 fn workers_a_state_that_cannot_be_made_at_first() -> Outcome {
     zygote();
-    for (size, panics) in [(1, 2), (2, 3), (3, 1)] {
+    for (size, panics) in [(1, 2), (2, 2), (3, 1)] {
         let tries = SharedAtomics::new(2).unwrap();
         tries[1].store(panics, Ordering::SeqCst);
         let init = |tries: SharedAtomics| {
@@ -440,10 +440,8 @@ fn workers_terminate_is_at_once() -> Outcome {
     assert!(begun.wait_timeout(PATIENCE).unwrap() && again.wait_timeout(PATIENCE).unwrap());
     let pids = pool.pids().unwrap();
     std::thread::scope(|scope| {
-        let joins = scope.spawn(|| {
-            let waits = pool.submit(|n: u64| n, 1).unwrap();
-            block_on(waits)
-        });
+        let last = pool.submit(|n: u64| n, 1).unwrap();
+        let joins = scope.spawn(|| block_on(last));
         let closes = scope.spawn(|| pool.close());
         std::thread::sleep(Duration::from_millis(50));
         pool.terminate(Duration::from_secs(20)).unwrap();
@@ -649,9 +647,9 @@ fn fault_54_a_pool_of_the_parents_workers_is_wrong_process() -> Outcome {
                 task.cancel().is_err_and(refused),
                 block_on(&mut task).is_err_and(refused),
                 other_task.take().unwrap().join().is_err_and(refused),
-                other_map.as_mut().unwrap().next().unwrap().is_err_and(refused),
+                // What was there already may still be given out.
+                other_map.as_mut().unwrap().take(3000).last().unwrap().is_err_and(refused),
             ];
-            // What was there already may still be given out.
             let chunks: Vec<_> = other_chunks.as_mut().unwrap().take(10).collect();
             drop((other_map.take(), other_chunks.take()));
             drop((pool.clone(), state.clone()));
