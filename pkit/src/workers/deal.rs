@@ -46,7 +46,10 @@ impl Core {
                     member.first_since = now;
                     member.old_at = self.settings.recycle.old_at(now);
                     member.pace.begins(now);
-                    state.failures = (0, None);
+                    if std::mem::take(&mut state.failures).0 > 0 {
+                        // Other places that have none may have one again.
+                        self.sound_alarm();
+                    }
                     wake_at(self, &mut state.wakes_at, member.old_at);
                 }
                 Heard::Done(Some(task), _) if matches!(member.verdict, Some(Verdict::Cancelled)) => {
