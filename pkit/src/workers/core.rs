@@ -396,11 +396,16 @@ impl State {
     /// Whether a worker is to be started for each place that has none.
     pub(crate) fn wants_workers(&self) -> bool {
         match self.phase {
-            // Once they fail, only for somebody who waits.
-            Phase::Open => self.failures.0 == 0 || !self.queue.is_empty(),
+            // Once all of them fail, only for somebody who waits.
+            Phase::Open => self.failures.0 == 0 || !self.queue.is_empty() || self.somebody_works(),
             Phase::Closing => !self.queue.is_empty(),
             Phase::Ended => false,
         }
+    }
+
+    /// Whether there is a worker that has got ready.
+    pub(crate) fn somebody_works(&self) -> bool {
+        self.places.iter().any(|place| matches!(place, Place::Up(member) if member.is_ready))
     }
 
     /// A task was cancelled that nobody had begun.

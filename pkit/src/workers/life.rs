@@ -74,9 +74,7 @@ impl Core {
         let count = state.failures.0.saturating_add(1);
         state.places[place] = Place::Down(Instant::now() + backoff(count));
         state.failures = (count, Some(why.clone()));
-        let somebody_works =
-            state.places.iter().any(|place| matches!(place, Place::Up(member) if member.is_ready));
-        if count >= FAILURES_MAX && !somebody_works {
+        if count >= FAILURES_MAX && !state.somebody_works() {
             state.queued_bytes = 0;
             for task in std::mem::take(&mut state.queue) {
                 task.finish(Err(why.clone()), 0, &mut state.told);
