@@ -185,3 +185,60 @@ impl Handle {
         progress.end(result)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reply::{Answer, FAILURE, Failure};
+    use common_ipc::link::{DEFAULT_MAX_FRAME, open_calls};
+
+    const METHOD: Method = Method::new(0, 0, "Numbers::visit");
+
+    /// What a caller makes of such a reply, when its closure doubles numbers.
+    fn step(kind: u32, value: u64) -> Step<u64> {
+        let (caller, server) = open_calls(DEFAULT_MAX_FRAME).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let mut buffer = Vec::new();
+                let responder = server.recv(&mut buffer).unwrap().responder();
+                let _ = Answer::of(responder).kind(kind, &(value,));
+            });
+            let mut closures = |number, asked: Asked<'_>| match number {
+                0 => asked.call::<(u64,), u64>(|(number,)| number * 2),
+                1 => asked.call::<(String,), u64>(|_| unreachable!()),
+                2 => asked.call::<(u64,), u64>(|_| panic!("{number}")),
+                _ => asked.unknown(),
+            };
+            let read = |reply: OpenReply<'_>| Step::of(METHOD, reply, &mut closures);
+            caller.call::<(), _, _>(1, &(), None, read).unwrap()
+        })
+    }
+
+    fn resumed(kind: u32) -> (Resumed, Result<u64, BridgeError>) {
+        let Step::Asked(outcome) = step(CLOSURES + kind, 21) else { panic!("it ended") };
+        let mut progress = Progress::new(None);
+        let resumed = progress.resume(outcome);
+        (resumed, if progress.panic.is_some() { Ok(1) } else { progress.end(Ok(0)) })
+    }
+
+    #[test]
+    fn a_closure_is_called_with_what_came() {
+        let (Resumed::Value(bytes), Ok(0)) = resumed(0) else { panic!("it failed") };
+        assert_eq!(codec::decode::<u64>(&bytes), Ok(42));
+        assert!(matches!(resumed(2), (Resumed::Panicked, Ok(1))));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_an_error_of_the_call() {
+        for kind in [1, 3, u32::MAX - CLOSURES] {
+            let (Resumed::Failed(_), Err(error)) = resumed(kind) else { panic!("it was called") };
+            assert!(matches!(error, BridgeError::Decode { execution: Execution::Ran, .. }), "{error}");
+        }
+        for kind in [FAILURE, 3, 15] {
+            let Step::Ended(Err(error)) = step(kind, 1 << 40) else { panic!("it went on") };
+            assert!(matches!(error, BridgeError::Decode { .. }), "{error}");
+        }
+        assert!(matches!(step(0, 7), Step::Ended(Ok(7))));
+        assert!(matches!(Failure::Unknown.of("f"), BridgeError::Decode { execution: Execution::NotRun, .. }));
+    }
+}

@@ -11,9 +11,10 @@ use common_ipc::link::{LinkError, OpenServer};
 use common_ipc::process::PanicReport;
 use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use crate::call::{Call, Object, Served};
 use crate::method;
 use crate::reply::{Answer, Failure};
-use crate::serving::{Bridged, Call, Object, Served, failed};
+use crate::serving::{Bridged, failed};
 
 /// What several threads can have at once.
 #[diagnostic::on_unimplemented(
@@ -22,10 +23,10 @@ use crate::serving::{Bridged, Call, Object, Served, failed};
     note = "share what is in it by `Arc`, `Mutex` and atomics, in place of `Rc`, `RefCell` and `Cell`",
     note = "or leave out `threads`: one call is carried out after another then"
 )]
-pub trait Shareable: Send + Sync {}
+pub trait Concurrent: Send + Sync {}
 
 #[diagnostic::do_not_recommend]
-impl<T: Send + Sync> Shareable for T {}
+impl<T: Send + Sync> Concurrent for T {}
 
 /// Who carries out the calls of an object.
 pub struct Crew<T> {
@@ -40,7 +41,7 @@ impl<T> Crew<T> {
 
 /// So many threads.
 #[must_use]
-pub const fn crew<T: Bridged + Shareable, const THREADS: usize>() -> Crew<T> {
+pub const fn crew<T: Bridged + Concurrent, const THREADS: usize>() -> Crew<T> {
     Crew { work: Some(work::<T, THREADS>) }
 }
 
@@ -98,7 +99,7 @@ impl<'a, T> Turn<'a, T> {
     }
 }
 
-fn work<T: Bridged + Shareable, const THREADS: usize>(server: &OpenServer, object: T) -> Option<T> {
+fn work<T: Bridged + Concurrent, const THREADS: usize>(server: &OpenServer, object: T) -> Option<T> {
     let place = Workplace { server, object: RwLock::new(Some(object)), turn: Mutex::default() };
     thread::scope(|scope| {
         // This one is the first.

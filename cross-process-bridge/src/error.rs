@@ -133,17 +133,6 @@ pub enum BridgeError {
         /// The type of the object.
         object: &'static str,
     },
-    /// The object is in a [manager](crate::manager): it has no process of its own that could be started or stopped.
-    #[error("the object of this bridge to {object} is in a manager: {operation} isn't for it")]
-    InManager {
-        /// The type of the object.
-        object: &'static str,
-        /// What was asked for.
-        operation: &'static str,
-    },
-    /// The manager that has the object can't be reached, or has refused the call.
-    #[error(transparent)]
-    Manager(Box<ManagerError>),
     /// The object is occupied, and this call would have to wait for what its caller may have to end first: a stream that
     /// is open, or a method that was lent a closure. (Who makes the call may be that closure.) Read the stream to its end,
     /// or drop it; let the other call return. Then call again.
@@ -154,6 +143,18 @@ pub enum BridgeError {
         /// The method that returned the stream, or that was lent the closure.
         by: String,
     },
+    /// The object is in a [manager](crate::manager): it has no process of its own that could be started or stopped,
+    /// nor can one caller occupy it, by a stream or by closures that a method is lent.
+    #[error("the object of this bridge to {object} is in a manager: {operation} isn't for it")]
+    InManager {
+        /// The type of the object.
+        object: &'static str,
+        /// What was asked for.
+        operation: &'static str,
+    },
+    /// The manager that has the object can't be reached, or has refused the call.
+    #[error(transparent)]
+    Manager(Box<ManagerError>),
     /// The bridge belongs to another process.
     #[error(transparent)]
     WrongProcess(#[from] WrongProcess),

@@ -76,7 +76,7 @@ impl Handle {
         }
     }
 
-    /// The same, unless it would have to wait for who makes it.
+    /// The same, unless it would have to wait for who makes the call.
     #[inline]
     pub(crate) fn free_run(&self, method: Method) -> Result<Arc<Run>, BridgeError> {
         let run = self.run(method)?;

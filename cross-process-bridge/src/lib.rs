@@ -80,6 +80,63 @@
 //! [`link::Bytes`] saves one more copy. What several processes are to change together is in a [`manager`]. Connections, queues, events and shared memory of this family of crates can be
 //! arguments and results. The [table of the macro](macro@bridge) has all forms.
 //!
+//! # What comes back bit by bit
+//!
+//! A method that returns an iterator has its bridge's return a [`BridgeStream`]: the iterator runs in the object's process,
+//! and its items come here as they are made, and only as far as they are wanted. A method with a closure as an argument is
+//! lent that: it runs here, in the thread that waits for the call, and may borrow what it likes.
+//!
+//! ```
+//! use cross_process_bridge::{BridgeError, bridge};
+//!
+//! struct Primes;
+//!
+//! #[bridge]
+//! impl Primes {
+//!     fn new() -> Primes {
+//!         Primes
+//!     }
+//!
+//!     fn from(&self, first: u64) -> impl Iterator<Item = u64> {
+//!         (first..).filter(|number| (2..*number).all(|factor| number % factor != 0))
+//!     }
+//!
+//!     fn visit(&self, end: u64, mut found: impl FnMut(u64) -> bool) -> usize {
+//!         self.from(2).take_while(|prime| *prime < end && found(*prime)).count()
+//!     }
+//! }
+//!
+//! let primes = PrimesBridge::new();
+//! primes.start()?;
+//! let some: Vec<u64> = primes.from(100)?.take(3).collect::<Result<_, _>>()?;
+//! assert_eq!(some, [101, 103, 107]);
+//! let mut sum = 0;
+//! let visited = primes.visit(100, |prime| {
+//!     sum += prime;
+//!     prime < 10
+//! })?;
+//! assert_eq!((visited, sum), (4, 2 + 3 + 5 + 7 + 11));
+//! # Ok::<(), BridgeError>(())
+//! ```
+//!
+//! From when such a call is made until the stream is over or dropped, or the method has returned, the object is *occupied*:
+//! another call, by whichever thread or clone or by the closure itself, is [`BridgeError::Busy`] at once, since who makes it
+//! may be who has to end the first one. (A call that was under way when the other one was made is carried out before, or is
+//! `Busy`; a `one_way` one is carried out.) `stop`, `restart`, `kill` and the end of the process go through: the method is
+//! unwound where it calls its closure next, and a stream's iterator dropped when it has made the item that it is at.
+//!
+//! A panic of a closure unwinds the method as well, and goes on in the caller when that has ended. If what it returns can't be
+//! serialised, that is the error of the call, and the method is unwound by a panic. What the method calls it with has to be
+//! serialisable; if it isn't, the method panics.
+//!
+//! # Several threads
+//!
+//! `#[bridge(threads = 4)]` has up to four `&self` methods of one object carried out at once, by as many threads of its process; a
+//! `&mut self` method has the object alone. Calls begin in the order in which they came: one that wants the object alone
+//! waits for those before it, and those behind it for that, so neither kind is starved. (In a [manager] each object has one thread.) The object has to be `Send` and
+//! `Sync`, as the compiler says. It is made and dropped by the process's own thread. Iterators and closures can't be combined
+//! with that, and the object can start processes only from a zygote, since forks beside threads are refused.
+//!
 //! # Errors
 //!
 //! [`BridgeError`] says why; [`execution`](BridgeError::execution) says whether the method ran, which decides whether to
@@ -108,6 +165,8 @@
 //! | `b.start()`, `b.stop()` | the same; the class's own are called through |
 //! | `with B() as b:` | `ABridge::new().scope(\|b\| ..)` |
 //! | `b.method(x)` | `b.method(x)?`, from any number of threads at once |
+//! | a generator | an iterator: [`BridgeStream`] |
+//! | a function as an argument | a closure: it runs in the caller |
 //! | static methods and class methods | functions without `self` are methods of the bridge, and run there |
 //! | `b.attribute`, `b.attribute = x` | `fields(attribute: T)`: `b.attribute()?`, `b.set_attribute(x)?` |
 //! | `str(b)` | `traits(Display)`: `b.to_string()?` |
@@ -121,12 +180,17 @@
 //   handle, asynchronous    here: arguments out, the result in, or why there is none     (inside of each bridge)
 //   life, run               the process: started, stopped, lost, started again           (BridgeProcess)
 //   origin                  by a constructor or a closure; by a fork, a template, a zygote
-//   serving                 there: the object, and one call after another                (Bridged)
+//   serving, call, crew     there: the object, and one call after another, or several   (Bridged)
+//   occupied                here: whether a call goes on between its messages
+//   closures, lent          here and there: a method's calls of closures
+//   stream, outlet, reception    here and there: an iterator's items
+//   desk                    there: what came meanwhile
 //   method, wire, reply, failure, crosses    what goes over
 //   reentry                 calls of an object by itself
 #[cfg(feature = "tokio")]
 mod asynchronous;
 mod bridge_process;
+mod call;
 mod closures;
 mod crew;
 mod crosses;
@@ -176,6 +240,7 @@ pub use timeout::Timeout;
 pub mod __private {
     #[cfg(feature = "tokio")]
     pub use crate::asynchronous::AsyncHandle;
+    pub use crate::call::{Call, Served};
     pub use crate::closures::{Asked, Outcome};
     pub use crate::crew::{Crew, crew};
     pub use crate::crosses::Crosses;
@@ -184,7 +249,7 @@ pub mod __private {
     pub use crate::manager::Shareable;
     pub use crate::method::Method;
     pub use crate::outlet::Opening;
-    pub use crate::serving::{Bridged, Call, Served};
+    pub use crate::serving::Bridged;
     pub use common_ipc::RemoteError;
     pub use common_ipc::link::Bytes;
     pub use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use common_ipc::link::KeptRequest;
-use common_ipc::process::start_library_thread;
+use common_ipc::process::{LibraryThread, start_library_thread};
 
 use crate::desk::turn_away;
 use crate::method;
@@ -35,8 +35,8 @@ impl Reception {
             let (streams, opened) = sync_channel::<Arc<Outlet>>(1);
             let (leave, kept) = sync_channel(1);
             start_library_thread("streams", move |thread| {
-                while let Ok(kept) = thread.sleep(|| opened.recv().map(|outlet| take_in(&outlet))) {
-                    if leave.send(kept).is_err() {
+                while let Ok(outlet) = thread.sleep(|| opened.recv()) {
+                    if leave.send(take_in(&outlet, thread)).is_err() {
                         break;
                     }
                 }
@@ -69,10 +69,11 @@ impl Attended<'_> {
 
 /// Until the consumer has taken the last item and somebody wants something else, or has given up. What was received for
 /// others is returned.
-fn take_in(outlet: &Outlet) -> Vec<KeptRequest> {
+fn take_in(outlet: &Outlet, thread: &mut LibraryThread) -> Vec<KeptRequest> {
     let (mut kept, mut buffer) = (Vec::new(), Vec::new());
     loop {
-        let Ok(request) = outlet.server.recv(&mut buffer) else {
+        // The iterator may fork.
+        let Ok(request) = thread.sleep(|| outlet.server.recv(&mut buffer)) else {
             // The object's own thread finds that, too.
             outlet.give_up();
             return kept;

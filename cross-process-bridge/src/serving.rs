@@ -1,17 +1,14 @@
 //! The child's side: it makes the object, and carries out calls one after another until it is told to end.
 
 use common_ipc::RemoteError;
-use common_ipc::link::{LinkError, OpenRequest, OpenServer};
+use common_ipc::link::{LinkError, OpenServer};
 use common_ipc::process::PanicReport;
-use serde::de::DeserializeOwned;
 
-use crate::crew::{Crew, Turn};
-use crate::crosses::Crosses;
+use crate::call::{Call, Object, Served};
+use crate::crew::Crew;
 use crate::desk::Desk;
 use crate::handle::Handle;
-use crate::lent::Lent;
 use crate::method;
-use crate::outlet::Opening;
 use crate::reentry;
 use crate::reply::{Answer, Failure};
 
@@ -33,281 +30,6 @@ pub trait Bridged: Sized + 'static {
     #[doc(hidden)]
     fn crew() -> Crew<Self> {
         Crew::ALONE
-    }
-}
-
-/// A call in the child, and the object that it is for.
-#[derive(Debug)]
-pub struct Call<'a, T> {
-    pub(crate) request: OpenRequest<'a>,
-    pub(crate) answer: &'a mut Answer,
-    pub(crate) object: Object<'a, T>,
-}
-
-/// Where the object is, and for whom.
-#[derive(Debug)]
-pub(crate) enum Object<'a, T> {
-    /// One thread has it.
-    Own { object: &'a mut Option<T>, desk: &'a Desk<'a> },
-    /// One thread has it, in a manager: who calls it is anybody, one after another.
-    InManager(&'a mut Option<T>),
-    /// Several threads do.
-    Shared(Turn<'a, T>),
-}
-
-/// A call was carried out. What comes next.
-#[derive(Debug)]
-pub struct Served(Next);
-
-#[derive(Debug)]
-enum Next {
-    Call,
-    End,
-}
-
-impl Served {
-    const GO_ON: Served = Served(Next::Call);
-    const END: Served = Served(Next::End);
-
-    pub(crate) fn is_last(&self) -> bool {
-        matches!(self.0, Next::End)
-    }
-}
-
-impl<'a, T> Call<'a, T> {
-    /// Which interface: the main block, or a trait's place in its list.
-    #[must_use]
-    pub fn interface(&self) -> u16 {
-        method::interface_of(self.request.what())
-    }
-
-    /// Which method of the interface.
-    #[must_use]
-    pub fn method(&self) -> u16 {
-        method::method_of(self.request.what())
-    }
-
-    /// Makes the object.
-    pub fn construct<W>(self, make: impl FnOnce(W) -> Result<T, RemoteError>) -> Served
-    where
-        W: DeserializeOwned,
-    {
-        let Call { request, answer, object } = self;
-        let Object::Own { object, .. } = object else { return unknown(request) };
-        let Some(arguments) = read(request, answer) else { return Served::END };
-        match make(arguments) {
-            Ok(made) => {
-                *object = Some(made);
-                answer.result(&());
-                Served::GO_ON
-            }
-            Err(error) => {
-                answer.failure(Failure::Constructor(error));
-                Served::END
-            }
-        }
-    }
-
-    /// Calls a method that changes the object.
-    pub fn answer<W, R>(self, run: impl FnOnce(&mut T, W) -> R) -> Served
-    where
-        W: DeserializeOwned,
-        R: Crosses,
-    {
-        let Call { request, answer, object } = self;
-        object.alone(|object| {
-            let Some(arguments) = read(request, answer) else { return };
-            match object {
-                Some(object) => answer.result(&run(object, arguments)),
-                // There is one, unless the other side sends what it never does.
-                None => answer.failure(Failure::Unknown),
-            }
-        });
-        Served::GO_ON
-    }
-
-    /// Calls a method that leaves the object as it is.
-    pub fn answer_shared<W, R>(self, run: impl FnOnce(&T, W) -> R) -> Served
-    where
-        W: DeserializeOwned,
-        R: Crosses,
-    {
-        let Call { request, answer, object } = self;
-        object.shared(|object| {
-            let Some(arguments) = read(request, answer) else { return };
-            match object {
-                Some(object) => answer.result(&run(object, arguments)),
-                None => answer.failure(Failure::Unknown),
-            }
-        });
-        Served::GO_ON
-    }
-
-    /// Calls a function that takes no object.
-    pub fn answer_static<W, R>(self, run: impl FnOnce(W) -> R) -> Served
-    where
-        W: DeserializeOwned,
-        R: Crosses,
-    {
-        let Call { request, answer, object } = self;
-        object.aside(|| {
-            if let Some(arguments) = read(request, answer) {
-                answer.result(&run(arguments));
-            }
-        });
-        Served::GO_ON
-    }
-
-    /// Calls a method that is lent closures.
-    pub fn answer_with<W, R>(
-        self,
-        method: &'static str,
-        run: impl FnOnce(&mut T, W, &Lent<'_>) -> R,
-    ) -> Served
-    where
-        W: DeserializeOwned,
-        R: Crosses,
-    {
-        self.occupied::<W>(|object, number, arguments, desk, answer| match object {
-            Some(object) => {
-                let result = run(object, arguments, &Lent::new(desk, answer, number, method));
-                answer.result(&result);
-            }
-            None => answer.failure(Failure::Unknown),
-        })
-    }
-
-    /// Calls a function that takes no object, and is lent closures.
-    pub fn answer_static_with<W, R>(self, method: &'static str, run: impl FnOnce(W, &Lent<'_>) -> R) -> Served
-    where
-        W: DeserializeOwned,
-        R: Crosses,
-    {
-        self.occupied::<W>(|_, number, arguments, desk, answer| {
-            let result = run(arguments, &Lent::new(desk, answer, number, method));
-            answer.result(&result);
-        })
-    }
-
-    /// Calls a method that returns an iterator.
-    pub fn open<W>(self, method: &'static str, run: impl FnOnce(&mut T, W, Opening<'_>)) -> Served
-    where
-        W: DeserializeOwned,
-    {
-        self.occupied::<W>(|object, number, arguments, desk, answer| match object {
-            Some(object) => run(object, arguments, Opening::new(desk, answer, number, method)),
-            None => answer.failure(Failure::Unknown),
-        })
-    }
-
-    /// Calls a function that takes no object, and returns an iterator.
-    pub fn open_static<W>(self, method: &'static str, run: impl FnOnce(W, Opening<'_>)) -> Served
-    where
-        W: DeserializeOwned,
-    {
-        self.occupied::<W>(|_, number, arguments, desk, answer| {
-            run(arguments, Opening::new(desk, answer, number, method));
-        })
-    }
-
-    /// The call has a number, by which it is known in messages to come.
-    fn occupied<W>(self, run: impl FnOnce(&mut Option<T>, u64, W, &Desk<'_>, &mut Answer)) -> Served
-    where
-        W: DeserializeOwned,
-    {
-        let Call { request, answer, object } = self;
-        // The macro refuses such methods of what several threads have.
-        let Object::Own { object, desk } = object else { return unknown(request) };
-        if let Some((number, arguments)) = read::<(u64, W)>(request, answer) {
-            run(object, number, arguments, desk, answer);
-        }
-        Served::GO_ON
-    }
-
-    /// Reads a field of the object.
-    pub fn answer_field<R: Crosses>(self, get: impl FnOnce(&T) -> &R) -> Served {
-        let Call { request, answer, object } = self;
-        *answer = Answer::of(request.responder());
-        object.shared(|object| match object {
-            Some(object) => answer.result(get(object)),
-            None => answer.failure(Failure::Unknown),
-        });
-        Served::GO_ON
-    }
-
-    /// Calls a method that takes the object itself, after which there is nothing more to be called.
-    pub fn finish<W, R>(self, run: impl FnOnce(T, W) -> R) -> Served
-    where
-        W: DeserializeOwned,
-        R: Crosses,
-    {
-        let Call { request, answer, object } = self;
-        object.taken(|object| {
-            let Some(arguments) = read(request, answer) else { return Served::GO_ON };
-            match object.take() {
-                Some(object) => answer.result(&run(object, arguments)),
-                None => answer.failure(Failure::Unknown),
-            }
-            Served::END
-        })
-    }
-
-    /// There is no such method.
-    #[must_use]
-    pub fn unknown(self) -> Served {
-        unknown(self.request)
-    }
-}
-
-fn unknown(request: OpenRequest<'_>) -> Served {
-    Answer::of(request.responder()).failure(Failure::Unknown);
-    Served::GO_ON
-}
-
-impl<T> Object<'_, T> {
-    /// For a call that nobody else's may be beside.
-    fn alone<R>(self, run: impl FnOnce(&mut Option<T>) -> R) -> R {
-        match self {
-            Object::Own { object, .. } | Object::InManager(object) => run(object),
-            Object::Shared(turn) => run(&mut turn.alone()),
-        }
-    }
-
-    /// For the last one.
-    fn taken(self, run: impl FnOnce(&mut Option<T>) -> Served) -> Served {
-        match self {
-            Object::Own { object, .. } | Object::InManager(object) => run(object),
-            Object::Shared(turn) => turn.last(run),
-        }
-    }
-
-    /// For one that others of its kind may be beside.
-    fn shared<R>(self, run: impl FnOnce(&Option<T>) -> R) -> R {
-        match self {
-            Object::Own { object, .. } | Object::InManager(object) => run(object),
-            Object::Shared(turn) => run(&turn.shared()),
-        }
-    }
-
-    /// For one that doesn't need it.
-    fn aside<R>(self, run: impl FnOnce() -> R) -> R {
-        // Who is next may begin.
-        drop(self);
-        run()
-    }
-}
-
-/// The arguments. If they can't be read the caller is told.
-fn read<W: DeserializeOwned>(request: OpenRequest<'_>, answer: &mut Answer) -> Option<W> {
-    let (arguments, responder) = request.decode();
-    *answer = Answer::of(responder);
-    match arguments {
-        Ok(arguments) => Some(arguments),
-        Err(error) => {
-            let (type_name, message) = (error.type_name.to_owned(), error.message);
-            answer.failure(Failure::Arguments { type_name, message });
-            None
-        }
     }
 }
 
@@ -341,8 +63,8 @@ pub(crate) fn serve<T: Bridged>(
             _ => {}
         }
         let mut answer = Answer::NONE;
-        let call =
-            Call { request, answer: &mut answer, object: Object::Own { object: &mut object, desk: &desk } };
+        let object_here = Object::Own { object: &mut object, desk: Some(&desk) };
+        let call = Call { request, answer: &mut answer, object: object_here };
         let served = PanicReport::catch(|| match make.take() {
             Some(make) if what == method::MAKE => call.construct(|()| make()),
             _ => T::serve(call),
@@ -358,8 +80,8 @@ pub(crate) fn serve<T: Bridged>(
                 }
             }
         }
-        if let Some(work) = crew.work {
-            object = object.and_then(|object| work(server, object));
+        if let (Some(work), Some(made)) = (crew.work, object.take_if(|_| crew.work.is_some())) {
+            object = work(server, made);
             break;
         }
     }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 /// How long a call may take, and what becomes of a process that takes longer. A `Duration` converts into one.
 ///
-/// It holds for methods, from when their arguments were encoded; for `start`, and with it the constructor, there is
+/// It holds for methods, from when their arguments were encoded. Of a method that is lent a closure it is the time for the whole
+/// call, with all that the closure takes (which isn't interrupted: the time is looked at when it returns). Of a stream each
+/// wait for an item has it, and the call that opens it. For `start`, and with it the constructor, there is
 /// [`ready_timeout`](crate::LaunchOptions::ready_timeout) of the options, and `stop` has a time of its own.
 ///
 /// ```

@@ -124,7 +124,7 @@ pub mod library {
             F: Fn(&str) -> bool,
         {
             second(self.label.as_bytes());
-            third.map_or(0, |call| call(u8::from(first(&self.label))))
+            third.map_or(0, |apply| apply(u8::from(first(&self.label))))
         }
 
         /// Nobody waits for it.

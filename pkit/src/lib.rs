@@ -131,7 +131,7 @@ mod workers;
 pub use common_ipc::process::{
     AtExit, ChildError, ExitStatus, JoinError, LaunchOptions, PanicReport, ParentDeath, Portable,
     ProcessGroup, Refusal, Resource, Sigint, Signal, StartError, Stdio, StopSignals, StopStep, Stopped,
-    Zygote, init, join_callbacks, progress, ready,
+    WorkFailure, Zygote, init, join_callbacks, progress, ready,
 };
 pub use common_ipc::{RemoteError, init_before_main};
 #[doc(no_inline)]

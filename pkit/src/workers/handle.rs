@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 
 use crate::workers::Owner;
+use crate::workers::core::Core;
 use crate::workers::errors::WorkError;
 use crate::workers::task::{Outcome, Sleeper, Task};
 
@@ -26,17 +27,22 @@ use crate::workers::task::{Outcome, Sleeper, Task};
 /// # }
 /// ```
 ///
-/// **Dropping** it leaves the task alone: it is done, and its result is dropped. [`cancel`](TaskHandle::cancel) ends it. The
-/// handle doesn't keep the pool: when that is dropped, the task is [`WorkError::Ended`].
+/// **Dropping** it leaves the task alone: it is done, and its result is dropped. [`cancel`](TaskHandle::cancel) ends it, and
+/// with [`cancel_on_drop`](TaskHandle::cancel_on_drop) its drop does. The handle doesn't keep the pool: when that is dropped,
+/// the task is [`WorkError::Ended`].
+///
+/// As a future it can be waited for by whatever a runtime has: `tokio::time::timeout` bounds the time of waiting and running
+/// together, which [`task_timeout`](crate::WorkerPool::task_timeout) doesn't.
 pub struct TaskHandle<R> {
-    owner: Arc<super::core::Core>,
+    core: Arc<Core>,
     task: Arc<Task>,
+    cancels: bool,
     result: PhantomData<fn() -> R>,
 }
 
 impl<R> TaskHandle<R> {
     pub(crate) fn new(owner: &Owner, task: Arc<Task>) -> TaskHandle<R> {
-        TaskHandle { owner: Arc::clone(&owner.core), task, result: PhantomData }
+        TaskHandle { core: Arc::clone(&owner.core), task, cancels: false, result: PhantomData }
     }
 
     /// Its number, which no other task of its pool has.
@@ -75,7 +81,35 @@ impl<R> TaskHandle<R> {
     ///
     /// [`WorkError::WrongProcess`].
     pub fn cancel(&self) -> Result<bool, WorkError> {
-        self.owner.cancel(&self.task, true)
+        self.core.cancel(&self.task, true)
+    }
+
+    /// This handle, whose drop [cancels](TaskHandle::cancel) the task if it isn't done: for a service whose clients may
+    /// hang up, which drops the future that waits.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # pkit::init()?;
+    /// let pool = pkit::WorkerPool::new(1)?;
+    /// let forever = |()| std::thread::sleep(std::time::Duration::from_secs(600));
+    /// drop(pool.submit(forever, ())?.cancel_on_drop());
+    /// assert_eq!(pool.submit(|n: u32| n + 1, 41)?.join()?, 42);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn cancel_on_drop(mut self) -> TaskHandle<R> {
+        self.cancels = true;
+        self
+    }
+}
+
+impl<R> Drop for TaskHandle<R> {
+    fn drop(&mut self) {
+        if self.cancels && !self.is_done() {
+            // In a forked copy it is the parent's.
+            let _ = self.core.cancel(&self.task, true);
+        }
     }
 }
 
@@ -109,8 +143,8 @@ impl<R: DeserializeOwned> TaskHandle<R> {
     }
 
     fn wait_until(&self, deadline: Option<Instant>) -> Result<bool, WorkError> {
-        self.owner.check()?;
-        Ok(self.owner.wait_for(self.task.bell(), deadline, || self.task.is_done()))
+        self.core.check()?;
+        Ok(self.core.wait_for(self.task.bell(), deadline, || self.task.is_done()))
     }
 
     fn read(&self) -> Result<R, WorkError> {
@@ -124,7 +158,7 @@ impl<R: DeserializeOwned> Future for TaskHandle<R> {
     type Output = Result<R, WorkError>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Err(error) = self.owner.check() {
+        if let Err(error) = self.core.check() {
             return Poll::Ready(Err(error.into()));
         }
         if !self.task.is_done() {

@@ -86,6 +86,7 @@ use task::Terms;
 /// | panics | [`WorkError::Panicked`], with message and place | goes on |
 /// | crashes, aborts, exits, is killed | [`WorkError::Died`], with the signal or code, and whether memory ran out | is replaced |
 /// | takes too long ([`task_timeout`](WorkerPool::task_timeout)), or is [cancelled](TaskHandle::cancel) | [`WorkError::TimedOut`], [`WorkError::Cancelled`] | is killed and replaced |
+/// | wants more memory than it may have ([`Resource::Data`](crate::Resource), [`LaunchOptions::limit`](crate::LaunchOptions::limit)) | [`WorkError::Died`] by SIGABRT, as in any Rust program | is replaced |
 /// | closes its descriptors, executes a program, writes nonsense to the pool | [`WorkError::Lost`], unless its result has come before | is killed and replaced |
 /// | returns what can't be serialised, or takes what can't be read | [`WorkError::Failed`] | goes on |
 ///
@@ -95,26 +96,28 @@ use task::Terms;
 ///
 /// # Where tasks wait
 ///
-/// A worker is sent a few tasks ahead, as many as it does in 0.2 ms; if it then takes long over one of them, the others are
-/// given to workers that have nothing to do. All others wait in this process. When they take more memory than
-/// [`max_waiting`](WorkerPoolBuilder::max_waiting), [`submit`](WorkerPool::submit) waits. Tasks are begun in the order in
+/// A worker is sent a few tasks ahead, as many as it does in 0.2 ms: one at the least, 256 at the most, and four as long as
+/// nothing is known of it; if it then takes long over one of them, the others are given to workers that have nothing to do.
+/// All others wait in this process. When they take more memory than [`max_waiting`](WorkerPoolBuilder::max_waiting),
+/// [`submit`](WorkerPool::submit) waits, and [`try_submit`](WorkerPool::try_submit) refuses. Tasks are begun in the order in
 /// which they were submitted, nearly.
 ///
 /// # Its end
 ///
 /// [`close`](Workers::close) takes no more tasks and waits for those that there are. **Dropping** the last handle of the pool
 /// ends it at once: tasks that wait aren't begun, workers are killed, and what is left of handles and maps says
-/// [`WorkError::Ended`]. Clones are the same pool, and any thread may use them; what is set on one
+/// [`WorkError::Ended`]. A map is a handle, too. Clones are the same pool, and any thread may use them; what is set on one
 /// ([`task_timeout`](WorkerPool::task_timeout), [`attempts`](WorkerPool::attempts)) goes with that one alone. In a forked
 /// child, every method is [`WorkError::WrongProcess`]. A task may have a pool of its own: it calls [`init`](crate::init) and
 /// makes one, and the end of the worker is the end of that, too.
 ///
-/// Workers ignore Ctrl-C, unless their options say otherwise: their pool decides.
+/// Workers ignore Ctrl-C, unless their options say otherwise: their pool decides. A SIGTERM that goes to the program's whole
+/// process group ends them as well; with [`ProcessGroup::New`](crate::ProcessGroup::New) they aren't in it.
 ///
 /// # What it costs
 ///
 /// One thread, beside which the program may go on to fork, and which sleeps when nothing happens; for each worker some 60 KiB
-/// of private memory, and five descriptors.
+/// of private memory, and five descriptors. The zygote that they come from stays when the pool has ended, for the next one.
 #[derive(Clone)]
 pub struct WorkerPool {
     workers: Workers,
@@ -165,7 +168,7 @@ impl WorkerPool {
     }
 
     /// This handle, whose tasks are ended when they take longer than `limit` from when they are begun: their worker is
-    /// killed, and replaced.
+    /// killed, and replaced. The time for which they wait doesn't count.
     ///
     /// ```
     /// use std::time::Duration;
@@ -281,7 +284,7 @@ impl WorkerPool {
     /// As [`map`](WorkerPool::map), with a task for many items at once, which is several times as fast where they are small.
     /// An item that panics has its error, and so has one at which its worker is lost or the time-out ends the task; the
     /// items of the same chunk that follow it are sent once more, and so are those before it, **which are done twice**. The
-    /// time-out is for a chunk.
+    /// time-out is for a chunk; with [attempts](WorkerPool::attempts), so are they.
     ///
     /// ```
     /// use pkit::{Chunk, WorkerPool};

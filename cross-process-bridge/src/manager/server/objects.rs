@@ -9,12 +9,12 @@ use common_ipc::link::{KeptRequest, OpenRequest, OpenServer};
 use common_ipc::process::PanicReport;
 use parking_lot::{Condvar, Mutex};
 
-use crate::desk::Desk;
+use crate::call::Call;
 use crate::manager::server::{House, house};
 use crate::manager::wire::{Address, Failure};
 use crate::method;
 use crate::reply::{Answer, Failure as NoResult};
-use crate::serving::{Bridged, Call, Object, Served};
+use crate::serving::Bridged;
 
 /// Calls that wait for an object.
 #[derive(Debug, Default)]
@@ -148,20 +148,13 @@ pub(crate) fn is_served_here(address: Address) -> bool {
 /// The life of an object.
 fn serve<T: Bridged>(server: OpenServer, calls: &Inbox) {
     let (mut object, mut buffer) = (None::<T>, Vec::new());
-    // The constructor's call is the program's, and comes over a connection of its own.
-    if let Ok(request) = server.recv(&mut buffer) {
-        let desk = Desk::new(&server);
-        carry_out(request, |request, answer| {
-            T::serve(Call { request, answer, object: Object::Own { object: &mut object, desk: &desk } })
-        });
-    }
+    let made = server.recv(&mut buffer).is_ok_and(|request| carry_out(request, &mut object));
     drop(server);
-    while object.is_some() {
-        let Some(call) = calls.pop() else { break };
-        let is_last = carry_out(call.lend(&mut buffer), |request, answer| {
-            T::serve(Call { request, answer, object: Object::InManager(&mut object) })
-        });
-        if is_last {
+    if !made || object.is_none() {
+        return;
+    }
+    while let Some(call) = calls.pop() {
+        if !carry_out(call.lend(&mut buffer), &mut object) {
             break;
         }
     }
@@ -170,19 +163,20 @@ fn serve<T: Bridged>(server: OpenServer, calls: &Inbox) {
     }
 }
 
-/// One call; true after the last one.
-fn carry_out(request: OpenRequest<'_>, serve: impl FnOnce(OpenRequest<'_>, &mut Answer) -> Served) -> bool {
-    let mut answer = Answer::NONE;
+/// One call; false after the last one.
+fn carry_out<T: Bridged>(request: OpenRequest<'_>, object: &mut Option<T>) -> bool {
     if method::is_ours(request.what()) {
-        // What ends a process, or belongs to a stream, isn't for anybody here.
+        // What ends a process isn't for anybody here.
         Answer::of(request.responder()).failure(NoResult::Unknown);
-        return false;
+        return true;
     }
-    match PanicReport::catch(|| serve(request, &mut answer)) {
-        Ok(served) => served.is_last(),
+    let mut answer = Answer::NONE;
+    let call = Call::new(request, &mut answer, object);
+    match PanicReport::catch(|| T::serve(call)) {
+        Ok(served) => !served.is_last(),
         Err(report) => {
             answer.failure(NoResult::Panicked(report));
-            false
+            object.is_some()
         }
     }
 }

@@ -36,7 +36,7 @@ pub(crate) const CALLBACKS: Case = Case {
     better: Better::Lower,
     places: &[Place::OneCore, Place::TwoCores, Place::Free],
     contenders: &[Contender::ours(CALLBACK, callback), Contender::limit(CALL, call)],
-    bounds: &[Bound::ratio(CALLBACK, CALL, 1.5)],
+    bounds: &[Bound::ratio(CALLBACK, CALL, 4.0)],
 };
 
 const OPEN: &str = "bridge: a stream of one item";

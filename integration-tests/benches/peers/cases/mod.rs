@@ -34,10 +34,10 @@ pub(crate) const ALL: &[&Case] = &[
     &bridge::CASE,
     &bridge::PAYLOAD,
     &bridge::THREADS,
-    &manager::CASE,
     &bridge_beyond::CASE,
     &bridge_beyond::CALLBACKS,
     &bridge_beyond::OPENING,
+    &manager::CASE,
     &message::CASE,
     #[cfg(feature = "tokio")]
     &async_message::CASE,

@@ -31,6 +31,7 @@ mod bridge_reentry;
 mod bridge_results;
 mod bridge_shapes;
 mod bridge_start_stop;
+mod bridge_stream_faults;
 mod bridge_streams;
 mod bridge_threads;
 mod bridge_traits;
@@ -142,6 +143,7 @@ const TABLES: &[&[Scenario]] = &[
     bridge_results::ALL,
     bridge_shapes::ALL,
     bridge_start_stop::ALL,
+    bridge_stream_faults::ALL,
     bridge_streams::ALL,
     bridge_threads::ALL,
     bridge_traits::ALL,
