@@ -284,8 +284,9 @@ impl WorkerPool {
 
     /// As [`map`](WorkerPool::map), with a task for many items at once, which is several times as fast where they are small.
     /// An item that panics has its error, and so has one at which its worker is lost or the time-out ends the task; the
-    /// items of the same chunk that follow it are sent once more, and so are those before it, **which are done twice**. The
-    /// time-out is for a chunk; with [attempts](WorkerPool::attempts), so are they.
+    /// items of the same chunk that follow it are sent once more, and so are those before it, **which are done twice**, as are
+    /// all items whose results are too long together. The time-out is for a chunk; with [attempts](WorkerPool::attempts), so
+    /// are they.
     ///
     /// ```
     /// use pkit::{Chunk, WorkerPool};
