@@ -16,8 +16,11 @@ pub(crate) type Pack<A> = Box<dyn Fn(&A, usize) -> Result<Work, LinkError> + Sen
 
 /// The results of a [`map`](crate::WorkerPool::map), while they are asked for.
 ///
+/// It is a handle of its pool: as long as it is there, dropping the others doesn't end that.
+/// [`terminate`](crate::Workers::terminate) does.
+///
 /// **Dropping** it draws no more items. Tasks that weren't begun aren't; those that were are done, and their results are
-/// dropped.
+/// dropped, unless this was the pool's last handle, whose drop ends the pool.
 #[must_use = "an iterator does nothing before it is asked for something"]
 pub struct WorkerMap<'a, I: Iterator, R> {
     items: Fuse<I>,
