@@ -167,6 +167,19 @@ pub fn fork(body: impl FnOnce() -> i32) -> i32 {
     }
 }
 
+/// Forks without the library; both go on. Zero in the child.
+///
+/// # Panics
+///
+/// If the fork fails.
+#[must_use]
+pub fn fork_and_return() -> i32 {
+    // SAFETY: other threads of these scenarios' processes hold no locks that the child uses.
+    let pid = unsafe { libc::fork() };
+    assert!(pid >= 0, "fork: {}", std::io::Error::last_os_error());
+    pid
+}
+
 /// Becomes the tracer of a process, if that is allowed.
 #[must_use]
 pub fn trace(pid: i32) -> bool {
