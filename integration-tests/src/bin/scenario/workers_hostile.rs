@@ -16,7 +16,7 @@ use pkit::{TaskHandle, WorkError, WorkerPool};
 
 use crate::Outcome::{self, Passed};
 use crate::children::sleep_for_long;
-use crate::servers::{kill, zygote};
+use crate::servers::kill;
 use crate::workers::{PATIENCE, count, goes_on, hang, pool, result};
 use crate::workers_faults::died;
 
