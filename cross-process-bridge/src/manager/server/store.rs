@@ -336,6 +336,9 @@ pub(super) fn withdraw(
     true
 }
 
+/// A list keeps so many places, used or not.
+const KEPT_PLACES: usize = 1024;
+
 fn list_op(list: &mut VecDeque<Bytes>, op: Op, memory: &mut Memory) -> Outcome {
     let length = list.len() as u64;
     let out_of_range = |index| Err(Some(Failure::OutOfRange { index, length }));
@@ -344,6 +347,12 @@ fn list_op(list: &mut VecDeque<Bytes>, op: Op, memory: &mut Memory) -> Outcome {
             memory.give_back(1, value.len());
         }
         Ok(Answer::Value(value))
+    };
+    // What nobody counts any more isn't kept either.
+    let shrink = |list: &mut VecDeque<Bytes>| {
+        if list.capacity() > KEPT_PLACES && list.len() < list.capacity() / 4 {
+            list.shrink_to(list.len() * 2);
+        }
     };
     match op {
         Op::Length => Ok(Answer::Count(length)),
@@ -378,8 +387,16 @@ fn list_op(list: &mut VecDeque<Bytes>, op: Op, memory: &mut Memory) -> Outcome {
             list.insert(index as usize, value);
             Ok(Answer::Done)
         }
-        Op::ListRemove(index) => given_back(memory, list.remove(index as usize)),
-        Op::ListPop => given_back(memory, list.pop_back()),
+        Op::ListRemove(index) => {
+            let value = list.remove(index as usize);
+            shrink(list);
+            given_back(memory, value)
+        }
+        Op::ListPop => {
+            let value = list.pop_back();
+            shrink(list);
+            given_back(memory, value)
+        }
         Op::ListContains(value) => Ok(Answer::Is(list.contains(&value))),
         Op::ListPage { from, count, bytes } => {
             let mut room = memory.page(bytes);
