@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common_ipc::link::LinkError;
-use common_ipc::process::{Each, Work};
+use common_ipc::process::{Each, Work, WorkFailure};
 use serde::de::DeserializeOwned;
 
 use crate::workers::Workers;
@@ -23,7 +23,8 @@ pub(crate) type PackEach<A> = Box<dyn Fn(&[A], usize) -> Result<Work, LinkError>
 /// How many items make a task of a [chunked map](crate::WorkerPool::map_chunked).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Chunk {
-    /// As many as take about a millisecond, which is measured as it goes: one at first, 4,096 at the most.
+    /// As many as take about a millisecond, which is measured as it goes: one at first, 4,096 at the most, and no more
+    /// once they take more than a MiB together.
     #[default]
     Measured,
     /// So many; one at the least.
@@ -34,6 +35,8 @@ pub enum Chunk {
 const TARGET: Duration = Duration::from_millis(1);
 /// So many items at the most.
 const MOST: usize = 4096;
+/// So many bytes a task may have until no larger ones are made.
+const LONG: usize = 1 << 20;
 /// So much larger than the last one a task is at the most.
 const GROWTH: usize = 8;
 
@@ -48,6 +51,8 @@ pub struct WorkerChunks<'a, I: Iterator, R> {
     chunk: Chunk,
     /// The size of the next one.
     size: usize,
+    /// The largest that may be, as far as it is measured.
+    most: usize,
     /// Of chunks that are done.
     ready: VecDeque<Result<R, WorkError>>,
     /// What is left of a chunk whose worker was lost, in order.
@@ -74,7 +79,8 @@ impl<'a, I: Iterator, R> WorkerChunks<'a, I, R> {
             Chunk::Of(size) => size.max(1),
         };
         let items = items.fuse();
-        WorkerChunks { items, pack, flow, chunk, size, ready: VecDeque::new(), rest: VecDeque::new() }
+        let (ready, rest) = (VecDeque::new(), VecDeque::new());
+        WorkerChunks { items, pack, flow, chunk, size, most: MOST, ready, rest }
     }
 
     /// Has no more than so many chunks under way, or done and not returned; one at the least.
@@ -110,7 +116,7 @@ impl<'a, I: Iterator, R> WorkerChunks<'a, I, R> {
                 // One of those before the size grew: it knows less.
                 self.size.min(wanted.max(1))
             } else {
-                wanted.clamp(1, MOST.min(items.saturating_mul(GROWTH)))
+                wanted.clamp(1, self.most.min(items.saturating_mul(GROWTH)))
             };
         }
     }
@@ -143,6 +149,17 @@ impl<I: Iterator, R: DeserializeOwned> WorkerChunks<'_, I, R> {
             }
             Err(error) => error,
         };
+        if count > 1 && is_too_long(&error) {
+            let second = items.split_off(count / 2);
+            if self.chunk == Chunk::Measured {
+                self.most = self.most.min(items.len());
+                self.size = self.size.min(self.most);
+            }
+            for part in [self.send_rest(items), self.send_rest(second)].into_iter().rev().flatten() {
+                self.rest.push_front(part);
+            }
+            return;
+        }
         self.ready.extend((0..count).map(|_| Err(error.clone())));
     }
 }
@@ -170,12 +187,18 @@ impl<I: Iterator, R: DeserializeOwned> Iterator for WorkerChunks<'_, I, R> {
                 }
                 None => {}
             }
-            let WorkerChunks { items, pack, flow, size, .. } = self;
+            let WorkerChunks { items, pack, flow, chunk, size, most, .. } = self;
             let max = flow.workers.core().settings.max_frame;
             flow.fill(|| {
-                let chunk: Vec<_> = items.by_ref().take(*size).collect();
-                let count = chunk.len();
-                (count > 0).then(|| (pack(&chunk, max), chunk, count))
+                let some: Vec<_> = items.by_ref().take(*size).collect();
+                let count = some.len();
+                (count > 0).then(|| {
+                    let work = pack(&some, max);
+                    if *chunk == Chunk::Measured && work.as_ref().is_ok_and(|work| work.size() > LONG) {
+                        *most = (*most).min(count);
+                    }
+                    (work, some, count)
+                })
             });
             let (outcome, items) = flow.next()?.outcome();
             self.take(outcome, items);
@@ -191,6 +214,15 @@ impl<I: Iterator, R: DeserializeOwned> Iterator for WorkerChunks<'_, I, R> {
         let held = self.flow.held().map(|batch| batch.items());
         let held = self.ready.len() + of_rest.chain(held).sum::<usize>();
         (least.saturating_add(held), most.and_then(|most| most.checked_add(held)))
+    }
+}
+
+/// Whether fewer items at once may do.
+fn is_too_long(error: &WorkError) -> bool {
+    match error {
+        WorkError::Argument(error) => matches!(**error, LinkError::TooLarge(_)),
+        WorkError::Failed(failure) => matches!(failure, WorkFailure::TooLarge { .. }),
+        _ => false,
     }
 }
 

@@ -46,7 +46,10 @@ impl Core {
                     member.first_since = now;
                     member.old_at = self.settings.recycle.old_at(now);
                     member.pace.begins(now);
-                    state.failures = (0, None);
+                    if std::mem::take(&mut state.failures).0 > 0 {
+                        // Other places that have none may have one again.
+                        self.sound_alarm();
+                    }
                     wake_at(self, &mut state.wakes_at, member.old_at);
                 }
                 Heard::Done(Some(task), _) if matches!(member.verdict, Some(Verdict::Cancelled)) => {
@@ -69,6 +72,7 @@ impl Core {
             member.first_since = now;
             member.done += answered;
             state.statistics.answered += answered;
+            state.idle_deaths = 0;
             if self.settings.recycle.memory.is_some() && member.weigh_at.is_none() {
                 member.weigh_at = now.checked_add(WEIGH_AFTER);
                 wake_at(self, &mut state.wakes_at, member.weigh_at);

@@ -170,12 +170,7 @@ impl Core {
     /// The places for which a worker is to be started now.
     fn due_starts(&self, state: &mut State) -> Vec<usize> {
         let now = Instant::now();
-        // Once they fail, only for somebody who waits.
-        let is_wanted = match state.phase {
-            Phase::Open => state.failures.0 == 0 || !state.queue.is_empty(),
-            Phase::Closing => !state.queue.is_empty(),
-            Phase::Ended => false,
-        };
+        let is_wanted = state.wants_workers();
         let mut due = Vec::new();
         for (place, at) in state.places.iter_mut().enumerate() {
             if matches!(at, Place::Down(at) if *at <= now) && is_wanted {
@@ -188,7 +183,7 @@ impl Core {
 
     /// When something is due next.
     fn next_time(&self, state: &State) -> Option<Instant> {
-        let down_counts = state.phase != Phase::Ended && !state.queue.is_empty();
+        let down_counts = state.wants_workers();
         let of_places = state.places.iter().filter_map(|place| match place {
             Place::Up(member) if member.is_killed => None,
             Place::Up(member) => {

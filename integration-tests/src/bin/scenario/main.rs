@@ -112,6 +112,7 @@ mod words;
 mod workers;
 mod workers_faults;
 mod workers_hostile;
+mod workers_life;
 mod workers_maps;
 mod zygote;
 mod zygote_arguments;
@@ -220,6 +221,7 @@ const TABLES: &[&[Scenario]] = &[
     workers::ALL,
     workers_faults::ALL,
     workers_hostile::ALL,
+    workers_life::ALL,
     workers_maps::ALL,
     zygote::ALL,
     zygote_arguments::ALL,
@@ -246,6 +248,7 @@ fn main() {
     if programs::run(name, &arguments[1..])
         || server_programs::run(name, &arguments[1..])
         || log_programs::run(name)
+        || workers_life::run(name)
     {
         return;
     }
