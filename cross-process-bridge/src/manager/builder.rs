@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use common_ipc::link::listener;
+use common_ipc::link::{DEFAULT_MAX_FRAME, listener};
 use common_ipc::process::{Launch, LaunchOptions, Performer, Sigint, StartError, Template, Zygote, errands};
 
 use crate::manager::error::ManagerError;
@@ -134,12 +134,13 @@ impl ManagerBuilder {
             |source| ManagerError::from(StartError::Os { step: "make the connections of a manager", source });
         let (settings, begin) = (self.settings, Instant::now());
         let (door, connector) = listener(settings.max_message as usize).map_err(no_connection)?;
-        let (errands, performer) = errands().map_err(no_connection)?;
+        let (errands, performer) =
+            errands(DEFAULT_MAX_FRAME.max(settings.max_message as usize)).map_err(no_connection)?;
         let options = self.options.clone().or_sigint(Sigint::Ignore);
         let time = options.ready_within();
         let child = start(options, (door, performer, settings))?;
         let watched = child.serves(errands.caller()).and_then(|()| child.accepts(&connector));
-        let way = Arc::new(Way { connector, child: Some(child.clone()) });
+        let way = Arc::new(Way::new(connector, Some(child.clone())));
         let manager = Manager::new(errands, way, child, settings);
         if let Err(error) = watched {
             manager.kill();

@@ -74,6 +74,15 @@ pub enum ManagerError {
         /// How many may.
         max: u64,
     },
+    /// The calls that wait for the object of a bridge have so many descriptors with them, together with this one, or this
+    /// one alone.
+    #[error("{operation}: the calls that wait for the object have more than {max} descriptors with them")]
+    TooManyDescriptors {
+        /// What was asked for.
+        operation: &'static str,
+        /// How many may.
+        max: u64,
+    },
     /// There is no such place in the list.
     #[error("{operation}: there is no place {index} in a list of {length}")]
     OutOfRange {
@@ -189,6 +198,7 @@ impl ManagerError {
             | ManagerError::WrongKind { .. }
             | ManagerError::Full { .. }
             | ManagerError::TooManyWaits { .. }
+            | ManagerError::TooManyDescriptors { .. }
             | ManagerError::OutOfRange { .. }
             | ManagerError::Start(_)
             | ManagerError::Encode { .. }

@@ -29,6 +29,7 @@ mod bridge_names;
 mod bridge_nested;
 mod bridge_reentry;
 mod bridge_results;
+mod bridge_reviewed;
 mod bridge_shapes;
 mod bridge_start_stop;
 mod bridge_stream_faults;
@@ -146,6 +147,7 @@ const TABLES: &[&[Scenario]] = &[
     bridge_names::ALL,
     bridge_nested::ALL,
     bridge_results::ALL,
+    bridge_reviewed::ALL,
     bridge_shapes::ALL,
     bridge_start_stop::ALL,
     bridge_stream_faults::ALL,
