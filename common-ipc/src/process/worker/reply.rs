@@ -57,6 +57,12 @@ pub enum WorkFailure {
 }
 
 impl Reply {
+    /// About how many bytes it has.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.0.size()
+    }
+
     /// Reads the result, which was a function's return value.
     ///
     /// # Errors
