@@ -23,7 +23,8 @@ pub(crate) type PackEach<A> = Box<dyn Fn(&[A], usize) -> Result<Work, LinkError>
 /// How many items make a task of a [chunked map](crate::WorkerPool::map_chunked).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Chunk {
-    /// As many as take about a millisecond, which is measured as it goes: one at first, 4,096 at the most.
+    /// As many as take about a millisecond, which is measured as it goes: one at first, 4,096 at the most, and no more than
+    /// make about 1 MiB of arguments or results.
     #[default]
     Measured,
     /// So many; one at the least.
@@ -34,6 +35,8 @@ pub enum Chunk {
 const TARGET: Duration = Duration::from_millis(1);
 /// So many items at the most.
 const MOST: usize = 4096;
+/// So many bytes at the most, or a sixteenth of what a message may have: it isn't known how long the next items are.
+const BYTES: usize = 1 << 20;
 /// So much larger than the last one a task is at the most.
 const GROWTH: usize = 8;
 
@@ -44,7 +47,7 @@ const GROWTH: usize = 8;
 pub struct WorkerChunks<'a, I: Iterator, R> {
     items: Fuse<I>,
     pack: PackEach<I::Item>,
-    flow: Flow<'a, Vec<I::Item>>,
+    flow: Flow<'a, Packed<I::Item>>,
     chunk: Chunk,
     /// The size of the next one.
     size: usize,
@@ -54,8 +57,15 @@ pub struct WorkerChunks<'a, I: Iterator, R> {
     rest: VecDeque<Rest<I::Item>>,
 }
 
+/// The items of a task.
+struct Packed<A> {
+    items: Vec<A>,
+    /// About how many they take in its argument.
+    bytes: usize,
+}
+
 enum Rest<A> {
-    Again(Result<Arc<Task>, WorkError>, Vec<A>),
+    Again(Result<Arc<Task>, WorkError>, Packed<A>),
     Failed(WorkError),
 }
 
@@ -96,16 +106,21 @@ impl<'a, I: Iterator, R> WorkerChunks<'a, I, R> {
         }
         let workers = &self.flow.workers;
         let work = (self.pack)(&items, workers.core().settings.max_frame);
-        let task = work
-            .map_err(WorkError::from)
-            .and_then(|work| workers.core().submit(work, workers.terms(), None, Patience::Until(None)));
-        Some(Rest::Again(task, items))
+        let bytes = work.as_ref().map_or(0, Work::size);
+        let task = work.map_err(WorkError::from).and_then(|work| {
+            let task = workers.core().task(work, workers.terms(), None);
+            workers.core().submit(&task, Patience::Until(None)).map(|()| task)
+        });
+        Some(Rest::Again(task, Packed { items, bytes }))
     }
 
-    fn measure(&mut self, nanos: u64, items: usize) {
+    /// So many items took so long, and so many bytes on the longer one of their two ways.
+    fn measure(&mut self, nanos: u64, bytes: usize, items: usize) {
         if self.chunk == Chunk::Measured && items > 0 {
             let each = (nanos / items as u64).max(1);
-            let wanted = (TARGET.as_nanos() as u64 / each) as usize;
+            let most = BYTES.min(self.flow.workers.core().settings.max_frame / 16);
+            let fit = most / (bytes / items).max(1);
+            let wanted = ((TARGET.as_nanos() as u64 / each) as usize).min(fit);
             self.size = if items < self.size {
                 // One of those before the size grew: it knows less.
                 self.size.min(wanted.max(1))
@@ -117,11 +132,16 @@ impl<'a, I: Iterator, R> WorkerChunks<'a, I, R> {
 }
 
 impl<I: Iterator, R: DeserializeOwned> WorkerChunks<'_, I, R> {
-    fn take(&mut self, outcome: Outcome, mut items: Vec<I::Item>) {
+    fn take(&mut self, outcome: Outcome, packed: Packed<I::Item>) {
+        let Packed { mut items, bytes } = packed;
         let count = items.len();
-        let error = match outcome.result.map(|reply| reply.decode::<Each<R>>()) {
-            Ok(Ok(each)) if each.results.len() == count => {
-                self.measure(each.nanos, count);
+        let decoded = outcome.result.map(|reply| {
+            let bytes = bytes.max(reply.size());
+            reply.decode::<Each<R>>().map(|each| (each, bytes))
+        });
+        let error = match decoded {
+            Ok(Ok((each, bytes))) if each.results.len() == count => {
+                self.measure(each.nanos, bytes, count);
                 self.ready.extend(each.results.into_iter().map(|result| result.map_err(WorkError::from)));
                 return;
             }
@@ -136,6 +156,15 @@ impl<I: Iterator, R: DeserializeOwned> WorkerChunks<'_, I, R> {
                 let after = items.split_off((outcome.item + 1).min(count));
                 items.pop();
                 let parts = [self.send_rest(items), Some(Rest::Failed(error)), self.send_rest(after)];
+                for part in parts.into_iter().rev().flatten() {
+                    self.rest.push_front(part);
+                }
+                return;
+            }
+            Err(WorkError::Argument(why)) if count > 1 && matches!(*why, LinkError::TooLarge(_)) => {
+                // Nobody has begun it. Each half may be short enough; in the end each item is a task.
+                let after = items.split_off(count / 2);
+                let parts = [self.send_rest(items), self.send_rest(after)];
                 for part in parts.into_iter().rev().flatten() {
                     self.rest.push_front(part);
                 }
@@ -175,7 +204,11 @@ impl<I: Iterator, R: DeserializeOwned> Iterator for WorkerChunks<'_, I, R> {
             flow.fill(|| {
                 let chunk: Vec<_> = items.by_ref().take(*size).collect();
                 let count = chunk.len();
-                (count > 0).then(|| (pack(&chunk, max), chunk, count))
+                (count > 0).then(|| {
+                    let work = pack(&chunk, max);
+                    let bytes = work.as_ref().map_or(0, Work::size);
+                    (work, Packed { items: chunk, bytes }, count)
+                })
             });
             let (outcome, items) = flow.next()?.outcome();
             self.take(outcome, items);
@@ -185,12 +218,23 @@ impl<I: Iterator, R: DeserializeOwned> Iterator for WorkerChunks<'_, I, R> {
     fn size_hint(&self) -> (usize, Option<usize>) {
         let (least, most) = self.items.size_hint();
         let of_rest = self.rest.iter().map(|rest| match rest {
-            Rest::Again(_, items) => items.len(),
+            Rest::Again(_, packed) => packed.items.len(),
             Rest::Failed(_) => 1,
         });
         let held = self.flow.held().map(|batch| batch.items());
-        let held = self.ready.len() + of_rest.chain(held).sum::<usize>();
+        let held = self.ready.len() + self.flow.waiting() + of_rest.chain(held).sum::<usize>();
         (least.saturating_add(held), most.and_then(|most| most.checked_add(held)))
+    }
+}
+
+/// As of a flow.
+impl<I: Iterator, R> Drop for WorkerChunks<'_, I, R> {
+    fn drop(&mut self) {
+        for rest in self.rest.iter().rev() {
+            if let Rest::Again(Ok(task), _) = rest {
+                let _ = self.flow.workers.core().cancel(task, false);
+            }
+        }
     }
 }
 

@@ -89,6 +89,8 @@ pub(crate) struct State {
     pub(crate) thread_runs: bool,
     /// How many workers in a row weren't there in the end, and why the last one wasn't.
     pub(crate) failures: (u32, Option<WorkError>),
+    /// How many workers in a row have ended by themselves before they did anything.
+    pub(crate) idle_ends: u32,
     /// When to look whether tasks wait behind a long one while others have nothing to do.
     pub(crate) even_out_at: Option<Instant>,
     /// A worker may have room since tasks were dealt out last, or there are more to be dealt out.
@@ -99,7 +101,7 @@ pub(crate) struct State {
 
 impl Core {
     pub(crate) fn new(settings: Settings, start: StartWorker) -> std::io::Result<Core> {
-        let places = (0..settings.size).map(|_| Place::Starting).collect();
+        let places = (0..settings.size).map(|_| Place::Down(Instant::now())).collect();
         let (poller, alarm) = (Poller::new()?, EventFd::new()?);
         poller.add(std::os::fd::AsFd::as_fd(&alarm), ALARM)?;
         Ok(Core {
@@ -122,6 +124,7 @@ impl Core {
                 wakes_at: None,
                 thread_runs: false,
                 failures: (0, None),
+                idle_ends: 0,
                 even_out_at: None,
                 is_to_deal: false,
                 statistics: Statistics::default(),
@@ -190,16 +193,15 @@ impl Core {
         }
     }
 
-    /// Takes in a task: sends it to a worker, or has it wait. With the task's room in the queue waited for until then.
-    pub(crate) fn submit(
-        &self,
-        work: Work,
-        terms: Terms,
-        basket: Option<(Arc<Basket>, usize)>,
-        patience: Patience,
-    ) -> Result<Arc<Task>, WorkError> {
+    /// A task that is to be submitted.
+    pub(crate) fn task(&self, work: Work, terms: Terms, basket: Option<(Arc<Basket>, usize)>) -> Arc<Task> {
+        Task::new(self.next_task.fetch_add(1, Ordering::Relaxed), work, terms, basket)
+    }
+
+    /// Takes in a task: sends it to a worker, or has it wait. With the task's room in the queue waited for until then;
+    /// if it has none, it can be submitted again.
+    pub(crate) fn submit(&self, task: &Arc<Task>, patience: Patience) -> Result<(), WorkError> {
         self.check()?;
-        let task = Task::new(self.next_task.fetch_add(1, Ordering::Relaxed), work, terms, basket);
         let size = task.size();
         let max = self.settings.max_waiting;
         loop {
@@ -217,7 +219,7 @@ impl Core {
                     }
                 }
                 state.statistics.submitted += 1;
-                state.queue.push_back(Arc::clone(&task));
+                state.queue.push_back(Arc::clone(task));
                 state.queued_bytes += size;
                 self.deal(state);
                 if state.failures.0 > 0 && !state.queue.is_empty() {
@@ -227,7 +229,7 @@ impl Core {
                 Ok(true)
             })?;
             if taken {
-                return Ok(task);
+                return Ok(());
             }
             let deadline = match patience {
                 Patience::None => return Err(WorkError::Full),
