@@ -112,6 +112,7 @@ mod workers;
 mod workers_faults;
 mod workers_hostile;
 mod workers_maps;
+mod workers_reviewed;
 mod zygote;
 mod zygote_arguments;
 mod zygote_deaths;
@@ -219,6 +220,7 @@ const TABLES: &[&[Scenario]] = &[
     workers_faults::ALL,
     workers_hostile::ALL,
     workers_maps::ALL,
+    workers_reviewed::ALL,
     zygote::ALL,
     zygote_arguments::ALL,
     zygote_deaths::ALL,
