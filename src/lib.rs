@@ -50,7 +50,12 @@ pub use offspring::{
 pub use cross_process_bridge;
 #[cfg(feature = "cross-process-bridge")]
 #[doc(no_inline)]
-pub use cross_process_bridge::{BridgeError, BridgeProcess, Crosses, Timeout, bridge};
+pub use cross_process_bridge::manager::{
+    Manager, ManagerError, SharedEvent, SharedList, SharedLock, SharedMap, SharedQueue, SharedValue,
+};
+#[cfg(feature = "cross-process-bridge")]
+#[doc(no_inline)]
+pub use cross_process_bridge::{BridgeError, BridgeProcess, BridgeStream, Crosses, Timeout, bridge};
 
 #[cfg(feature = "valkka-multiprocess")]
 pub use valkka_multiprocess;

@@ -1,6 +1,5 @@
 //! Making a pool.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -167,9 +166,7 @@ impl WorkerPoolBuilder {
         let WorkerPoolBuilder { mut settings, terms } = self;
         let failed = |error| WorkError::Start(Arc::new(error));
         if !(1..=SIZE_MAX).contains(&settings.size) {
-            let why = format!("a pool has from 1 to {SIZE_MAX} workers, not {}", settings.size);
-            let source = io::Error::new(io::ErrorKind::InvalidInput, why);
-            return Err(failed(StartError::Os { step: "make a pool", source }));
+            return Err(WorkError::Size { size: settings.size });
         }
         settings.options = settings.options.or_sigint(Sigint::Ignore);
         let os = |step| move |source| failed(StartError::Os { step, source });

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common_ipc::link::LinkError;
-use common_ipc::process::{Each, Work};
+use common_ipc::process::{Each, Work, WorkFailure};
 use serde::de::DeserializeOwned;
 
 use crate::workers::Workers;
@@ -23,8 +23,8 @@ pub(crate) type PackEach<A> = Box<dyn Fn(&[A], usize) -> Result<Work, LinkError>
 /// How many items make a task of a [chunked map](crate::WorkerPool::map_chunked).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Chunk {
-    /// As many as take about a millisecond, which is measured as it goes: one at first, 4,096 at the most, and no more than
-    /// make about 1 MiB of arguments or results.
+    /// As many as take about a millisecond, which is measured as it goes: one at first, 4,096 at the most, and no more
+    /// once they take more than a MiB together.
     #[default]
     Measured,
     /// So many; one at the least.
@@ -35,8 +35,8 @@ pub enum Chunk {
 const TARGET: Duration = Duration::from_millis(1);
 /// So many items at the most.
 const MOST: usize = 4096;
-/// So many bytes at the most, or a sixteenth of what a message may have: it isn't known how long the next items are.
-const BYTES: usize = 1 << 20;
+/// So many bytes a task may have until no larger ones are made.
+const LONG: usize = 1 << 20;
 /// So much larger than the last one a task is at the most.
 const GROWTH: usize = 8;
 
@@ -47,25 +47,20 @@ const GROWTH: usize = 8;
 pub struct WorkerChunks<'a, I: Iterator, R> {
     items: Fuse<I>,
     pack: PackEach<I::Item>,
-    flow: Flow<'a, Packed<I::Item>>,
+    flow: Flow<'a, Vec<I::Item>>,
     chunk: Chunk,
     /// The size of the next one.
     size: usize,
+    /// The largest that may be, as far as it is measured.
+    most: usize,
     /// Of chunks that are done.
     ready: VecDeque<Result<R, WorkError>>,
     /// What is left of a chunk whose worker was lost, in order.
     rest: VecDeque<Rest<I::Item>>,
 }
 
-/// The items of a task.
-struct Packed<A> {
-    items: Vec<A>,
-    /// About how many they take in its argument.
-    bytes: usize,
-}
-
 enum Rest<A> {
-    Again(Result<Arc<Task>, WorkError>, Packed<A>),
+    Again(Result<Arc<Task>, WorkError>, Vec<A>),
     Failed(WorkError),
 }
 
@@ -84,7 +79,8 @@ impl<'a, I: Iterator, R> WorkerChunks<'a, I, R> {
             Chunk::Of(size) => size.max(1),
         };
         let items = items.fuse();
-        WorkerChunks { items, pack, flow, chunk, size, ready: VecDeque::new(), rest: VecDeque::new() }
+        let (ready, rest) = (VecDeque::new(), VecDeque::new());
+        WorkerChunks { items, pack, flow, chunk, size, most: MOST, ready, rest }
     }
 
     /// Has no more than so many chunks under way, or done and not returned; one at the least.
@@ -106,42 +102,33 @@ impl<'a, I: Iterator, R> WorkerChunks<'a, I, R> {
         }
         let workers = &self.flow.workers;
         let work = (self.pack)(&items, workers.core().settings.max_frame);
-        let bytes = work.as_ref().map_or(0, Work::size);
         let task = work.map_err(WorkError::from).and_then(|work| {
             let task = workers.core().task(work, workers.terms(), None);
             workers.core().submit(&task, Patience::Until(None)).map(|()| task)
         });
-        Some(Rest::Again(task, Packed { items, bytes }))
+        Some(Rest::Again(task, items))
     }
 
-    /// So many items took so long, and so many bytes on the longer one of their two ways.
-    fn measure(&mut self, nanos: u64, bytes: usize, items: usize) {
+    fn measure(&mut self, nanos: u64, items: usize) {
         if self.chunk == Chunk::Measured && items > 0 {
             let each = (nanos / items as u64).max(1);
-            let most = BYTES.min(self.flow.workers.core().settings.max_frame / 16);
-            let fit = most / (bytes / items).max(1);
-            let wanted = ((TARGET.as_nanos() as u64 / each) as usize).min(fit);
+            let wanted = (TARGET.as_nanos() as u64 / each) as usize;
             self.size = if items < self.size {
                 // One of those before the size grew: it knows less.
                 self.size.min(wanted.max(1))
             } else {
-                wanted.clamp(1, MOST.min(items.saturating_mul(GROWTH)))
+                wanted.clamp(1, self.most.min(items.saturating_mul(GROWTH)))
             };
         }
     }
 }
 
 impl<I: Iterator, R: DeserializeOwned> WorkerChunks<'_, I, R> {
-    fn take(&mut self, outcome: Outcome, packed: Packed<I::Item>) {
-        let Packed { mut items, bytes } = packed;
+    fn take(&mut self, outcome: Outcome, mut items: Vec<I::Item>) {
         let count = items.len();
-        let decoded = outcome.result.map(|reply| {
-            let bytes = bytes.max(reply.size());
-            reply.decode::<Each<R>>().map(|each| (each, bytes))
-        });
-        let error = match decoded {
-            Ok(Ok((each, bytes))) if each.results.len() == count => {
-                self.measure(each.nanos, bytes, count);
+        let error = match outcome.result.map(|reply| reply.decode::<Each<R>>()) {
+            Ok(Ok(each)) if each.results.len() == count => {
+                self.measure(each.nanos, count);
                 self.ready.extend(each.results.into_iter().map(|result| result.map_err(WorkError::from)));
                 return;
             }
@@ -161,17 +148,19 @@ impl<I: Iterator, R: DeserializeOwned> WorkerChunks<'_, I, R> {
                 }
                 return;
             }
-            Err(WorkError::Argument(why)) if count > 1 && matches!(*why, LinkError::TooLarge(_)) => {
-                // Nobody has begun it. Each half may be short enough; in the end each item is a task.
-                let after = items.split_off(count / 2);
-                let parts = [self.send_rest(items), self.send_rest(after)];
-                for part in parts.into_iter().rev().flatten() {
-                    self.rest.push_front(part);
-                }
-                return;
-            }
             Err(error) => error,
         };
+        if count > 1 && is_too_long(&error) {
+            let second = items.split_off(count / 2);
+            if self.chunk == Chunk::Measured {
+                self.most = self.most.min(items.len());
+                self.size = self.size.min(self.most);
+            }
+            for part in [self.send_rest(items), self.send_rest(second)].into_iter().rev().flatten() {
+                self.rest.push_front(part);
+            }
+            return;
+        }
         self.ready.extend((0..count).map(|_| Err(error.clone())));
     }
 }
@@ -199,15 +188,17 @@ impl<I: Iterator, R: DeserializeOwned> Iterator for WorkerChunks<'_, I, R> {
                 }
                 None => {}
             }
-            let WorkerChunks { items, pack, flow, size, .. } = self;
+            let WorkerChunks { items, pack, flow, chunk, size, most, .. } = self;
             let max = flow.workers.core().settings.max_frame;
             flow.fill(|| {
-                let chunk: Vec<_> = items.by_ref().take(*size).collect();
-                let count = chunk.len();
+                let some: Vec<_> = items.by_ref().take(*size).collect();
+                let count = some.len();
                 (count > 0).then(|| {
-                    let work = pack(&chunk, max);
-                    let bytes = work.as_ref().map_or(0, Work::size);
-                    (work, Packed { items: chunk, bytes }, count)
+                    let work = pack(&some, max);
+                    if *chunk == Chunk::Measured && work.as_ref().is_ok_and(|work| work.size() > LONG) {
+                        *most = (*most).min(count);
+                    }
+                    (work, some, count)
                 })
             });
             let (outcome, items) = flow.next()?.outcome();
@@ -218,12 +209,21 @@ impl<I: Iterator, R: DeserializeOwned> Iterator for WorkerChunks<'_, I, R> {
     fn size_hint(&self) -> (usize, Option<usize>) {
         let (least, most) = self.items.size_hint();
         let of_rest = self.rest.iter().map(|rest| match rest {
-            Rest::Again(_, packed) => packed.items.len(),
+            Rest::Again(_, items) => items.len(),
             Rest::Failed(_) => 1,
         });
         let held = self.flow.held().map(|batch| batch.items());
         let held = self.ready.len() + self.flow.waiting() + of_rest.chain(held).sum::<usize>();
         (least.saturating_add(held), most.and_then(|most| most.checked_add(held)))
+    }
+}
+
+/// Whether fewer items at once may do.
+fn is_too_long(error: &WorkError) -> bool {
+    match error {
+        WorkError::Argument(error) => matches!(**error, LinkError::TooLarge(_)),
+        WorkError::Failed(failure) => matches!(failure, WorkFailure::TooLarge { .. }),
+        _ => false,
     }
 }
 

@@ -89,8 +89,8 @@ pub(crate) struct State {
     pub(crate) thread_runs: bool,
     /// How many workers in a row weren't there in the end, and why the last one wasn't.
     pub(crate) failures: (u32, Option<WorkError>),
-    /// How many workers in a row have ended by themselves before they did anything.
-    pub(crate) idle_ends: u32,
+    /// How many workers in a row have died that were ready and had begun nothing.
+    pub(crate) idle_deaths: u32,
     /// When to look whether tasks wait behind a long one while others have nothing to do.
     pub(crate) even_out_at: Option<Instant>,
     /// A worker may have room since tasks were dealt out last, or there are more to be dealt out.
@@ -124,7 +124,7 @@ impl Core {
                 wakes_at: None,
                 thread_runs: false,
                 failures: (0, None),
-                idle_ends: 0,
+                idle_deaths: 0,
                 even_out_at: None,
                 is_to_deal: false,
                 statistics: Statistics::default(),
@@ -390,6 +390,21 @@ impl State {
                 }
             }
         }
+    }
+
+    /// Whether a worker is to be started for each place that has none.
+    pub(crate) fn wants_workers(&self) -> bool {
+        match self.phase {
+            // Once all of them fail, only for somebody who waits.
+            Phase::Open => self.failures.0 == 0 || !self.queue.is_empty() || self.somebody_works(),
+            Phase::Closing => !self.queue.is_empty(),
+            Phase::Ended => false,
+        }
+    }
+
+    /// Whether there is a worker that has got ready.
+    pub(crate) fn somebody_works(&self) -> bool {
+        self.places.iter().any(|place| matches!(place, Place::Up(member) if member.is_ready))
     }
 
     /// A task was cancelled that nobody had begun.

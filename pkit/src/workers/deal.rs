@@ -47,7 +47,10 @@ impl Core {
                     member.first_since = now;
                     member.old_at = self.settings.recycle.old_at(now);
                     member.pace.begins(now);
-                    state.failures = (0, None);
+                    if std::mem::take(&mut state.failures).0 > 0 {
+                        // Other places that have none may have one again.
+                        self.sound_alarm();
+                    }
                     wake_at(self, &mut state.wakes_at, member.old_at);
                 }
                 Heard::Done(Some(task), _) if matches!(member.verdict, Some(Verdict::Cancelled)) => {
@@ -69,8 +72,8 @@ impl Core {
             member.pace.did(answered, now, !member.tasks.is_empty());
             member.first_since = now;
             member.done += answered;
-            state.idle_ends = 0;
             state.statistics.answered += answered;
+            state.idle_deaths = 0;
             if self.settings.recycle.memory.is_some() && member.weigh_at.is_none() {
                 member.weigh_at = now.checked_add(WEIGH_AFTER);
                 wake_at(self, &mut state.wakes_at, member.weigh_at);

@@ -61,6 +61,12 @@ pub enum WorkError {
     /// Its worker answered, but not with a result.
     #[error(transparent)]
     Failed(WorkFailure),
+    /// A pool has from 1 to 65,536 workers.
+    #[error("a pool of {size} workers was asked for; it has from 1 to 65,536")]
+    Size {
+        /// How many were asked for.
+        size: usize,
+    },
     /// There is no worker, and none could be started, three times in a row.
     #[error("no worker could be started: {0}")]
     Start(#[source] Arc<StartError>),

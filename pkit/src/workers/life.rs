@@ -77,9 +77,7 @@ impl Core {
         let count = state.failures.0.saturating_add(1);
         state.places[place] = Place::Down(Instant::now() + backoff(count));
         state.failures = (count, Some(why.clone()));
-        let somebody_works =
-            state.places.iter().any(|place| matches!(place, Place::Up(member) if member.is_ready));
-        if count >= FAILURES_MAX && !somebody_works {
+        if count >= FAILURES_MAX && !state.somebody_works() {
             state.queued_bytes = 0;
             for task in std::mem::take(&mut state.queue) {
                 task.finish(Err(why.clone()), 0, &mut state.told);
@@ -96,10 +94,10 @@ impl Core {
         member.unwatch(&self.poller);
         let recalled = member.recall();
         let begun = std::mem::take(&mut member.tasks);
-        if member.is_ready && member.done == 0 && begun.is_empty() && member.verdict.is_none() {
-            // Those that follow it may do the same, over and over.
-            state.idle_ends = state.idle_ends.saturating_add(1);
-            state.places[place] = Place::Down(Instant::now() + backoff(state.idle_ends));
+        if member.is_ready && member.done == 0 && begun.is_empty() {
+            // If that goes on, so would the starting, and nothing else.
+            state.idle_deaths = state.idle_deaths.saturating_add(1);
+            state.places[place] = Place::Down(Instant::now() + backoff(state.idle_deaths));
         }
         let mut again = Vec::new();
         for (turn, task) in begun.into_iter().enumerate() {
@@ -186,6 +184,8 @@ impl Core {
         let gone = std::mem::replace(&mut state.places[place], Place::Down(now));
         let Place::Up(member) = gone else { return };
         member.unwatch(&self.poller);
+        // Of those that have ended nothing is kept, or fast replacements would use up the descriptors.
+        state.leaving.retain(|(child, _)| !matches!(child.try_wait(), Ok(Some(_))));
         state.leaving.push((member.child(), now + self.settings.grace));
         // By this it learns of it.
         drop(member);
@@ -235,13 +235,18 @@ impl Core {
     /// Ends all of it: what waits isn't begun, and what is being done is stopped, with so much grace.
     pub(crate) fn end(&self, grace: Duration) -> Result<(), WorkError> {
         self.check()?;
-        let children = self.with(|state| {
+        let (children, gone) = self.with(|state| {
             state.phase = Phase::Ended;
             self.take_in(state);
             let mut children: Vec<Child> = state.leaving.drain(..).map(|(child, _)| child).collect();
             let mut left: Vec<_> = std::mem::take(&mut state.queue).into();
+            let mut gone = Vec::new();
             for place in &mut state.places {
-                if let Place::Up(member) = place {
+                // One that is being started is killed by whoever starts it.
+                if matches!(place, Place::Starting) {
+                    continue;
+                }
+                if let Place::Up(mut member) = std::mem::replace(place, Place::Down(Instant::now())) {
                     member.unwatch(&self.poller);
                     left.extend(member.recall());
                     for task in member.tasks.drain(..) {
@@ -249,18 +254,25 @@ impl Core {
                         task.finish(Err(ended), member.worker.item(task.number), &mut state.told);
                     }
                     children.push(member.child());
-                    *place = Place::Down(Instant::now());
+                    gone.push(member);
                 }
             }
             for task in left {
                 task.finish(Err(WorkError::Ended { execution: Execution::NotRun }), 0, &mut state.told);
             }
             state.queued_bytes = 0;
-            children
+            (children, gone)
         });
         self.sound_alarm();
-        let stopped =
-            if grace.is_zero() { kill_all(&children) } else { stop_all(&children, grace).map(drop) };
+        let stopped = if grace.is_zero() {
+            let killed = kill_all(&children);
+            // One that learnt before that nobody has tasks for it would begin to end by itself.
+            drop(gone);
+            killed
+        } else {
+            drop(gone);
+            stop_all(&children, grace).map(drop)
+        };
         self.wait_for_threads();
         Ok(stopped?)
     }
@@ -303,7 +315,7 @@ impl Core {
     }
 }
 
-/// After so many in a row.
+/// How long to wait after so many failures in a row.
 fn backoff(count: u32) -> Duration {
     FIRST_BACKOFF.saturating_mul(1 << count.saturating_sub(1).min(10)).min(LONGEST_BACKOFF)
 }

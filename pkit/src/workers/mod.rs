@@ -117,7 +117,7 @@ use task::Terms;
 /// # What it costs
 ///
 /// One thread, beside which the program may go on to fork, and which sleeps when nothing happens; for each worker some 60 KiB
-/// of private memory, and five descriptors. The zygote that they come from stays when the pool has ended, for the next one.
+/// of private memory, and four descriptors. The zygote that they come from stays when the pool has ended, for the next one.
 #[derive(Clone)]
 pub struct WorkerPool {
     workers: Workers,
@@ -140,7 +140,8 @@ impl WorkerPool {
     ///
     /// # Errors
     ///
-    /// [`WorkError::Start`]: the program hasn't called [`init`](crate::init), say; for zero workers, or more than 65,536, too.
+    /// [`WorkError::Start`]: the program hasn't called [`init`](crate::init), say. [`WorkError::Size`] for none, and for more than
+    /// 65,536.
     pub fn new(size: usize) -> Result<WorkerPool, WorkError> {
         WorkerPool::builder(size).build()
     }
@@ -283,8 +284,9 @@ impl WorkerPool {
 
     /// As [`map`](WorkerPool::map), with a task for many items at once, which is several times as fast where they are small.
     /// An item that panics has its error, and so has one at which its worker is lost or the time-out ends the task; the
-    /// items of the same chunk that follow it are sent once more, and so are those before it, **which are done twice**. The
-    /// time-out is for a chunk; with [attempts](WorkerPool::attempts), so are they.
+    /// items of the same chunk that follow it are sent once more, and so are those before it, **which are done twice**, as are
+    /// all items whose results are too long together. The time-out is for a chunk; with [attempts](WorkerPool::attempts), so
+    /// are they.
     ///
     /// ```
     /// use pkit::{Chunk, WorkerPool};

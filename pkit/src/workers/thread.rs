@@ -172,7 +172,7 @@ impl Core {
     fn due_starts(&self, state: &mut State) -> Vec<usize> {
         let now = Instant::now();
         let mut due = Vec::new();
-        if !are_wanted(state) || self.is_crowded(state) {
+        if !state.wants_workers() || self.is_crowded(state) {
             return due;
         }
         for (place, at) in state.places.iter_mut().enumerate() {
@@ -191,7 +191,7 @@ impl Core {
 
     /// When something is due next.
     fn next_time(&self, state: &State) -> Option<Instant> {
-        let down_counts = are_wanted(state) && !self.is_crowded(state);
+        let down_counts = state.wants_workers() && !self.is_crowded(state);
         let of_places = state.places.iter().filter_map(|place| match place {
             Place::Up(member) if member.is_killed => None,
             Place::Up(member) => {
@@ -228,15 +228,6 @@ impl Core {
         }
         // Whatever has become of it, times have changed.
         self.sound_alarm();
-    }
-}
-
-/// Whether workers are to be started: once they fail, only for somebody who waits.
-fn are_wanted(state: &State) -> bool {
-    match state.phase {
-        Phase::Open => state.failures.0 == 0 || !state.queue.is_empty(),
-        Phase::Closing => !state.queue.is_empty(),
-        Phase::Ended => false,
     }
 }
 

@@ -227,15 +227,6 @@ impl OpenRequest<'_> {
         (codec::decode_message(bytes, self.came), self.responder)
     }
 
-    /// Its argument without what `skip` bytes at its beginning say, and those bytes.
-    #[doc(hidden)]
-    pub fn keep_after(self, skip: usize) -> Option<(Vec<u8>, KeptRequest)> {
-        let (header, argument) = self.bytes.split_at_checked(REQUEST_HEADER)?;
-        let (skipped, rest) = argument.split_at_checked(skip)?;
-        let bytes = [header, rest].concat();
-        Some((skipped.to_vec(), KeptRequest { bytes, came: self.came, responder: self.responder }))
-    }
-
     /// Without a look at the argument: what answers it.
     pub fn responder(self) -> OpenResponder {
         self.responder
@@ -256,6 +247,15 @@ impl OpenRequest<'_> {
     /// ```
     pub fn keep(self) -> KeptRequest {
         KeptRequest { bytes: self.bytes.to_vec(), came: self.came, responder: self.responder }
+    }
+
+    /// The same without the first bytes of its argument, so many, which are copied out; `None` if it has fewer.
+    #[doc(hidden)]
+    pub fn keep_after(self, skip: usize) -> Option<(Vec<u8>, KeptRequest)> {
+        let (header, argument) = self.bytes.split_at_checked(REQUEST_HEADER)?;
+        let (skipped, rest) = argument.split_at_checked(skip)?;
+        let bytes = [header, rest].concat();
+        Some((skipped.to_vec(), KeptRequest { bytes, came: self.came, responder: self.responder }))
     }
 }
 

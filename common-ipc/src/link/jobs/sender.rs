@@ -47,12 +47,6 @@ pub(crate) struct Arrived {
 }
 
 impl Arrived {
-    /// About how many bytes it has, with what came beside.
-    pub(crate) fn size(&self) -> usize {
-        let beside = self.came.as_ref().map_or(&[][..], |came| &came.buffers);
-        beside.iter().flatten().fold(self.bytes.len(), |sum, buffer| sum + buffer.len())
-    }
-
     pub(crate) fn decode<R: DeserializeOwned>(self) -> Result<R, DecodeError> {
         codec::decode_message(&self.bytes[REPLY_HEADER..], self.came)
     }

@@ -57,12 +57,6 @@ pub enum WorkFailure {
 }
 
 impl Reply {
-    /// About how many bytes it has.
-    #[must_use]
-    pub fn size(&self) -> usize {
-        self.0.size()
-    }
-
     /// Reads the result, which was a function's return value.
     ///
     /// # Errors

@@ -6,7 +6,8 @@ use std::ops::Bound;
 
 use common_ipc::link::Bytes;
 
-use crate::manager::server::store::{Memory, Outcome, Page};
+use crate::manager::server::memory::{Memory, Page};
+use crate::manager::server::store::Outcome;
 use crate::manager::wire::{Answer, Failure, Op};
 
 /// A value, and when it was put there.

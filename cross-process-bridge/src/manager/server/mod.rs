@@ -6,8 +6,11 @@
 //! receives.
 
 mod clients;
+mod event;
+mod list;
 mod lock;
 mod map;
+mod memory;
 mod objects;
 mod queue;
 mod store;

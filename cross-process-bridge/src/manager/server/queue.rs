@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use common_ipc::link::{Bytes, OpenResponder};
 
-use crate::manager::server::store::{Answers, Memory, Waiter, withdraw};
+use crate::manager::server::memory::Memory;
+use crate::manager::server::store::{Answers, Waiter, withdraw};
 use crate::manager::wire::{Answer, Failure, Op};
 
 #[derive(Debug)]

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use common_ipc::link::{Bytes, OpenResponder};
 
 use crate::manager::server::Outgoing;
+use crate::manager::server::event::Event;
+use crate::manager::server::list;
 use crate::manager::server::lock::Lock;
 use crate::manager::server::map::{Entry, Map};
+use crate::manager::server::memory::Memory;
 use crate::manager::server::objects::Inbox;
 use crate::manager::server::queue::Queue;
 use crate::manager::wire::{Address, Answer, Failure, Made, Op};
 
-/// What is kept beside the bytes of each value.
-const OVERHEAD: u64 = 96;
 /// So many operations of one client may wait.
 const WAITS_MAX: u64 = 4096;
 
@@ -39,7 +40,7 @@ enum Kind {
     Value(Entry),
     Lock(Lock),
     Queue(Queue),
-    Event { is_set: bool, waiters: Vec<Waiter> },
+    Event(Event),
     Bridge(Arc<Inbox>),
 }
 
@@ -51,7 +52,7 @@ impl Kind {
             Kind::Value(_) => "value",
             Kind::Lock(_) => "lock",
             Kind::Queue(_) => "queue",
-            Kind::Event { .. } => "event",
+            Kind::Event(_) => "event",
             Kind::Bridge(_) => "bridge's object",
         }
     }
@@ -85,51 +86,12 @@ impl Asker<'_> {
     }
 }
 
-/// How much is kept, in bytes.
-#[derive(Debug)]
-pub(super) struct Memory {
-    used: u64,
-    max: u64,
-    /// The longest page.
-    max_page: u64,
-    /// Of the last change to anything.
-    version: u64,
-}
-
-impl Memory {
-    /// Takes room for values of so many bytes in all.
-    pub(super) fn take(&mut self, count: usize, bytes: usize) -> Result<(), Failure> {
-        let cost = (bytes as u64).saturating_add(OVERHEAD.saturating_mul(count as u64));
-        let used = self.used.saturating_add(cost);
-        if used > self.max {
-            return Err(Failure::Full { max: self.max });
-        }
-        self.used = used;
-        Ok(())
-    }
-
-    pub(super) fn give_back(&mut self, count: usize, bytes: usize) {
-        self.used = self.used.saturating_sub(bytes as u64 + OVERHEAD * count as u64);
-    }
-
-    /// A page of so many bytes, or of as many as there may be.
-    pub(super) fn page(&self, bytes: u64) -> Page {
-        Page { left: bytes.min(self.max_page), is_empty: true }
-    }
-
-    pub(super) fn next_version(&mut self) -> u64 {
-        self.version += 1;
-        self.version
-    }
-}
-
 impl Store {
     pub(crate) fn new(max: u64, max_message: u64) -> Store {
-        let max_page = PAGE_MAX.min(max_message / 2);
         Store {
             objects: HashMap::new(),
             next: 1,
-            memory: Memory { used: 0, max, max_page, version: 0 },
+            memory: Memory::new(max, max_message),
             waits: HashMap::new(),
         }
     }
@@ -137,7 +99,7 @@ impl Store {
     /// How much is kept.
     #[cfg(test)]
     pub(crate) fn used(&self) -> u64 {
-        self.memory.used
+        self.memory.used()
     }
 
     /// A new object.
@@ -153,7 +115,7 @@ impl Store {
             Made::Value(value) => Kind::Value(Entry { version: self.memory.next_version(), value }),
             Made::Lock => Kind::Lock(Lock::default()),
             Made::Queue { capacity, bytes } => Kind::Queue(Queue::new(capacity, bytes)),
-            Made::Event => Kind::Event { is_set: false, waiters: Vec::new() },
+            Made::Event => Kind::Event(Event::default()),
         };
         Ok(self.add(kind))
     }
@@ -188,7 +150,7 @@ impl Store {
             match &mut object.kind {
                 Kind::Lock(lock) => lock.forget(client, &mut answers),
                 Kind::Queue(queue) => queue.forget(client, &mut self.memory, &mut answers),
-                Kind::Event { waiters, .. } => waiters.retain(|waiter| waiter.client != client),
+                Kind::Event(event) => event.waiters.retain(|waiter| waiter.client != client),
                 Kind::List(_) | Kind::Map(_) | Kind::Value(_) | Kind::Bridge(_) => {}
             }
         }
@@ -221,7 +183,7 @@ impl Store {
                 bytes += of;
                 waiters.into_iter().for_each(tell);
             }
-            Kind::Event { waiters, .. } => waiters.into_iter().for_each(&mut tell),
+            Kind::Event(event) => event.waiters.into_iter().for_each(&mut tell),
             Kind::Bridge(inbox) => inbox.close(),
         }
         self.memory.give_back(count, bytes);
@@ -250,7 +212,7 @@ impl Store {
         };
         let memory = &mut self.memory;
         let answer = match &mut object.kind {
-            Kind::List(list) => list_op(list, op, memory),
+            Kind::List(list) => list::carry_out(list, op, memory),
             Kind::Map(map) => map.carry_out(op, memory),
             Kind::Value(entry) => entry.carry_out(op, memory),
             Kind::Lock(lock) => {
@@ -263,9 +225,9 @@ impl Store {
                 queue.carry_out(client, responder, op, memory, &mut answers);
                 return;
             }
-            Kind::Event { is_set, waiters } => {
+            Kind::Event(event) => {
                 let mut answers = Answers { outgoing, waits: &mut self.waits };
-                event_op(is_set, waiters, client, responder, op, &mut answers);
+                event.carry_out(client, responder, op, &mut answers);
                 return;
             }
             Kind::Bridge(_) => Err(None),
@@ -334,123 +296,4 @@ pub(super) fn withdraw(
     // Its client has given up: the reply is dropped there.
     answers.reply(waiter.responder, Answer::NotNow);
     true
-}
-
-fn list_op(list: &mut VecDeque<Bytes>, op: Op, memory: &mut Memory) -> Outcome {
-    let length = list.len() as u64;
-    let out_of_range = |index| Err(Some(Failure::OutOfRange { index, length }));
-    let given_back = |memory: &mut Memory, value: Option<Bytes>| {
-        if let Some(value) = &value {
-            memory.give_back(1, value.len());
-        }
-        Ok(Answer::Value(value))
-    };
-    match op {
-        Op::Length => Ok(Answer::Count(length)),
-        Op::Clear => {
-            let values = std::mem::take(list);
-            memory.give_back(values.len(), values.iter().map(|value| value.len()).sum());
-            Ok(Answer::Done)
-        }
-        Op::ListAppend(value) => {
-            memory.take(1, value.len())?;
-            list.push_back(value);
-            Ok(Answer::Done)
-        }
-        Op::ListExtend(values) => {
-            memory.take(values.len(), values.iter().map(|value| value.len()).sum())?;
-            list.extend(values);
-            Ok(Answer::Done)
-        }
-        Op::ListGet(index) => Ok(Answer::Value(list.get(index as usize).cloned())),
-        Op::ListSet(index, value) => {
-            let Some(place) = list.get_mut(index as usize) else { return out_of_range(index) };
-            memory.take(1, value.len())?;
-            let before = std::mem::replace(place, value);
-            memory.give_back(1, before.len());
-            Ok(Answer::Done)
-        }
-        Op::ListInsert(index, value) => {
-            if index > length {
-                return out_of_range(index);
-            }
-            memory.take(1, value.len())?;
-            list.insert(index as usize, value);
-            Ok(Answer::Done)
-        }
-        Op::ListRemove(index) => given_back(memory, list.remove(index as usize)),
-        Op::ListPop => given_back(memory, list.pop_back()),
-        Op::ListContains(value) => Ok(Answer::Is(list.contains(&value))),
-        Op::ListPage { from, count, bytes } => {
-            let mut room = memory.page(bytes);
-            let page: Vec<Bytes> = list
-                .iter()
-                .skip(usize::try_from(from).unwrap_or(usize::MAX))
-                .take(usize::try_from(count).unwrap_or(usize::MAX))
-                .take_while(|value| room.fits(value.len()))
-                .cloned()
-                .collect();
-            let end = from.saturating_add(page.len() as u64);
-            let more = end < length && (page.len() as u64) < count;
-            Ok(Answer::Page(page, more))
-        }
-        _ => Err(None),
-    }
-}
-
-/// A page has no more than about so many bytes, whatever is asked for.
-const PAGE_MAX: u64 = 4 << 20;
-/// What an element takes in a page beside its bytes.
-const BESIDE: u64 = 32;
-
-/// What has room in one answer.
-#[derive(Debug)]
-pub(super) struct Page {
-    left: u64,
-    is_empty: bool,
-}
-
-impl Page {
-    /// Whether one more of this length goes in: the first always does.
-    pub(super) fn fits(&mut self, length: usize) -> bool {
-        let length = length as u64 + BESIDE;
-        let fits = self.is_empty || length <= self.left;
-        (self.left, self.is_empty) = (self.left.saturating_sub(length), false);
-        fits
-    }
-}
-
-fn event_op(
-    is_set: &mut bool,
-    waiters: &mut Vec<Waiter>,
-    client: u64,
-    responder: OpenResponder,
-    op: Op,
-    answers: &mut Answers<'_>,
-) {
-    let answer = match op {
-        Op::EventSet => {
-            *is_set = true;
-            waiters.drain(..).for_each(|waiter| answers.tell(waiter, Answer::Done));
-            Answer::Done
-        }
-        Op::EventClear => {
-            *is_set = false;
-            Answer::Done
-        }
-        Op::EventIsSet => Answer::Is(*is_set),
-        Op::EventWait { .. } if *is_set => Answer::Done,
-        Op::EventWait { wait } => {
-            waiters.extend(answers.wait(client, wait, responder));
-            return;
-        }
-        Op::GiveUp { wait } => {
-            let found = waiters.iter().position(|waiter| (waiter.client, waiter.wait) == (client, wait));
-            let waiter = found.map(|place| waiters.swap_remove(place));
-            waiter.iter().for_each(|waiter| answers.gone(waiter));
-            Answer::Is(waiter.is_some())
-        }
-        _ => Answer::Failed(Failure::WrongKind { is: "event".to_owned() }),
-    };
-    answers.reply(responder, answer);
 }

@@ -111,6 +111,7 @@ mod words;
 mod workers;
 mod workers_faults;
 mod workers_hostile;
+mod workers_life;
 mod workers_maps;
 mod workers_reviewed;
 mod zygote;
@@ -219,6 +220,7 @@ const TABLES: &[&[Scenario]] = &[
     workers::ALL,
     workers_faults::ALL,
     workers_hostile::ALL,
+    workers_life::ALL,
     workers_maps::ALL,
     workers_reviewed::ALL,
     zygote::ALL,
@@ -246,6 +248,7 @@ fn main() {
     if programs::run(name, &arguments[1..])
         || server_programs::run(name, &arguments[1..])
         || log_programs::run(name)
+        || workers_life::run(name)
     {
         return;
     }
