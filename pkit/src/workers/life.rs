@@ -20,6 +20,8 @@ const FAILURES_MAX: u32 = 3;
 const FIRST_BACKOFF: Duration = Duration::from_millis(10);
 /// ... and at the most: twice as long after each.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
+/// How long a worker may have tasks with a limit and begin none.
+const SILENCE_MAX: Duration = Duration::from_secs(2);
 /// How long the kernel may take over a SIGKILL.
 const DEATH_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -43,6 +45,7 @@ impl Core {
             first_since: now,
             done: 0,
             old_at: None,
+            silent: Duration::ZERO,
             weigh_at: None,
             ready_by: now.checked_add(within),
             oom_kills: measure::oom_kills(),
@@ -174,6 +177,9 @@ impl Core {
 
     /// A worker that has nothing to do ends by itself, in its time.
     pub(crate) fn let_go(&self, state: &mut State, place: usize) {
+        if !matches!(state.places[place], Place::Up(_)) {
+            return;
+        }
         let now = Instant::now();
         let gone = std::mem::replace(&mut state.places[place], Place::Down(now));
         let Place::Up(member) = gone else { return };
@@ -193,9 +199,17 @@ impl Core {
             _ => false,
         };
         if let Place::Up(member) = &mut state.places[place] {
-            if member.has_bound() && member.worker.waiting() > 0 {
-                // It wasn't begun, and can't be taken back: its time hasn't begun either.
-                member.first_since = now;
+            let has_begun_nothing = member.worker.waiting() >= member.tasks.len();
+            if has_begun_nothing && member.limit_at().is_some_and(|at| at <= now) {
+                // It may be stopped. Others come first until it says something; in the end it is none.
+                member.silent += now.saturating_duration_since(member.first_since);
+                if member.has_bound() {
+                    // What can't be taken back has its time from when it is begun.
+                    member.first_since = now;
+                }
+                if member.silent >= SILENCE_MAX {
+                    member.condemn(Verdict::Lost("it has not begun what it was sent for two seconds".into()));
+                }
             }
         }
         if is_late(state) {
@@ -306,7 +320,7 @@ fn backoff(count: u32) -> Duration {
     FIRST_BACKOFF.saturating_mul(1 << count.saturating_sub(1).min(10)).min(LONGEST_BACKOFF)
 }
 
-fn kill_all(children: &[Child]) -> Result<(), common_ipc::process::ChildError> {
+pub(crate) fn kill_all(children: &[Child]) -> Result<(), common_ipc::process::ChildError> {
     for child in children {
         child.kill()?;
     }

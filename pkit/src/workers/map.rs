@@ -86,7 +86,7 @@ impl<I: Iterator, R: DeserializeOwned> Iterator for WorkerMap<'_, I, R> {
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         let (least, most) = self.items.size_hint();
-        let held = self.flow.held().count();
+        let held = self.flow.held().count() + self.flow.waiting();
         (least.saturating_add(held), most.and_then(|most| most.checked_add(held)))
     }
 }

@@ -41,6 +41,8 @@ pub(crate) struct Member {
     pub(crate) done: u64,
     /// When it is old.
     pub(crate) old_at: Option<Instant>,
+    /// For how long it has had tasks without beginning one, or saying anything.
+    pub(crate) silent: Duration,
     /// When its memory is to be looked at next.
     pub(crate) weigh_at: Option<Instant>,
     /// When it must be ready.
@@ -76,7 +78,7 @@ impl Member {
         if self.is_retiring || self.verdict.is_some() || self.cut_off.is_some() || self.has_bound() {
             return 0;
         }
-        // What is sent before it is ready can be taken back, but nobody else would have it sooner.
+        // What is sent before it is ready can be taken back, should somebody else have room sooner.
         let depth = if self.is_ready { self.pace.depth() } else { 1 };
         depth.saturating_sub(self.tasks.len())
     }
@@ -94,6 +96,11 @@ impl Member {
 
     pub(crate) fn is_idle(&self) -> bool {
         self.tasks.is_empty() && self.is_ready && self.room() > 0
+    }
+
+    /// Whether it has tasks that others would do sooner: behind the one that it is at, or until it is ready.
+    pub(crate) fn has_some_for_others(&self) -> bool {
+        (self.tasks.len() > 1 || !self.is_ready) && self.worker.waiting() > 0
     }
 
     /// When the first of its tasks has had its time.

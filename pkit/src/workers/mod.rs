@@ -350,7 +350,8 @@ impl Workers {
     }
 
     fn take<R>(&self, work: Result<Work, LinkError>, patience: Patience) -> Result<TaskHandle<R>, WorkError> {
-        let task = self.core().submit(work?, self.terms, None, patience)?;
+        let task = self.core().task(work?, self.terms, None);
+        self.core().submit(&task, patience)?;
         Ok(TaskHandle::new(&self.owner, task))
     }
 

@@ -27,6 +27,9 @@ pub(crate) struct JobSender {
     under_way: VecDeque<UnderWay>,
 }
 
+/// So many jobs are sent in a round at the most, without a recall.
+const ROUND_MAX: u32 = u32::MAX - 1;
+
 #[derive(Debug)]
 struct UnderWay {
     number: u64,
@@ -61,6 +64,13 @@ impl JobSender {
     ///
     /// `Full`, with which the parcel is as it was; `Closed`; `Io` where descriptors can't be sent.
     pub(crate) fn try_send(&mut self, number: u64, parcel: &mut Parcel) -> Result<(), LinkError> {
+        if self.sent >= ROUND_MAX {
+            // The word counts no further than that: this round comes to its end, and the next one begins.
+            if !self.under_way.is_empty() {
+                return Err(LinkError::Full);
+            }
+            (self.round, self.sent) = (self.round.wrapping_add(1), 0);
+        }
         if self.sent == 0 {
             // Before the first one of a round can be claimed.
             self.connection.end().spare_word(CLAIMS)?.store(claims(self.round, 0), Ordering::Release);
@@ -126,6 +136,11 @@ impl JobSender {
     /// A word of another round is none that an honest receiver leaves: then all count as begun.
     fn begun(&self, word: u64) -> u32 {
         if self.sent == 0 || (word >> 32) as u32 == self.round { word as u32 } else { u32::MAX }
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_sent(&mut self, so_many: u32) {
+        self.sent = so_many;
     }
 
     /// Those without a reply.

@@ -86,7 +86,7 @@ const KNOWN_MAX: usize = 16;
 
 impl Worker {
     /// Starts a worker from a zygote. It calls `init` for its state, which it keeps from job to job, and drops at its end.
-    /// Jobs and replies have up to `max_frame` bytes.
+    /// Jobs and replies have up to `max_frame` bytes, or 36 KiB if that is more.
     ///
     /// # Errors
     ///

@@ -114,6 +114,7 @@ mod workers_faults;
 mod workers_hostile;
 mod workers_life;
 mod workers_maps;
+mod workers_reviewed;
 mod zygote;
 mod zygote_arguments;
 mod zygote_deaths;
@@ -223,6 +224,7 @@ const TABLES: &[&[Scenario]] = &[
     workers_hostile::ALL,
     workers_life::ALL,
     workers_maps::ALL,
+    workers_reviewed::ALL,
     zygote::ALL,
     zygote_arguments::ALL,
     zygote_deaths::ALL,
