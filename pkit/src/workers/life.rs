@@ -10,7 +10,7 @@ use crate::measure;
 use crate::workers::core::{Core, Phase, State};
 use crate::workers::deal::wake_at;
 use crate::workers::errors::WorkError;
-use crate::workers::member::{Member, Place, Verdict};
+use crate::workers::member::{Member, Place, Verdict, Vigil};
 use crate::workers::pace::Pace;
 use crate::workers::task::Task;
 
@@ -20,8 +20,6 @@ const FAILURES_MAX: u32 = 3;
 const FIRST_BACKOFF: Duration = Duration::from_millis(10);
 /// ... and at the most: twice as long after each.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
-/// How long a worker may have tasks with a limit and begin none.
-const SILENCE_MAX: Duration = Duration::from_secs(2);
 /// How long the kernel may take over a SIGKILL.
 const DEATH_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -45,9 +43,9 @@ impl Core {
             first_since: now,
             done: 0,
             old_at: None,
-            silent: Duration::ZERO,
             weigh_at: None,
             ready_by: now.checked_add(within),
+            vigil: Vigil::default(),
             oom_kills: measure::oom_kills(),
         };
         state.statistics.started += 1;
@@ -201,14 +199,11 @@ impl Core {
         if let Place::Up(member) = &mut state.places[place] {
             let has_begun_nothing = member.worker.waiting() >= member.tasks.len();
             if has_begun_nothing && member.limit_at().is_some_and(|at| at <= now) {
-                // It may be stopped. Others come first until it says something; in the end it is none.
-                member.silent += now.saturating_duration_since(member.first_since);
+                // It may be stopped: others come first until it says something.
+                member.vigil.was_late = true;
                 if member.has_bound() {
                     // What can't be taken back has its time from when it is begun.
                     member.first_since = now;
-                }
-                if member.silent >= SILENCE_MAX {
-                    member.condemn(Verdict::Lost("it has not begun what it was sent for two seconds".into()));
                 }
             }
         }
@@ -286,7 +281,12 @@ impl Core {
             }
         });
         self.sound_alarm();
-        if !self.wait_until(deadline, |state| state.outstanding() == 0) {
+        // A worker that is being started is let go as all are: what it has made is dropped.
+        let is_done = |state: &mut State| {
+            let is_starting = state.places.iter().any(|place| matches!(place, Place::Starting));
+            state.outstanding() == 0 && (!is_starting || state.phase == Phase::Ended)
+        };
+        if !self.wait_until(deadline, is_done) {
             return Ok(false);
         }
         let leaving = self.with(|state| {

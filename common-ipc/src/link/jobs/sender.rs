@@ -12,6 +12,7 @@ use crate::link::calls::{number, word};
 use crate::link::codec::{self, DecodeError};
 use crate::link::connection::room::Patience;
 use crate::link::connection::{Came, Connection};
+use crate::link::control;
 use crate::link::jobs::{CLAIMS, PART, Parcel, REPLY_HEADER, claims};
 use crate::link::ring::Garbled;
 use crate::ownership::descriptors::PrivateFd;
@@ -164,6 +165,20 @@ impl JobSender {
     #[inline]
     pub(crate) fn is_to_ring(&self, is_to: bool) {
         self.connection.end().is_to_ring(is_to);
+    }
+
+    /// Whether the word is one that an honest receiver may leave.
+    pub(crate) fn is_word_sane(&self) -> bool {
+        let word = self.connection.end().spare_word(CLAIMS);
+        let is_sane = |word: u64| (word >> 32) as u32 == self.round && word as u32 <= self.sent;
+        self.sent == 0 || word.is_ok_and(|word| is_sane(word.load(Ordering::Acquire)))
+    }
+
+    /// Wakes the receiver, should it sleep though there is something for it: one that has spoilt its own words may.
+    pub(crate) fn ring(&self) {
+        if let Ok(bell) = self.connection.end().bell() {
+            control::ring(bell);
+        }
     }
 
     /// What is readable once the receiver has rung or is gone.

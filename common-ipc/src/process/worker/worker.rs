@@ -191,6 +191,17 @@ impl Worker {
         self.sender.is_to_ring(is_to);
     }
 
+    /// Whether what it says of that can be. One that says what can't be has had its memory written to, and is to be killed.
+    #[must_use]
+    pub fn is_sane(&self) -> bool {
+        self.sender.is_word_sane()
+    }
+
+    /// Wakes it, should it sleep though it has jobs: one that has spoilt the words in its own memory may.
+    pub fn remind(&self) {
+        self.sender.ring();
+    }
+
     /// After a poller has told of it: silences the bell, and says whether it has cut itself off, as one does that ends,
     /// executes another program, or closes all its descriptors.
     ///
