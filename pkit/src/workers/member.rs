@@ -179,7 +179,8 @@ impl Member {
     pub(crate) fn look_whether_stuck(&mut self, now: Instant) {
         let has_work = std::mem::take(&mut self.vigil.is_full) || !self.tasks.is_empty();
         if !has_work || !self.is_ready || self.is_killed {
-            self.vigil = Vigil::default();
+            // What was found late is so until it says something.
+            self.vigil = Vigil { was_late: self.vigil.was_late, ..Vigil::default() };
             return;
         }
         if self.vigil.next.is_some_and(|next| next > now) {
