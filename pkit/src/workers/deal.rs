@@ -8,7 +8,7 @@ use common_ipc::link::{Execution, LinkError};
 
 use crate::workers::core::{Core, State};
 use crate::workers::errors::WorkError;
-use crate::workers::member::{Heard, Place, Verdict};
+use crate::workers::member::{Heard, LOOK_AGAIN, Place, Verdict};
 use crate::workers::settings::WEIGH_AFTER;
 use crate::workers::task::Task;
 
@@ -107,15 +107,26 @@ impl Core {
             }
             match member.send(task, now) {
                 Ok(()) => {
-                    wake_at(self, &mut state.wakes_at, member.limit_at());
+                    wake_at(self, &mut state.wakes_at, member.limit_at().or(Some(now + LOOK_AGAIN)));
                     // What has an end must not wait behind what it would lose.
                     state.queued_bytes = state.queued_bytes.saturating_sub(task.size());
                     state.queue.pop_front();
                 }
-                Err(LinkError::Full) => full.push(member.token),
+                Err(LinkError::Full) => {
+                    full.push(member.token);
+                    if member.tasks.is_empty() {
+                        // Of what was taken back from it. It makes room without a word.
+                        member.vigil.is_full = true;
+                        state.is_to_deal = true;
+                        wake_at(self, &mut state.wakes_at, Some(now + EVEN_OUT_AFTER));
+                    }
+                }
                 Err(LinkError::Closed) => {
                     member.is_cut_off("it has closed its link".into(), now);
                     wake_at(self, &mut state.wakes_at, member.cut_off_at());
+                }
+                Err(error @ (LinkError::Garbled(_) | LinkError::Broken(_))) => {
+                    member.condemn(Verdict::Lost(error.to_string().into()));
                 }
                 Err(error) => {
                     state.queued_bytes = state.queued_bytes.saturating_sub(task.size());

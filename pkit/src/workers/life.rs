@@ -10,7 +10,7 @@ use crate::measure;
 use crate::workers::core::{Core, Phase, State};
 use crate::workers::deal::wake_at;
 use crate::workers::errors::WorkError;
-use crate::workers::member::{Member, Place, Verdict};
+use crate::workers::member::{Member, Place, Verdict, Vigil};
 use crate::workers::pace::Pace;
 use crate::workers::task::Task;
 
@@ -45,6 +45,7 @@ impl Core {
             old_at: None,
             weigh_at: None,
             ready_by: now.checked_add(within),
+            vigil: Vigil::default(),
             oom_kills: measure::oom_kills(),
         };
         state.statistics.started += 1;

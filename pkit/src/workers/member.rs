@@ -45,12 +45,32 @@ pub(crate) struct Member {
     pub(crate) weigh_at: Option<Instant>,
     /// When it must be ready.
     pub(crate) ready_by: Option<Instant>,
+    /// Whether it begins what it has.
+    pub(crate) vigil: Vigil,
     /// How many processes the kernel had killed for want of memory when it was started.
     pub(crate) oom_kills: u64,
 }
 
 /// How long a process may take from the closing of its descriptors to its end.
 const LAST_MOMENTS: Duration = Duration::from_millis(100);
+
+/// So often it is looked whether a worker has begun any of its tasks, ...
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// ... and if it hasn't for so many times in a row, it never will.
+const LOOKS: u32 = 5;
+
+/// Looks at a worker now and then: one that is stopped, or lies, may never begin what it was sent. Looks are counted rather
+/// than time, since all processes may have been stopped for a while.
+#[derive(Debug, Default)]
+pub(crate) struct Vigil {
+    pub(crate) next: Option<Instant>,
+    /// What it had done at the last look.
+    done: u64,
+    /// How many looks in a row have found it as it was.
+    idle: u32,
+    /// There was no room for a task at the last try, though it had none.
+    pub(crate) is_full: bool,
+}
 
 /// Why a worker was killed. It concerns the first of its tasks, if there is one.
 #[derive(Debug, Clone)]
@@ -110,6 +130,7 @@ impl Member {
             // It is there until the task is done, and then nobody sends it.
             work.as_mut().map_or(Err(LinkError::Closed), |work| self.worker.try_send(task.number, work))
         })?;
+        self.vigil.is_full = false;
         if self.tasks.is_empty() {
             self.first_since = now;
             self.pace.begins(now);
@@ -138,6 +159,28 @@ impl Member {
         };
         self.condemn(Verdict::Lost(nonsense));
         Heard::Nothing
+    }
+
+    /// Looks at it, if it is time for that, and kills it if it has begun none of its tasks for long. They are for others.
+    pub(crate) fn look_whether_stuck(&mut self, now: Instant) {
+        let has_work = std::mem::take(&mut self.vigil.is_full) || !self.tasks.is_empty();
+        if !has_work || !self.is_ready || self.is_killed {
+            self.vigil = Vigil::default();
+            return;
+        }
+        if self.vigil.next.is_some_and(|next| next > now) {
+            return;
+        }
+        let is_as_it_was = self.vigil.next.is_some()
+            && self.vigil.done == self.done
+            && self.worker.waiting() == self.tasks.len();
+        self.vigil.idle = if is_as_it_was { self.vigil.idle + 1 } else { 0 };
+        (self.vigil.next, self.vigil.done) = (Some(now + LOOK_AGAIN), self.done);
+        if self.vigil.idle >= LOOKS {
+            self.condemn(Verdict::Lost("it has begun none of its tasks for five seconds".into()));
+        } else if !self.worker.is_sane() {
+            self.condemn(Verdict::Lost("it says to have begun what it was not sent".into()));
+        }
     }
 
     /// Its link is closed. As a rule it is on its way to its end, by which is told why.

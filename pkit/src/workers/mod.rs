@@ -92,7 +92,8 @@ use task::Terms;
 ///
 /// Each of that is an error of that one task. Tasks that were sent to the same worker and not begun are done by another
 /// one: a word in shared memory says which were. A task that may be done more than once can have
-/// [attempts](WorkerPool::attempts).
+/// [attempts](WorkerPool::attempts). A worker that begins nothing for five seconds, for somebody has stopped it, is killed, and
+/// its tasks are done by others.
 ///
 /// # Where tasks wait
 ///

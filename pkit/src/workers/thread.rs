@@ -141,6 +141,7 @@ impl Core {
                     member.condemn(Verdict::Lost(why));
                 }
             }
+            member.look_whether_stuck(now);
             let mut is_worn = member.old_at.is_some_and(|at| at <= now);
             if member.weigh_at.is_some_and(|at| at <= now) {
                 member.weigh_at = None;
@@ -188,8 +189,14 @@ impl Core {
             Place::Up(member) if member.is_killed => None,
             Place::Up(member) => {
                 let old_at = member.old_at.filter(|_| !member.is_retiring);
-                let times =
-                    [member.limit_at(), old_at, member.weigh_at, member.ready_by, member.cut_off_at()];
+                let times = [
+                    member.limit_at(),
+                    old_at,
+                    member.weigh_at,
+                    member.ready_by,
+                    member.cut_off_at(),
+                    member.vigil.next,
+                ];
                 times.into_iter().flatten().min()
             }
             Place::Down(at) if down_counts => Some(*at),

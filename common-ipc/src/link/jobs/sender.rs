@@ -123,6 +123,13 @@ impl JobSender {
         self.sent.saturating_sub(begun) as usize
     }
 
+    /// Whether the word is one that an honest receiver may leave.
+    pub(crate) fn is_word_sane(&self) -> bool {
+        let word = self.connection.end().spare_word(CLAIMS);
+        let is_sane = |word: u64| (word >> 32) as u32 == self.round && word as u32 <= self.sent;
+        self.sent == 0 || word.is_ok_and(|word| is_sane(word.load(Ordering::Acquire)))
+    }
+
     /// A word of another round is none that an honest receiver leaves: then all count as begun.
     fn begun(&self, word: u64) -> u32 {
         if self.sent == 0 || (word >> 32) as u32 == self.round { word as u32 } else { u32::MAX }

@@ -218,6 +218,12 @@ impl Worker {
         self.sender.waiting()
     }
 
+    /// Whether what it says of that can be. One that says what can't be has had its memory written to, and is to be killed.
+    #[must_use]
+    pub fn is_sane(&self) -> bool {
+        self.sender.is_word_sane()
+    }
+
     /// The place of the item that it is working on in the job of this number, which is one of [many](Work::each), by its
     /// own word; zero if it isn't on one.
     #[must_use]

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use common_ipc::link::{Connection, Execution};
 use common_ipc::memory::SharedAtomics;
+use common_ipc::process::WorkFailure;
 use common_ipc::sync::Event;
 use integration_tests::{proc, raw};
 use nix::sys::signal::Signal as NixSignal;
@@ -16,9 +17,9 @@ use pkit::{TaskHandle, WorkError, WorkerPool};
 
 use crate::Outcome::{self, Passed};
 use crate::children::sleep_for_long;
-use crate::servers::{kill, zygote};
+
 use crate::workers::{PATIENCE, count, goes_on, hang, pool, result};
-use crate::workers_faults::died;
+use crate::workers_faults::{died, kill};
 
 scenarios!(
     workers_a_task_that_closes_all_descriptors,
@@ -69,6 +70,10 @@ fn among_others<R: serde::Serialize + serde::de::DeserializeOwned>(
 fn lost_or_done<R>(result: Result<R, WorkError>) {
     match result {
         Ok(_) => {}
+        // It has returned, and can't say so.
+        Err(WorkError::Failed(WorkFailure::Result { .. })) => {}
+        // It may have spoilt what it would have been told by that there is room for its result.
+        Err(WorkError::TimedOut { .. }) => {}
         Err(error @ (WorkError::Lost { .. } | WorkError::Died { .. })) => {
             assert_eq!(error.execution(), Execution::Unknown);
         }
@@ -154,6 +159,7 @@ fn workers_a_task_that_forks_and_returns_twice() -> Outcome {
 
 fn workers_a_task_that_writes_garbage_everywhere() -> Outcome {
     let pool = pool(2);
+    let hasty = pool.clone().task_timeout(Duration::from_millis(400));
     for round in 0..20u64 {
         let garbage = |round: u64| {
             let bytes: Vec<u8> = (0..300).map(|place| (place * round * 31 + round) as u8).collect();
@@ -164,36 +170,39 @@ fn workers_a_task_that_writes_garbage_everywhere() -> Outcome {
                         &bytes[..1 + (round as usize * 13) % 299],
                         nix::sys::socket::MsgFlags::MSG_DONTWAIT,
                     );
-                } else if number > 2 {
-                    let path = format!("/proc/self/fd/{number}");
-                    if let Ok(file) = OpenOptions::new().write(true).open(path) {
+                } else if number > 2 && !target.to_string_lossy().starts_with("/memfd:") {
+                    if let Ok(file) = OpenOptions::new().write(true).open(format!("/proc/self/fd/{number}")) {
                         let _ = file.write_at(&bytes, round * 64);
                     }
                 }
             }
             round
         };
-        lost_or_done(among_others(&pool, pool.submit(garbage, round).unwrap()));
+        lost_or_done(among_others(&pool, hasty.submit(garbage, round).unwrap()));
         // One that goes on until it is ended.
-        let forever = pool.submit(
-            |round: u64| -> () {
-                let until = Instant::now() + Duration::from_millis(200);
-                while Instant::now() < until {
-                    for (number, _) in proc::descriptors(std::process::id() as i32) {
-                        if number > 2 {
-                            let _ = nix::sys::socket::send(
-                                number,
-                                &[round as u8; 3],
-                                nix::sys::socket::MsgFlags::MSG_DONTWAIT,
-                            );
+        let forever = || {
+            hasty
+                .submit(
+                    |round: u64| -> () {
+                        let until = Instant::now() + Duration::from_millis(200);
+                        while Instant::now() < until {
+                            for (number, _) in proc::descriptors(std::process::id() as i32) {
+                                if number > 2 {
+                                    let _ = nix::sys::socket::send(
+                                        number,
+                                        &[round as u8; 3],
+                                        nix::sys::socket::MsgFlags::MSG_DONTWAIT,
+                                    );
+                                }
+                            }
                         }
-                    }
-                }
-            },
-            round,
-        );
+                    },
+                    round,
+                )
+                .unwrap()
+        };
         if round % 5 == 0 {
-            lost_or_done(among_others(&pool, forever.unwrap()));
+            lost_or_done(among_others(&pool, forever()));
         }
     }
     Passed
@@ -216,7 +225,8 @@ fn memory() -> File {
 }
 
 fn workers_a_task_that_scribbles_over_all_shared_memory() -> Outcome {
-    let pool = pool(2);
+    // What it does to its worker, later tasks of that worker find: they may hang.
+    let pool = pool(2).task_timeout(Duration::from_millis(400));
     for round in 0..120u64 {
         let scribble = |round: u64| {
             let memory = memory();
@@ -253,27 +263,37 @@ fn workers_a_task_that_scribbles_over_all_shared_memory() -> Outcome {
             round
         };
         let task = pool.submit(scribble, round).unwrap();
-        if round % 3 == 0 {
-            // While tasks are sent to it, as always.
-            lost_or_done(among_others(&pool, task));
-        } else {
-            let hasty = pool.clone().task_timeout(Duration::from_millis(300));
-            let ahead: Vec<_> = (0..20u64).map(|n| hasty.submit(|n: u64| n, n).unwrap()).collect();
-            if round % 3 == 2 {
-                for task in ahead.iter().step_by(2) {
-                    task.cancel().unwrap();
-                }
+        let mut ahead: Vec<_> = (0..20u64).map(|n| pool.submit(|n: u64| n, n).unwrap()).collect();
+        if round % 3 == 2 {
+            for task in ahead.iter().step_by(2) {
+                task.cancel().unwrap();
             }
-            for task in ahead {
-                // It may be that its worker says that it has done them, or is at them.
-                let _ = result(task);
+        }
+        if let Err(error) = result(task) {
+            assert_ne!(error.execution(), Execution::NotRun, "{error}");
+        }
+        // It may be that its worker says that it is at them, or can't say anything any more, until it is replaced.
+        let mut right = 0;
+        for n in 0.. {
+            match result(if ahead.is_empty() { pool.submit(|n: u64| n, n).unwrap() } else { ahead.remove(0) })
+            {
+                Ok(_) => right += 1,
+                Err(
+                    WorkError::Died { .. }
+                    | WorkError::Lost { .. }
+                    | WorkError::TimedOut { .. }
+                    | WorkError::Cancelled { .. }
+                    | WorkError::Failed(_),
+                ) => right = 0,
+                Err(error) => panic!("{error}"),
             }
-            if let Err(error) = result(task) {
-                assert_ne!(error.execution(), Execution::NotRun, "{error}");
+            if right == 50 {
+                break;
             }
-            is_sound(&pool);
+            assert!(n < 1000, "{}", pool.statistics().unwrap());
         }
     }
+    is_sound(&pool);
     Passed
 }
 
@@ -346,11 +366,12 @@ fn workers_a_worker_that_is_stopped_by_others() -> Outcome {
     let pool = pool(2).task_timeout(Duration::from_millis(100));
     for which in [0, 1, 0] {
         goes_on(&pool, 20);
+        assert!(proc::eventually(|| pool.pids().unwrap().len() == 2));
         let stopped = pool.pids().unwrap()[which] as i32;
-        kill(stopped, NixSignal::SIGSTOP);
+        kill(stopped as u32, NixSignal::SIGSTOP);
         assert!(proc::eventually(|| proc::stat(stopped).is_some_and(|stat| stat.state == 'T')));
         goes_on(&pool, 20);
-        kill(stopped, NixSignal::SIGCONT);
+        kill(stopped as u32, NixSignal::SIGCONT);
         goes_on(&pool, 20);
     }
     Passed
@@ -395,7 +416,9 @@ fn workers_a_task_that_signals_leads_and_threads() -> Outcome {
         for n in 0..100u64 {
             assert_eq!(result(patient.submit(|n: u64| n, n).unwrap()).unwrap(), n);
         }
-        // ... another directory, mask and disposition of signals.
+    }
+    // ... another directory, mask and disposition of signals.
+    for _ in 0..10 {
         let moves = pool.submit(
             |()| {
                 std::env::set_current_dir("/").unwrap();
@@ -428,27 +451,24 @@ fn fault_35_a_grandchild_that_holds_all_open() -> Outcome {
                 0 | 1 => {}
                 2 => std::process::abort(),
                 3 => nix::sys::signal::raise(NixSignal::SIGKILL).unwrap(),
-                _ => {
-                    raw::close_from(3);
-                    hang(());
-                }
+                // It isn't cut off: the grandchild has its end of the link.
+                _ => raw::close_from(3),
             }
         };
         let task = pool.submit(begets, (there, way)).unwrap();
         let grandchild = here.recv().unwrap();
         match among_others(&pool, task) {
-            Ok(()) => assert!(way < 2),
-            // The grandchild has its end of the link: it isn't cut off.
+            Ok(()) => assert!(way < 2 || way == 4),
             Err(error) => match way {
                 2 => assert_eq!(died::<()>(Err(error)).signal(), Some(pkit::Signal::ABRT)),
                 3 => assert_eq!(died::<()>(Err(error)).signal(), Some(pkit::Signal::KILL)),
-                _ => assert!(way == 4 && matches!(error, WorkError::Lost { .. }), "{way}: {error}"),
+                _ => lost_or_done::<()>(Err(error)),
             },
         }
         if way < 2 {
             assert!(proc::runs(grandchild), "it is nobody's business of the pool's");
         }
-        kill(grandchild, NixSignal::SIGKILL);
+        kill(grandchild as u32, NixSignal::SIGKILL);
     }
     // One that is cancelled, or ended with its pool, while its grandchild has all that it had.
     let (here, there) = Connection::<(), i32>::pair().unwrap();
@@ -471,7 +491,7 @@ fn fault_35_a_grandchild_that_holds_all_open() -> Outcome {
     drop(pool);
     assert!(matches!(result(task), Err(WorkError::Ended { .. })));
     for grandchild in [first, second] {
-        kill(grandchild, NixSignal::SIGKILL);
+        kill(grandchild as u32, NixSignal::SIGKILL);
         assert!(proc::eventually(|| !proc::runs(grandchild)));
     }
     Passed
