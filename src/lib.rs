@@ -51,11 +51,16 @@ pub use cross_process_bridge;
 #[cfg(feature = "cross-process-bridge")]
 #[doc(no_inline)]
 pub use cross_process_bridge::manager::{
-    Manager, ManagerError, SharedEvent, SharedList, SharedLock, SharedMap, SharedQueue, SharedValue,
+    Manager, ManagerBuilder, ManagerError, SharedEvent, SharedList, SharedLock, SharedLockGuard, SharedMap,
+    SharedQueue, SharedValue,
 };
 #[cfg(feature = "cross-process-bridge")]
 #[doc(no_inline)]
 pub use cross_process_bridge::{BridgeError, BridgeProcess, BridgeStream, Crosses, Timeout, bridge};
+
+#[cfg(all(feature = "cross-process-bridge", feature = "tokio"))]
+#[doc(no_inline)]
+pub use cross_process_bridge::AsyncBridgeStream;
 
 #[cfg(feature = "valkka-multiprocess")]
 pub use valkka_multiprocess;

@@ -145,7 +145,10 @@ pub enum BridgeError {
     },
     /// The object is in a [manager](crate::manager): it has no process of its own that could be started or stopped,
     /// nor can one caller occupy it, by a stream or by closures that a method is lent.
-    #[error("the object of this bridge to {object} is in a manager: {operation} isn't for it")]
+    #[error(
+        "the object of this bridge to {object} is in a manager, which others share: {operation} needs an object, and a \
+         process, of its own (it starts or stops one, or occupies the object, by a stream or a closure, or is async)"
+    )]
     InManager {
         /// The type of the object.
         object: &'static str,

@@ -1,6 +1,7 @@
 //! What the child answers: the result of a method, or why there is none.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use common_ipc::RemoteError;
 use common_ipc::link::codec::DecodeError;
@@ -20,6 +21,10 @@ pub(crate) const OPENED: u32 = 2;
 /// A closure is to be called: the first one by this number, the next one by the next one. What follows are its
 /// arguments.
 pub(crate) const CLOSURES: u32 = 16;
+
+/// How long an object in a manager waits for a client that has many long results to read: what that doesn't read
+/// within this time ends its connection.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why there is no result.
 #[derive(Debug, Serialize, Deserialize)]
@@ -60,7 +65,8 @@ impl Answer {
     /// With a value of this kind, and whether it is sent: if it can't be, the reason is.
     pub(crate) fn kind<R: Crosses>(&mut self, kind: u32, result: &R) -> bool {
         let Some(responder) = self.0.take() else { return false };
-        let Err(ReplyError { cause, responder, .. }) = responder.reply::<R, _>(kind, result) else {
+        let Err(ReplyError { cause, responder, .. }) = responder.reply_beside::<R, _>(kind, result, PATIENCE)
+        else {
             return true;
         };
         let failure = match cause {
@@ -91,7 +97,7 @@ impl Answer {
     /// With the reason why there is no result.
     pub(crate) fn failure(&mut self, mut failure: Failure) {
         let Some(responder) = self.0.take() else { return };
-        let replied = responder.reply::<Failure, _>(FAILURE, &failure);
+        let replied = responder.reply_beside::<Failure, _>(FAILURE, &failure, PATIENCE);
         if let Err(ReplyError { cause: LinkError::TooLarge(_), responder, .. }) = replied {
             failure.shorten();
             // Should this fail, too, nobody is there to be told.

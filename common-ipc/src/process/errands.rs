@@ -9,8 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::link::codec;
 use crate::link::{
-    CallError, CallProgress, DEFAULT_MAX_FRAME, KeptRequest, LinkError, OpenCaller, OpenRequest, OpenServer,
-    open_calls,
+    CallError, CallProgress, KeptRequest, LinkError, OpenCaller, OpenRequest, OpenServer, open_calls,
 };
 use crate::ownership::give::{Give, Giver, private};
 use crate::process::panic_report::PanicReport;
@@ -33,14 +32,14 @@ pub struct Errands {
 #[derive(Debug)]
 pub struct Performer(OpenServer);
 
-/// Both sides of errands.
+/// Both sides of errands, whose arguments and outputs have up to so many bytes.
 ///
 /// # Errors
 ///
 /// No descriptors or no memory left.
 #[doc(hidden)]
-pub fn errands() -> io::Result<(Errands, Performer)> {
-    let (caller, server) = open_calls(DEFAULT_MAX_FRAME)?;
+pub fn errands(max_frame: usize) -> io::Result<(Errands, Performer)> {
+    let (caller, server) = open_calls(max_frame)?;
     Ok((Errands { caller, modules: Modules::loaded() }, Performer(server)))
 }
 

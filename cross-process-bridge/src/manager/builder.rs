@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use common_ipc::link::listener;
+use common_ipc::link::{DEFAULT_MAX_FRAME, listener};
 use common_ipc::process::{Launch, LaunchOptions, Performer, Sigint, StartError, Template, Zygote, errands};
 
-use crate::error::BridgeError;
 use crate::manager::error::ManagerError;
 use crate::manager::proxy::Way;
 use crate::manager::server::{self, Settings};
@@ -87,7 +86,7 @@ impl ManagerBuilder {
     ///
     /// # Errors
     ///
-    /// [`ManagerError::Bridge`] with the [`StartError`]: beside other threads for example.
+    /// [`ManagerError::Start`]: beside other threads for example.
     pub fn start(&self) -> Result<Manager, ManagerError> {
         self.start_by(|options, (listener, performer, settings)| {
             let options = options.give(&listener).give(&performer);
@@ -115,7 +114,7 @@ impl ManagerBuilder {
         let options = self.options.clone().or_sigint(Sigint::Ignore);
         let body = |(listener, performer, settings): Given| server::run(listener, &performer, settings);
         let template = Launch::new(&options).kind("manager").template_with(body);
-        Ok(ManagerTemplate { template: template.map_err(BridgeError::from)? })
+        Ok(ManagerTemplate { template: template? })
     }
 
     /// Starts it from a template.
@@ -132,29 +131,30 @@ impl ManagerBuilder {
         start: impl FnOnce(LaunchOptions, Given) -> Result<common_ipc::process::Child, StartError>,
     ) -> Result<Manager, ManagerError> {
         let no_connection =
-            |source| BridgeError::from(StartError::Os { step: "make the connections of a manager", source });
+            |source| ManagerError::from(StartError::Os { step: "make the connections of a manager", source });
         let (settings, begin) = (self.settings, Instant::now());
         let (door, connector) = listener(settings.max_message as usize).map_err(no_connection)?;
-        let (errands, performer) = errands().map_err(no_connection)?;
+        let (errands, performer) =
+            errands(DEFAULT_MAX_FRAME.max(settings.max_message as usize)).map_err(no_connection)?;
         let options = self.options.clone().or_sigint(Sigint::Ignore);
         let time = options.ready_within();
-        let child = start(options, (door, performer, settings)).map_err(BridgeError::from)?;
+        let child = start(options, (door, performer, settings))?;
         let watched = child.serves(errands.caller()).and_then(|()| child.accepts(&connector));
-        let way = Arc::new(Way { connector, child: Some(child.clone()) });
+        let way = Arc::new(Way::new(connector, Some(child.clone())));
         let manager = Manager::new(errands, way, child, settings);
         if let Err(error) = watched {
             manager.kill();
-            return Err(no_connection(std::io::Error::other(error)).into());
+            return Err(no_connection(std::io::Error::other(error)));
         }
         let left = time.saturating_sub(begin.elapsed());
         match manager.errand("Manager::start", server::greet, &(), Some(left)) {
             Ok(true) => Ok(manager),
             Ok(false) | Err(ManagerError::Timeout { .. }) => {
                 manager.kill();
-                Err(BridgeError::from(StartError::NotReady { timeout: time }).into())
+                Err(StartError::NotReady { timeout: time }.into())
             }
             Err(ManagerError::Gone { status: Some(status), .. }) => {
-                Err(BridgeError::from(StartError::EndedEarly { status }).into())
+                Err(StartError::EndedEarly { status }.into())
             }
             Err(error) => {
                 manager.end_within(LAST_WORDS);

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use common_ipc::link::{CallError, ConnectError, Execution, LinkError};
-use common_ipc::process::{ExitStatus, WrongProcess};
+use common_ipc::process::{ExitStatus, Refusal, StartError, WrongProcess};
 
 use crate::error::BridgeError;
 
@@ -18,7 +18,8 @@ pub enum ManagerError {
     Gone {
         /// What was asked for.
         operation: &'static str,
-        /// How it ended, where this process can know: the program that started it, or any on Linux 6.15.
+        /// How it ended, where this process can know: the program that started it, or, on Linux 6.15, any that asks when the
+        /// program has collected it, a moment later.
         status: Option<ExitStatus>,
         /// Whether it was carried out.
         execution: Execution,
@@ -65,9 +66,18 @@ pub enum ManagerError {
         /// What it may keep.
         max: u64,
     },
-    /// So many threads of this process wait for something in the manager already.
+    /// So many threads of this process wait for something in the manager already: 4,096.
     #[error("{operation}: {max} threads of this process wait in the manager already")]
     TooManyWaits {
+        /// What was asked for.
+        operation: &'static str,
+        /// How many may.
+        max: u64,
+    },
+    /// The calls that wait for the object of a bridge have so many descriptors with them, together with this one, or this
+    /// one alone.
+    #[error("{operation}: the calls that wait for the object have more than {max} descriptors with them")]
+    TooManyDescriptors {
         /// What was asked for.
         operation: &'static str,
         /// How many may.
@@ -128,9 +138,31 @@ pub enum ManagerError {
     /// The manager itself, unlike its proxies, belongs to the process that started it.
     #[error(transparent)]
     WrongProcess(#[from] WrongProcess),
-    /// The manager's process couldn't be started, made to share a bridge's object, or stopped.
+    /// The manager's process couldn't be started.
+    #[error("the manager's process could not be started: {}{}", .0, way_out(.0))]
+    Start(#[source] Box<StartError>),
+    /// The manager couldn't be made to share a bridge's object, or be stopped.
     #[error(transparent)]
     Bridge(#[from] BridgeError),
+}
+
+/// What to do about it.
+fn way_out(error: &StartError) -> &'static str {
+    match error {
+        StartError::Refused(Refusal::OtherThreads { .. }) => {
+            ". For a manager: Manager::builder().start_in(&Zygote::global()), or .template() before there are threads"
+        }
+        _ => "",
+    }
+}
+
+impl From<StartError> for ManagerError {
+    fn from(error: StartError) -> ManagerError {
+        match error {
+            StartError::WrongProcess(error) => error.into(),
+            error => ManagerError::Start(Box::new(error)),
+        }
+    }
 }
 
 /// Its text: this is what `main` and `unwrap` print.
@@ -166,7 +198,9 @@ impl ManagerError {
             | ManagerError::WrongKind { .. }
             | ManagerError::Full { .. }
             | ManagerError::TooManyWaits { .. }
+            | ManagerError::TooManyDescriptors { .. }
             | ManagerError::OutOfRange { .. }
+            | ManagerError::Start(_)
             | ManagerError::Encode { .. }
             | ManagerError::TooLarge { .. }
             | ManagerError::WrongProcess(_) => Execution::NotRun,

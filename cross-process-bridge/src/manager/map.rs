@@ -164,7 +164,8 @@ where
     }
 
     /// Changes the value under a key by a function of what is there, and returns the new one. `change` runs here; if
-    /// anybody has changed the entry meanwhile, it runs again. What it returns as `None` takes the entry out.
+    /// anybody has changed the entry meanwhile, it runs again. What it returns as `None` takes the entry out. A caller that is
+    /// killed in the midst has changed it or not; where that matters, have the value say who has.
     ///
     /// ```
     /// use cross_process_bridge::manager::{Manager, SharedMap};

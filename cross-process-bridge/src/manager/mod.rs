@@ -78,7 +78,7 @@ impl Manager {
     ///
     /// # Errors
     ///
-    /// [`ManagerError::Bridge`] with the [`StartError`](crate::StartError): beside other threads for example, where
+    /// [`ManagerError::Start`]: beside other threads for example, where
     /// [`Manager::builder`] has other ways.
     pub fn start() -> Result<Manager, ManagerError> {
         Manager::builder().start()
@@ -204,11 +204,11 @@ impl Manager {
 
     /// Ends it: the calls of shared objects that came before are carried out, the objects are dropped, the process ends.
     /// If that takes longer than 5 s, SIGTERM, and half a second later SIGKILL. From then on all proxies are
-    /// [`ManagerError::Gone`]; stopping again is no error.
+    /// [`ManagerError::Gone`]; stopping it once more is no error.
     ///
     /// # Errors
     ///
-    /// [`ManagerError::Gone`] if it had ended by itself before, so that a crash isn't overlooked;
+    /// [`ManagerError::Gone`] if it had ended by itself before, so that a crash isn't overlooked, each time;
     /// [`ManagerError::Bridge`] if it runs as another user whom this process may not signal;
     /// [`ManagerError::WrongProcess`].
     #[doc(alias = "shutdown")]

@@ -3,11 +3,11 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use common_ipc::link::{CallError, Connector, Execution, LinkError, OpenCaller, codec};
-use common_ipc::process::{Child, ExitStatus};
+use common_ipc::process::{Child, ExitStatus, start_library_thread};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -21,6 +21,14 @@ pub(crate) struct Way {
     pub(crate) connector: Connector,
     /// In the process that has started it.
     pub(crate) child: Option<Child>,
+    /// Somebody waits for room for what was said last.
+    pub(crate) has_messenger: AtomicBool,
+}
+
+impl Way {
+    pub(crate) fn new(connector: Connector, child: Option<Child>) -> Way {
+        Way { connector, child, has_messenger: AtomicBool::new(false) }
+    }
 }
 
 /// How long a process that has closed its end may take over its own end.
@@ -129,9 +137,29 @@ impl Proxy {
         }
     }
 
-    /// Says something that nobody answers, and never waits.
+    /// Says something that nobody answers, and never waits. If there is no room for it a thread of the library's waits
+    /// for that: others wait for the word, and this process may have nothing more to say.
     pub(crate) fn say_by(&self, caller: &OpenCaller, op: &Op) -> Result<(), CallError> {
-        caller.post::<(Address, Op), _>(BUILT_IN, &(self.address, op))
+        caller.post::<(Address, Op), _>(BUILT_IN, &(self.address, op))?;
+        if caller.has_posted() && !self.way.has_messenger.swap(true, Ordering::SeqCst) {
+            let (way, caller) = (Arc::clone(&self.way), caller.clone());
+            let started = start_library_thread("last words", move |thread| {
+                loop {
+                    let sent = thread.sleep(|| caller.send_posted(None));
+                    way.has_messenger.store(false, Ordering::SeqCst);
+                    // More may have come just before that, from somebody who relied on this one.
+                    let ends = sent.is_err() || !caller.has_posted();
+                    if ends || way.has_messenger.swap(true, Ordering::SeqCst) {
+                        return;
+                    }
+                }
+            });
+            if started.is_err() {
+                // Then it goes with what is said next.
+                self.way.has_messenger.store(false, Ordering::SeqCst);
+            }
+        }
+        Ok(())
     }
 
     /// As [`say_by`](Proxy::say_by), waiting for room.
@@ -179,6 +207,7 @@ pub(crate) fn refused(operation: &'static str, failure: Failure) -> ManagerError
         Failure::WrongKind { is } => ManagerError::WrongKind { operation, is },
         Failure::Full { max } => ManagerError::Full { operation, max },
         Failure::TooManyWaits { max } => ManagerError::TooManyWaits { operation, max },
+        Failure::TooManyDescriptors { max } => ManagerError::TooManyDescriptors { operation, max },
         Failure::OutOfRange { index, length } => ManagerError::OutOfRange { operation, index, length },
         Failure::Undecodable(message) => ManagerError::Decode {
             operation,
@@ -244,7 +273,7 @@ impl Serialize for Proxy {
 impl<'de> Deserialize<'de> for Proxy {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Proxy, D::Error> {
         let (address, way) = match Written::deserialize(deserializer)? {
-            Written::Anywhere(address, connector) => (address, Arc::new(Way { connector, child: None })),
+            Written::Anywhere(address, connector) => (address, Arc::new(Way::new(connector, None))),
             Written::Here(address) => {
                 let way =
                     current().ok_or_else(|| D::Error::custom("a proxy without the way to its manager"))?;

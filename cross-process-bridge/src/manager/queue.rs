@@ -25,6 +25,10 @@ use crate::manager::wire::{Answer, Op};
 /// has come, which it does before `recv` returns: so of a receiver that is killed before, or gives up, the item goes to the
 /// next one, at its place in the order; nothing is lost, and nothing comes twice.
 ///
+/// What it does with the item is its own affair from then on: a worker that dies at a job has taken the job along. Where each
+/// is to be done, have a [`SharedMap`](crate::manager::SharedMap) of those that are, and send again what isn't there when
+/// a worker has died; so a job may be done twice, and its effects have to bear that.
+///
 /// A sender has sent when `send` returns; one that is killed before may have sent or not. After a time-out the manager is
 /// asked once more: `execution()` of the error is `NotRun` if the item wasn't and won't be sent, `Unknown` if the manager
 /// hasn't said so within 0.1 s.

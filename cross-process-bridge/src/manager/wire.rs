@@ -95,6 +95,7 @@ pub(crate) enum Failure {
     WrongKind { is: String },
     Full { max: u64 },
     TooManyWaits { max: u64 },
+    TooManyDescriptors { max: u64 },
     OutOfRange { index: u64, length: u64 },
     Undecodable(String),
 }

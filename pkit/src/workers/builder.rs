@@ -26,6 +26,8 @@ pub struct WorkerPoolBuilder {
 const MAX_WAITING: usize = 64 << 20;
 /// So long workers may take over their end unless another time is set.
 const GRACE: Duration = Duration::from_secs(5);
+/// For ever, which is a time that can be added to any other.
+const GRACE_MAX: Duration = Duration::from_secs(1 << 30);
 /// The most workers.
 const SIZE_MAX: usize = Semaphore::MAX_PERMITS;
 
@@ -98,7 +100,8 @@ impl WorkerPoolBuilder {
         self
     }
 
-    /// The longest argument and the longest result, in bytes of their encoding; 64 MiB without this.
+    /// The longest argument and the longest result, in bytes of their encoding; 64 MiB without this. A result of up to
+    /// 36 KiB is never too long.
     pub fn max_message(mut self, bytes: usize) -> Self {
         self.settings.max_frame = bytes;
         self
@@ -107,7 +110,7 @@ impl WorkerPoolBuilder {
     /// How long a worker may take over its end when its pool is closed, or it is replaced, before it is killed; 5 s
     /// without this.
     pub fn grace(mut self, grace: Duration) -> Self {
-        self.settings.grace = grace;
+        self.settings.grace = grace.min(GRACE_MAX);
         self
     }
 

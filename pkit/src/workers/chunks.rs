@@ -102,9 +102,10 @@ impl<'a, I: Iterator, R> WorkerChunks<'a, I, R> {
         }
         let workers = &self.flow.workers;
         let work = (self.pack)(&items, workers.core().settings.max_frame);
-        let task = work
-            .map_err(WorkError::from)
-            .and_then(|work| workers.core().submit(work, workers.terms(), None, Patience::Until(None)));
+        let task = work.map_err(WorkError::from).and_then(|work| {
+            let task = workers.core().task(work, workers.terms(), None);
+            workers.core().submit(&task, Patience::Until(None)).map(|()| task)
+        });
         Some(Rest::Again(task, items))
     }
 
@@ -212,7 +213,7 @@ impl<I: Iterator, R: DeserializeOwned> Iterator for WorkerChunks<'_, I, R> {
             Rest::Failed(_) => 1,
         });
         let held = self.flow.held().map(|batch| batch.items());
-        let held = self.ready.len() + of_rest.chain(held).sum::<usize>();
+        let held = self.ready.len() + self.flow.waiting() + of_rest.chain(held).sum::<usize>();
         (least.saturating_add(held), most.and_then(|most| most.checked_add(held)))
     }
 }
@@ -223,6 +224,17 @@ fn is_too_long(error: &WorkError) -> bool {
         WorkError::Argument(error) => matches!(**error, LinkError::TooLarge(_)),
         WorkError::Failed(failure) => matches!(failure, WorkFailure::TooLarge { .. }),
         _ => false,
+    }
+}
+
+/// As of a flow.
+impl<I: Iterator, R> Drop for WorkerChunks<'_, I, R> {
+    fn drop(&mut self) {
+        for rest in self.rest.iter().rev() {
+            if let Rest::Again(Ok(task), _) = rest {
+                let _ = self.flow.workers.core().cancel(task, false);
+            }
+        }
     }
 }
 

@@ -101,7 +101,7 @@ pub(crate) struct State {
 
 impl Core {
     pub(crate) fn new(settings: Settings, start: StartWorker) -> std::io::Result<Core> {
-        let places = (0..settings.size).map(|_| Place::Starting).collect();
+        let places = (0..settings.size).map(|_| Place::Down(Instant::now())).collect();
         let (poller, alarm) = (Poller::new()?, EventFd::new()?);
         poller.add(std::os::fd::AsFd::as_fd(&alarm), ALARM)?;
         Ok(Core {
@@ -193,16 +193,15 @@ impl Core {
         }
     }
 
-    /// Takes in a task: sends it to a worker, or has it wait. With the task's room in the queue waited for until then.
-    pub(crate) fn submit(
-        &self,
-        work: Work,
-        terms: Terms,
-        basket: Option<(Arc<Basket>, usize)>,
-        patience: Patience,
-    ) -> Result<Arc<Task>, WorkError> {
+    /// A task that is to be submitted.
+    pub(crate) fn task(&self, work: Work, terms: Terms, basket: Option<(Arc<Basket>, usize)>) -> Arc<Task> {
+        Task::new(self.next_task.fetch_add(1, Ordering::Relaxed), work, terms, basket)
+    }
+
+    /// Takes in a task: sends it to a worker, or has it wait. With the task's room in the queue waited for until then;
+    /// if it has none, it can be submitted again.
+    pub(crate) fn submit(&self, task: &Arc<Task>, patience: Patience) -> Result<(), WorkError> {
         self.check()?;
-        let task = Task::new(self.next_task.fetch_add(1, Ordering::Relaxed), work, terms, basket);
         let size = task.size();
         let max = self.settings.max_waiting;
         loop {
@@ -220,7 +219,7 @@ impl Core {
                     }
                 }
                 state.statistics.submitted += 1;
-                state.queue.push_back(Arc::clone(&task));
+                state.queue.push_back(Arc::clone(task));
                 state.queued_bytes += size;
                 self.deal(state);
                 if state.failures.0 > 0 && !state.queue.is_empty() {
@@ -230,7 +229,7 @@ impl Core {
                 Ok(true)
             })?;
             if taken {
-                return Ok(task);
+                return Ok(());
             }
             let deadline = match patience {
                 Patience::None => return Err(WorkError::Full),

@@ -37,6 +37,7 @@ impl Core {
         state.is_to_deal = true;
         let now = Instant::now();
         let mut answered = 0;
+        member.vigil.was_late = false;
         loop {
             match member.hear_one() {
                 Heard::Nothing => break,
@@ -101,7 +102,11 @@ impl Core {
                 }
                 _ => None,
             });
-            let Some(member) = up.min_by_key(|member| (!member.is_ready, member.tasks.len())) else { break };
+            let Some(member) =
+                up.min_by_key(|member| (!member.is_ready, member.vigil.is_doubted(), member.tasks.len()))
+            else {
+                break;
+            };
             if state.are_asked && member.tasks.is_empty() {
                 member.worker.is_to_ring(true);
             }
@@ -180,7 +185,7 @@ impl Core {
         for place in 0..state.places.len() {
             let Place::Up(member) = &state.places[place] else { continue };
             let is_long = now.saturating_duration_since(member.first_since) >= EVEN_OUT_AFTER / 2;
-            if is_long && member.tasks.len() > 1 && member.worker.waiting() > 0 {
+            if is_long && member.has_some_for_others() {
                 self.take_back(state, place);
             }
         }
@@ -204,7 +209,7 @@ fn can_be_evened_out(state: &State) -> bool {
     });
     state.queue.is_empty()
         && up.clone().any(|member| member.is_idle())
-        && up.any(|member| member.tasks.len() > 1 && member.worker.waiting() > 0)
+        && up.any(|member| member.has_some_for_others())
 }
 
 /// Has the thread wake at that time, if there is one, and it would sleep for longer.

@@ -8,7 +8,7 @@ use common_ipc::link::{Execution, LinkError};
 use common_ipc::process::{ChildError, ExitStatus, PanicReport, StartError, WorkFailure, WrongProcess};
 
 /// Why a task of a [`WorkerPool`](crate::WorkerPool) has no result, or wasn't taken at all.
-/// [`execution`](WorkError::execution) says whether it ran.
+/// [`execution`](WorkError::execution) says whether it ran. Its `Debug` is its text.
 #[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum WorkError {
@@ -84,7 +84,10 @@ pub enum WorkError {
     #[error("the pool was closed and takes no more tasks: make another one")]
     Closed,
     /// The pool was ended, or its last handle dropped, before the task was done.
-    #[error("the pool was ended before the task was done")]
+    #[error(
+        "the pool was ended before the task was done; {}",
+        match execution { Execution::NotRun => "it had not begun", _ => "it had begun" }
+    )]
     Ended {
         /// Whether it had begun.
         execution: Execution,

@@ -1,6 +1,6 @@
 //! What all maps have in common: batches of items on their way, each of which is a task.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -36,17 +36,17 @@ pub(crate) struct Batch<K> {
 
 pub(crate) struct Flow<'a, K> {
     pub(crate) workers: Workers,
-    /// By their places; those in the midst that were taken are `None`.
-    window: VecDeque<Option<Batch<K>>>,
-    /// The place of the first.
-    first: usize,
+    /// By their places: the order in which they were drawn.
+    window: BTreeMap<usize, Batch<K>>,
+    /// The place of the one that is drawn next.
+    place: usize,
     basket: Arc<Basket>,
     /// Places of those that are done and weren't taken.
     done: VecDeque<usize>,
     ordered: bool,
     pub(crate) ahead: Option<usize>,
-    /// What had no room.
-    waiting: Option<(Work, K, usize)>,
+    /// What was drawn and had no room, and how many items that is.
+    waiting: Option<(Arc<Task>, K, usize)>,
     pub(crate) exhausted: bool,
     pub(crate) follower: Option<Follower<'a>>,
     pub(crate) progress: MapProgress,
@@ -56,8 +56,8 @@ impl<'a, K> Flow<'a, K> {
     pub(crate) fn new(workers: Workers, ordered: bool) -> Flow<'a, K> {
         Flow {
             workers,
-            window: VecDeque::new(),
-            first: 0,
+            window: BTreeMap::new(),
+            place: 0,
             basket: Arc::default(),
             done: VecDeque::new(),
             ordered,
@@ -69,88 +69,90 @@ impl<'a, K> Flow<'a, K> {
         }
     }
 
-    /// How many batches may be on their way.
-    fn most(&self) -> usize {
-        self.ahead.unwrap_or_else(|| self.workers.core().plenty.load(Ordering::Relaxed)).max(1)
+    /// How many batches may be on their way, and with how many of them more are drawn: with half of that, so that a worker
+    /// that sleeps is woken once for many; but not with so few that some worker has nothing to do meanwhile.
+    fn bounds(&self) -> (usize, usize) {
+        let plenty = self.workers.core().plenty.load(Ordering::Relaxed);
+        let most = self.ahead.unwrap_or(plenty).max(1);
+        (most, (most / 2).max(plenty / 2))
     }
 
     /// Draws batches and sends them, as long as there is room.
     pub(crate) fn fill(&mut self, mut draw: impl FnMut() -> Option<(Result<Work, LinkError>, K, usize)>) {
-        let most = self.most();
-        // Many at once: a worker that sleeps is woken once for them.
-        if self.window.len() > most / 2 {
+        let (most, few) = self.bounds();
+        if self.window.len() > few {
             return;
         }
         while self.window.len() < most {
-            let drawn = self.waiting.take().map(|(work, kept, items)| (Ok(work), kept, items));
-            let is_new = drawn.is_none();
-            let drawn = drawn.or_else(|| if self.exhausted { None } else { draw() });
-            let Some((work, kept, items)) = drawn else {
-                self.exhausted = true;
-                return;
+            let (task, kept, items) = match self.waiting.take() {
+                Some((task, kept, items)) => (Ok(task), kept, items),
+                None => {
+                    let drawn = if self.exhausted { None } else { draw() };
+                    let Some((work, kept, items)) = drawn else {
+                        self.exhausted = true;
+                        return;
+                    };
+                    self.progress.under_way += items as u64;
+                    let basket = Some((Arc::clone(&self.basket), self.place));
+                    let task = work.map(|work| self.workers.core().task(work, self.workers.terms(), basket));
+                    (task.map_err(WorkError::from), kept, items)
+                }
             };
-            if is_new {
-                self.progress.under_way += items as u64;
-                self.tell();
-            }
-            let place = self.first + self.window.len();
-            let task = match work {
-                Ok(work) => self.send(work, place),
-                Err(error) => Err(error.into()),
+            // While there are results to be waited for, there is no need to wait for room: the pool's is shared with others.
+            let patience = if self.window.is_empty() { Patience::Until(None) } else { Patience::None };
+            let sent = task.and_then(|task| match self.workers.core().submit(&task, patience) {
+                Ok(()) => Ok((task, true)),
+                Err(WorkError::Full) => Ok((task, false)),
+                Err(error) => Err(error),
+            });
+            let task = match sent {
+                Ok((task, true)) => Ok(task),
+                Ok((task, false)) => {
+                    self.waiting = Some((task, kept, items));
+                    return;
+                }
+                Err(error) => Err(error),
             };
-            if task.is_err() {
+            let is_done = task.is_err();
+            if is_done {
                 self.progress.done += items as u64;
                 self.progress.under_way -= items as u64;
-                self.done.push_back(place);
+                self.done.push_back(self.place);
             }
-            let is_done = task.is_err();
-            self.window.push_back(Some(Batch { task, kept, items, is_done }));
+            self.window.insert(self.place, Batch { task, kept, items, is_done });
+            self.place += 1;
+            self.tell();
         }
-    }
-
-    fn send(&self, work: Work, place: usize) -> Result<Arc<Task>, WorkError> {
-        let basket = Some((Arc::clone(&self.basket), place));
-        // The pool's room is shared with others; a batch that has waited for it is one of few.
-        self.workers.core().submit(work, self.workers.terms(), basket, Patience::Until(None))
     }
 
     /// The next batch that is done, waited for: the first one, or any.
     pub(crate) fn next(&mut self) -> Option<Batch<K>> {
         self.note_done();
         let place = loop {
-            if self.window.is_empty() {
-                return None;
-            }
+            let first = *self.window.first_key_value()?.0;
             if self.ordered {
-                if self.window.front().is_some_and(|batch| batch.as_ref().is_some_and(|batch| batch.is_done))
-                {
-                    break self.first;
+                if self.window.get(&first).is_some_and(|batch| batch.is_done) {
+                    break first;
                 }
             } else if let Some(place) = self.done.pop_front() {
                 break place;
             }
             if let Err(error) = self.wait() {
                 // It can't be waited for: whoever asks is told why.
-                let mut batch = self.window.pop_front().flatten()?;
-                self.first += 1;
+                let mut batch = self.window.remove(&first)?;
                 batch.task = Err(error);
                 return Some(batch);
             }
             self.note_done();
         };
-        let batch = self.window.get_mut(place - self.first).and_then(Option::take);
-        while matches!(self.window.front(), Some(None)) {
-            self.window.pop_front();
-            self.first += 1;
-        }
-        batch
+        self.window.remove(&place)
     }
 
     fn wait(&self) -> Result<(), WorkError> {
         let core = self.workers.core();
         core.check()?;
         if self.ordered {
-            if let Some(Some(Batch { task: Ok(task), .. })) = self.window.front() {
+            if let Some((_, Batch { task: Ok(task), .. })) = self.window.first_key_value() {
                 core.wait_for(task.bell(), None, || task.is_done());
                 return Ok(());
             }
@@ -168,7 +170,7 @@ impl<'a, K> Flow<'a, K> {
         self.basket.empty_into(&mut self.done);
         let mut items = 0;
         for place in self.done.iter().skip(before) {
-            if let Some(Some(batch)) = place.checked_sub(self.first).and_then(|at| self.window.get_mut(at)) {
+            if let Some(batch) = self.window.get_mut(place) {
                 batch.is_done = true;
                 items += batch.items as u64;
             }
@@ -189,7 +191,12 @@ impl<'a, K> Flow<'a, K> {
 
     /// How many batches are drawn and not returned.
     pub(crate) fn held(&self) -> impl Iterator<Item = &Batch<K>> {
-        self.window.iter().flatten()
+        self.window.values()
+    }
+
+    /// How many items are drawn that had no room.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.as_ref().map_or(0, |(_, _, items)| *items)
     }
 }
 
@@ -212,7 +219,7 @@ impl<K> Batch<K> {
 impl<K> Drop for Flow<'_, K> {
     fn drop(&mut self) {
         // The last first: those before it would only be dealt out again.
-        for batch in self.window.iter().rev().flatten().filter(|batch| !batch.is_done) {
+        for batch in self.window.values().rev().filter(|batch| !batch.is_done) {
             if let Ok(task) = &batch.task {
                 // In a forked copy they are the parent's.
                 let _ = self.workers.core().cancel(task, false);

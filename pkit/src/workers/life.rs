@@ -175,6 +175,9 @@ impl Core {
 
     /// A worker that has nothing to do ends by itself, in its time.
     pub(crate) fn let_go(&self, state: &mut State, place: usize) {
+        if !matches!(state.places[place], Place::Up(_)) {
+            return;
+        }
         let now = Instant::now();
         let gone = std::mem::replace(&mut state.places[place], Place::Down(now));
         let Place::Up(member) = gone else { return };
@@ -194,9 +197,14 @@ impl Core {
             _ => false,
         };
         if let Place::Up(member) = &mut state.places[place] {
-            if member.has_bound() && member.worker.waiting() > 0 {
-                // It wasn't begun, and can't be taken back: its time hasn't begun either.
-                member.first_since = now;
+            let has_begun_nothing = member.worker.waiting() >= member.tasks.len();
+            if has_begun_nothing && member.limit_at().is_some_and(|at| at <= now) {
+                // It may be stopped: others come first until it says something.
+                member.vigil.was_late = true;
+                if member.has_bound() {
+                    // What can't be taken back has its time from when it is begun.
+                    member.first_since = now;
+                }
             }
         }
         if is_late(state) {
@@ -273,7 +281,12 @@ impl Core {
             }
         });
         self.sound_alarm();
-        if !self.wait_until(deadline, |state| state.outstanding() == 0) {
+        // A worker that is being started is let go as all are: what it has made is dropped.
+        let is_done = |state: &mut State| {
+            let is_starting = state.places.iter().any(|place| matches!(place, Place::Starting));
+            state.outstanding() == 0 && (!is_starting || state.phase == Phase::Ended)
+        };
+        if !self.wait_until(deadline, is_done) {
             return Ok(false);
         }
         let leaving = self.with(|state| {
@@ -307,7 +320,7 @@ fn backoff(count: u32) -> Duration {
     FIRST_BACKOFF.saturating_mul(1 << count.saturating_sub(1).min(10)).min(LONGEST_BACKOFF)
 }
 
-fn kill_all(children: &[Child]) -> Result<(), common_ipc::process::ChildError> {
+pub(crate) fn kill_all(children: &[Child]) -> Result<(), common_ipc::process::ChildError> {
     for child in children {
         child.kill()?;
     }

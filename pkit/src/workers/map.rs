@@ -16,8 +16,11 @@ pub(crate) type Pack<A> = Box<dyn Fn(&A, usize) -> Result<Work, LinkError> + Sen
 
 /// The results of a [`map`](crate::WorkerPool::map), while they are asked for.
 ///
+/// It is a handle of its pool: as long as it is there, dropping the others doesn't end that.
+/// [`terminate`](crate::Workers::terminate) does.
+///
 /// **Dropping** it draws no more items. Tasks that weren't begun aren't; those that were are done, and their results are
-/// dropped.
+/// dropped, unless this was the pool's last handle, whose drop ends the pool.
 #[must_use = "an iterator does nothing before it is asked for something"]
 pub struct WorkerMap<'a, I: Iterator, R> {
     items: Fuse<I>,
@@ -83,7 +86,7 @@ impl<I: Iterator, R: DeserializeOwned> Iterator for WorkerMap<'_, I, R> {
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         let (least, most) = self.items.size_hint();
-        let held = self.flow.held().count();
+        let held = self.flow.held().count() + self.flow.waiting();
         (least.saturating_add(held), most.and_then(|most| most.checked_add(held)))
     }
 }

@@ -55,9 +55,9 @@ pub(crate) struct Member {
 const LAST_MOMENTS: Duration = Duration::from_millis(100);
 
 /// So often it is looked whether a worker has begun any of its tasks, ...
-pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(1);
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// ... and if it hasn't for so many times in a row, it never will.
-const LOOKS: u32 = 5;
+const LOOKS: u32 = 20;
 
 /// Looks at a worker now and then: one that is stopped, or lies, may never begin what it was sent. Looks are counted rather
 /// than time, since all processes may have been stopped for a while.
@@ -70,6 +70,8 @@ pub(crate) struct Vigil {
     idle: u32,
     /// There was no room for a task at the last try, though it had none.
     pub(crate) is_full: bool,
+    /// The first of its tasks has had its time without being begun, and it has said nothing since.
+    pub(crate) was_late: bool,
 }
 
 /// Why a worker was killed. It concerns the first of its tasks, if there is one.
@@ -90,13 +92,20 @@ pub(crate) enum Heard {
     Done(Option<Arc<Task>>, Reply),
 }
 
+impl Vigil {
+    /// Whether others come first.
+    pub(crate) fn is_doubted(&self) -> bool {
+        self.idle > 0 || self.was_late
+    }
+}
+
 impl Member {
     /// How many tasks it may be sent now.
     pub(crate) fn room(&self) -> usize {
         if self.is_retiring || self.verdict.is_some() || self.cut_off.is_some() || self.has_bound() {
             return 0;
         }
-        // What is sent before it is ready can be taken back, but nobody else would have it sooner.
+        // What is sent before it is ready can be taken back, should somebody else have room sooner.
         let depth = if self.is_ready { self.pace.depth() } else { 1 };
         depth.saturating_sub(self.tasks.len())
     }
@@ -114,6 +123,11 @@ impl Member {
 
     pub(crate) fn is_idle(&self) -> bool {
         self.tasks.is_empty() && self.is_ready && self.room() > 0
+    }
+
+    /// Whether it has tasks that others would do sooner: behind the one that it is at, or until it is ready.
+    pub(crate) fn has_some_for_others(&self) -> bool {
+        (self.tasks.len() > 1 || !self.is_ready) && self.worker.waiting() > 0
     }
 
     /// When the first of its tasks has had its time.
@@ -165,7 +179,8 @@ impl Member {
     pub(crate) fn look_whether_stuck(&mut self, now: Instant) {
         let has_work = std::mem::take(&mut self.vigil.is_full) || !self.tasks.is_empty();
         if !has_work || !self.is_ready || self.is_killed {
-            self.vigil = Vigil::default();
+            // What was found late is so until it says something.
+            self.vigil = Vigil { was_late: self.vigil.was_late, ..Vigil::default() };
             return;
         }
         if self.vigil.next.is_some_and(|next| next > now) {
@@ -176,6 +191,9 @@ impl Member {
             && self.worker.waiting() == self.tasks.len();
         self.vigil.idle = if is_as_it_was { self.vigil.idle + 1 } else { 0 };
         (self.vigil.next, self.vigil.done) = (Some(now + LOOK_AGAIN), self.done);
+        if is_as_it_was {
+            self.worker.remind();
+        }
         if self.vigil.idle >= LOOKS {
             self.condemn(Verdict::Lost("it has begun none of its tasks for five seconds".into()));
         } else if !self.worker.is_sane() {

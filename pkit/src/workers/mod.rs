@@ -74,7 +74,8 @@ use task::Terms;
 ///
 /// # What a task is
 ///
-/// A function, or a closure that captures nothing, and one argument: a tuple for several. The argument and what the function
+/// A function, or a closure that captures nothing, and one argument: a tuple for several. What it needs beside an item of a
+/// map goes along with the item: `pool.map(items.map(|n| (n, factor)), |(n, factor)| n * factor)`. The argument and what the function
 /// returns are serialised; connections, queues, events, locks and memory of this family of crates may be in both. The worker
 /// has none of the program's memory, and its statics are what they were when the program called [`init`](crate::init), and
 /// what earlier tasks of the same worker made of them. For what is to be there from task to task there is [`StatePool`].
@@ -106,7 +107,7 @@ use task::Terms;
 /// # Its end
 ///
 /// [`close`](Workers::close) takes no more tasks and waits for those that there are. **Dropping** the last handle of the pool
-/// ends it at once: tasks that wait aren't begun, workers are killed, and what is left of handles and maps says
+/// ends it at once: tasks that wait aren't begun, workers are killed and collected, and what is left of handles and maps says
 /// [`WorkError::Ended`]. A map is a handle, too. Clones are the same pool, and any thread may use them; what is set on one
 /// ([`task_timeout`](WorkerPool::task_timeout), [`attempts`](WorkerPool::attempts)) goes with that one alone. In a forked
 /// child, every method is [`WorkError::WrongProcess`]. A task may have a pool of its own: it calls [`init`](crate::init) and
@@ -350,7 +351,8 @@ impl Workers {
     }
 
     fn take<R>(&self, work: Result<Work, LinkError>, patience: Patience) -> Result<TaskHandle<R>, WorkError> {
-        let task = self.core().submit(work?, self.terms, None, patience)?;
+        let task = self.core().task(work?, self.terms, None);
+        self.core().submit(&task, patience)?;
         Ok(TaskHandle::new(&self.owner, task))
     }
 
@@ -384,7 +386,8 @@ impl Workers {
         }))
     }
 
-    /// The process ids of the workers that are there at this moment.
+    /// The process ids of the workers that are there at this moment. To signal one there is
+    /// [`active_children`](crate::process::active_children), whose handles never reach another process.
     ///
     /// # Errors
     ///

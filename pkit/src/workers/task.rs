@@ -158,10 +158,14 @@ impl Bell {
     /// Adds somebody who looks once more afterwards, and only then sleeps.
     pub(crate) fn add(&self, sleeper: Sleeper) {
         let mut sleepers = self.sleepers.lock();
-        if let Sleeper::Task(waker) = &sleeper {
-            sleepers.retain(|known| !matches!(known, Sleeper::Task(known) if known.will_wake(waker)));
-        }
+        // A task has one handle, of whose wakers the last one counts.
+        let is_waker = |sleeper: &Sleeper| matches!(sleeper, Sleeper::Task(_));
+        let known = if is_waker(&sleeper) { sleepers.iter().position(is_waker) } else { None };
+        let known = known.map(|place| sleepers.swap_remove(place));
         sleepers.push(sleeper);
+        drop(sleepers);
+        // It is other people's code, which may come back here.
+        drop(known);
     }
 
     pub(crate) fn remove_this_thread(&self) {

@@ -1,13 +1,14 @@
 //! The pool's thread: it sleeps until a worker rings or ends, or until something is due.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use common_ipc::process::{ExitStatus, LibraryThread, start_library_thread};
 
 use crate::measure;
 use crate::workers::core::{ALARM, ATTENTION, Core, Phase, State};
 use crate::workers::errors::WorkError;
+use crate::workers::life::kill_all;
 use crate::workers::member::{Place, Verdict};
 
 /// Starts it.
@@ -158,7 +159,7 @@ impl Core {
         }
         state.leaving.retain(|(child, until)| {
             if *until > now {
-                return true;
+                return !matches!(child.try_wait(), Ok(Some(_)));
             }
             // One that has ended is collected in any case.
             if let Err(error) = child.kill() {
@@ -171,10 +172,12 @@ impl Core {
     /// The places for which a worker is to be started now.
     fn due_starts(&self, state: &mut State) -> Vec<usize> {
         let now = Instant::now();
-        let is_wanted = state.wants_workers();
         let mut due = Vec::new();
+        if !state.wants_workers() || self.is_crowded(state) {
+            return due;
+        }
         for (place, at) in state.places.iter_mut().enumerate() {
-            if matches!(at, Place::Down(at) if *at <= now) && is_wanted {
+            if matches!(at, Place::Down(at) if *at <= now) {
                 *at = Place::Starting;
                 due.push(place);
             }
@@ -182,9 +185,14 @@ impl Core {
         due
     }
 
+    /// So many are on their way out that none is started before one of them has ended: they take memory, too.
+    fn is_crowded(&self, state: &State) -> bool {
+        state.leaving.len() > self.settings.size
+    }
+
     /// When something is due next.
     fn next_time(&self, state: &State) -> Option<Instant> {
-        let down_counts = state.wants_workers();
+        let down_counts = state.wants_workers() && !self.is_crowded(state);
         let of_places = state.places.iter().filter_map(|place| match place {
             Place::Up(member) if member.is_killed => None,
             Place::Up(member) => {
@@ -202,26 +210,35 @@ impl Core {
             Place::Down(at) if down_counts => Some(*at),
             _ => None,
         });
+        let crowded = self.is_crowded(state).then(|| Instant::now() + CROWDED);
         let of_leaving = state.leaving.iter().map(|(_, until)| *until);
         let attention = (!state.are_asked).then(|| Instant::now() + ATTENTION);
-        of_places.chain(of_leaving).chain(state.even_out_at).chain(attention).min()
+        of_places.chain(of_leaving).chain(crowded).chain(state.even_out_at).chain(attention).min()
     }
 
     fn start_at(&self, place: usize) {
         let started = (self.start)(&self.settings);
-        self.with(|state| match started {
-            Ok(worker) if state.phase == Phase::Ended => {
-                state.places[place] = Place::Down(Instant::now());
-                if let Err(error) = worker.child().kill() {
-                    log::error!("worker {} can't be killed: {error}", worker.child().id());
-                }
+        let late = self.with(|state| {
+            match started {
+                Ok(worker) if state.phase == Phase::Ended => return Some(worker),
+                Ok(worker) => self.install(state, place, worker),
+                Err(error) => self.failed_once_more(state, place, WorkError::Start(Arc::new(error))),
             }
-            Ok(worker) => self.install(state, place, worker),
-            Err(error) => self.failed_once_more(state, place, WorkError::Start(Arc::new(error))),
+            None
         });
+        if let Some(worker) = late {
+            // Whoever has ended the pool waits for this.
+            if let Err(error) = kill_all(&[worker.child().clone()]) {
+                log::error!("worker {} can't be killed: {error}", worker.child().id());
+            }
+            self.with(|state| state.places[place] = Place::Down(Instant::now()));
+        }
         // Whatever has become of it, times have changed.
         self.sound_alarm();
     }
 }
+
+/// How often to look whether one has ended meanwhile.
+const CROWDED: Duration = Duration::from_millis(10);
 
 const CUT_OFF: &str = "it has cut itself off: it closed its descriptors, or executed another program";

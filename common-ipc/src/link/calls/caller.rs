@@ -11,6 +11,7 @@ use crate::link::calls::engine::Engine;
 use crate::link::calls::error::CallError;
 use crate::link::calls::{OpenServer, REPLY_HEADER, REQUEST_HEADER, word};
 use crate::link::codec::{self, DecodeError};
+use crate::link::connection::room::Patience;
 use crate::link::connection::{Came, Connection, scratch};
 use crate::link::error::LinkError;
 use crate::link::poll::Deadline;
@@ -119,6 +120,23 @@ impl OpenCaller {
             let outgoing = encode::<Check, Argument>(what, argument, bytes)?;
             self.engine.post(bytes, outgoing)
         })
+    }
+
+    /// Whether something that was [posted](OpenCaller::post) has no room yet.
+    #[must_use]
+    pub fn has_posted(&self) -> bool {
+        self.engine.has_posted()
+    }
+
+    /// Sends what was [posted](OpenCaller::post), waiting for room, for up to `timeout` or as long as it takes: for who
+    /// may send nothing more by which it would go.
+    ///
+    /// # Errors
+    ///
+    /// As for [`send`](OpenCaller::send).
+    pub fn send_posted(&self, timeout: Option<Duration>) -> Result<(), CallError> {
+        let patience = Patience::Until(Deadline::optional(timeout));
+        self.engine.send_posted(patience).map_err(CallError::not_sent)
     }
 
     /// For two connections between the same two processes, one for each direction: whoever waits for room here takes in

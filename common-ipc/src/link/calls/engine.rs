@@ -61,6 +61,8 @@ pub(super) struct Engine {
     received: AtomicU64,
     /// Requests that found no room when they were posted.
     posted: Mutex<VecDeque<Vec<u8>>>,
+    /// Held by who sends them: in their order.
+    posting: Mutex<()>,
     has_posted: AtomicBool,
 }
 
@@ -75,6 +77,7 @@ impl Engine {
             is_read: AtomicBool::new(false),
             received: AtomicU64::new(0),
             posted: Mutex::default(),
+            posting: Mutex::default(),
             has_posted: AtomicBool::new(false),
         }
     }
@@ -106,6 +109,8 @@ impl Engine {
     ) -> Result<(), CallError> {
         self.send_posted(Patience::Until(deadline)).map_err(CallError::not_sent)?;
         let sent = self.end().send_bytes(bytes, &mut outgoing, Patience::Until(deadline));
+        // What was posted while this had the way.
+        let _ = self.send_posted(Patience::None);
         sent.map(drop).map_err(CallError::not_sent)
     }
 
@@ -116,8 +121,10 @@ impl Engine {
         match sent.and_then(|()| self.end().send_bytes(bytes, &mut outgoing, Patience::None)) {
             Ok(_) => Ok(()),
             Err(LinkError::Full) if outgoing.is_none() => {
-                self.posted.lock().push_back(bytes.to_vec());
+                let mut posted = self.posted.lock();
+                posted.push_back(bytes.to_vec());
                 self.has_posted.store(true, Ordering::SeqCst);
+                drop(posted);
                 // Whoever had the way may be done by now.
                 let _ = self.send_posted(Patience::None);
                 Ok(())
@@ -126,26 +133,38 @@ impl Engine {
         }
     }
 
+    /// Whether something that was posted has no room yet.
+    pub(super) fn has_posted(&self) -> bool {
+        self.has_posted.load(Ordering::SeqCst)
+    }
+
     /// Sends what was posted.
     #[inline]
-    fn send_posted(&self, patience: Patience<'_>) -> Result<(), LinkError> {
+    pub(super) fn send_posted(&self, patience: Patience<'_>) -> Result<(), LinkError> {
         if !self.has_posted.load(Ordering::SeqCst) { Ok(()) } else { self.send_all_posted(patience) }
     }
 
     #[cold]
     fn send_all_posted(&self, patience: Patience<'_>) -> Result<(), LinkError> {
         self.connection.check_home()?;
-        // Held while they are sent: in their order. Who doesn't wait leaves them to whoever is at it.
-        let mut posted = match patience {
-            Patience::Until(deadline) => deadline.lock(&self.posted).ok_or(LinkError::TimedOut)?,
-            _ => self.posted.try_lock().ok_or(LinkError::Full)?,
+        // Who doesn't wait leaves them to whoever is at it.
+        let posting = match patience {
+            Patience::Until(deadline) => deadline.lock(&self.posting).ok_or(LinkError::TimedOut)?,
+            _ => self.posting.try_lock().ok_or(LinkError::Full)?,
         };
-        while let Some(first) = posted.front() {
-            self.end().send_bytes(first, &mut None, patience)?;
-            posted.pop_front();
+        loop {
+            let posted = self.posted.lock();
+            let Some(first) = posted.front().cloned() else {
+                self.has_posted.store(false, Ordering::SeqCst);
+                // Before the other one: who posts next finds it free.
+                drop(posting);
+                return Ok(());
+            };
+            // While this waits for room others post more.
+            drop(posted);
+            self.end().send_bytes(&first, &mut None, patience)?;
+            self.posted.lock().pop_front();
         }
-        self.has_posted.store(false, Ordering::SeqCst);
-        Ok(())
     }
 
     /// Sends a request, its header but for the number in it, and leaves its reply in the same place.

@@ -9,9 +9,10 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use crate::link::attachments::Outgoing;
 use crate::link::connection::End;
@@ -29,6 +30,8 @@ pub(super) struct Outbox {
     /// Whether anything is kept: looked at without the lock.
     is_used: AtomicBool,
     bell: PrivateFd,
+    /// Less is kept than before.
+    room: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -57,19 +60,29 @@ fn length(bytes: &[u8], outgoing: &Option<Box<Outgoing>>) -> usize {
     beside.fold(bytes.len() + size_of::<Reply>(), |sum, buffer| sum + buffer.len())
 }
 
+/// Between two looks at who waits without an end.
+const LONGEST: Duration = Duration::from_secs(3600);
+
 impl Outbox {
     pub(super) fn new(max: usize) -> io::Result<Outbox> {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         let bell = PrivateFd::new(|| Ok(EventFd::from_value_and_flags(0, flags)?.into()))?;
-        Ok(Outbox { kept: Mutex::default(), max, is_used: AtomicBool::new(false), bell })
+        Ok(Outbox {
+            kept: Mutex::default(),
+            max,
+            is_used: AtomicBool::new(false),
+            bell,
+            room: Condvar::new(),
+        })
     }
 
-    /// Sends a reply, or keeps it.
+    /// Sends a reply, or keeps it; where too much is kept already, once there is less of it, until `deadline`.
     pub(super) fn send(
         &self,
         end: &Arc<End>,
         bytes: &[u8],
         outgoing: &mut Option<Box<Outgoing>>,
+        deadline: Deadline,
     ) -> Result<(), LinkError> {
         match end.send_bytes(bytes, outgoing, Patience::None) {
             Ok(_) => return Ok(()),
@@ -80,6 +93,16 @@ impl Outbox {
         }
         let length = length(bytes, outgoing);
         let mut kept = self.kept.lock();
+        // One that could never be kept isn't waited for.
+        while kept.bytes > 0 && !kept.is_over && kept.bytes.saturating_add(length) > self.max {
+            let left = deadline.left().unwrap_or(LONGEST);
+            if left.is_zero() || self.room.wait_for(&mut kept, left).timed_out() {
+                break;
+            }
+        }
+        if kept.is_over {
+            return Err(LinkError::Full);
+        }
         if kept.bytes.saturating_add(length) > self.max {
             // Somebody waits for a reply that won't come: whoever receives is to end it.
             kept.is_over = true;
@@ -112,7 +135,11 @@ impl Outbox {
             drop(kept);
             let length = reply.length();
             let sent = end.send_bytes(&reply.bytes, &mut reply.outgoing, Patience::Until(Deadline::NEVER));
-            self.kept.lock().bytes -= length;
+            let mut kept = self.kept.lock();
+            kept.bytes -= length;
+            kept.is_over |= sent.is_err();
+            drop(kept);
+            self.room.notify_all();
             sent?;
         }
         Ok(bell)

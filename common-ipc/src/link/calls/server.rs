@@ -177,6 +177,12 @@ impl OpenServer {
         Ok(OpenServer { outbox: Some(Arc::new(Outbox::new(max)?)), ..self })
     }
 
+    /// Ends the connection for the other side, also while requests of it are kept here: their replies go nowhere.
+    #[doc(hidden)]
+    pub fn hang_up(&self) {
+        self.connection.end().hang_up();
+    }
+
     /// The other side is this process's for good.
     pub(crate) fn caller_stays_with(&self, owner: Arc<PrivateFd>) -> Result<(), LinkError> {
         self.connection.end().other_end_stays_with(owner)
@@ -303,7 +309,27 @@ impl OpenResponder {
     /// # Errors
     ///
     /// As for [`Connection::send`]. The error has the responder in it, for another try.
-    pub fn reply<Check, T>(mut self, kind: u32, value: &T) -> Result<(), ReplyError>
+    pub fn reply<Check, T>(self, kind: u32, value: &T) -> Result<(), ReplyError>
+    where
+        Check: DeserializeOwned,
+        T: Serialize + ?Sized,
+    {
+        self.reply_beside::<Check, T>(kind, value, Duration::ZERO)
+    }
+
+    /// As [`reply`](OpenResponder::reply). Where too many replies are kept already ([`OpenServer::with_outbox`]) it
+    /// waits so long until they are less: for a thread that isn't the one which receives.
+    ///
+    /// # Errors
+    ///
+    /// As for [`reply`](OpenResponder::reply).
+    #[doc(hidden)]
+    pub fn reply_beside<Check, T>(
+        mut self,
+        kind: u32,
+        value: &T,
+        patience: Duration,
+    ) -> Result<(), ReplyError>
     where
         Check: DeserializeOwned,
         T: Serialize + ?Sized,
@@ -313,7 +339,7 @@ impl OpenResponder {
         }
         let sent = scratch::with(|bytes| {
             let outgoing = encode_reply::<Check, T>(self.number, kind, value, bytes)?;
-            self.send(bytes, outgoing, Deadline::NEVER)
+            self.send(bytes, outgoing, Deadline::NEVER, patience)
         });
         sent.map_err(|cause| ReplyError { cause, responder: self })
     }
@@ -323,10 +349,11 @@ impl OpenResponder {
         bytes: &[u8],
         mut outgoing: Option<Box<Outgoing>>,
         deadline: Deadline,
+        patience: Duration,
     ) -> Result<(), LinkError> {
         let end = self.server.connection.end();
         match &self.server.outbox {
-            Some(outbox) => outbox.send(end, bytes, &mut outgoing)?,
+            Some(outbox) => outbox.send(end, bytes, &mut outgoing, Deadline::after(patience))?,
             None => drop(end.send_bytes(bytes, &mut outgoing, Patience::Until(deadline))?),
         }
         self.number = 0;
@@ -360,7 +387,7 @@ impl Drop for OpenResponder {
         if self.wants_reply() {
             const { assert!(NO_REPLY == size_of::<u64>()) };
             // Without room for it in this time, or anybody to read it: a time-out is the caller's.
-            let _ = self.send(&self.number.to_le_bytes(), None, Deadline::after(PATIENCE));
+            let _ = self.send(&self.number.to_le_bytes(), None, Deadline::after(PATIENCE), Duration::ZERO);
         }
     }
 }

@@ -264,12 +264,6 @@ impl End {
         self.wires.max_frame
     }
 
-    /// Closes the control socket, and goes on.
-    #[cfg(test)]
-    pub(crate) fn hang_up(&self) {
-        control::close(self.wires.control.expose());
-    }
-
     /// Takes over who the other end is of.
     pub(super) fn other_end_is_of(&self, owner: Option<Arc<PrivateFd>>) {
         let owner = owner.filter(|owner| control::is_pidfd(owner));
@@ -336,6 +330,13 @@ impl End {
             self.over.store(true, Ordering::Relaxed);
         }
         Ok(gone)
+    }
+
+    /// The other end finds this one gone, whoever still has it here.
+    pub(crate) fn hang_up(&self) {
+        if let Ok(control) = self.wires.control.get() {
+            control::close(control);
+        }
     }
 
     /// Remembers an error after which the place in the stream, or the peer's good sense, is lost: nothing is

@@ -36,9 +36,13 @@ pub(crate) use sender::{Arrived, JobSender};
 
 use crate::link::connection::Connection;
 
-/// Both sides, for jobs and replies of up to `max_frame` bytes.
+/// A job whose argument isn't in memory beside it has room in any case, and so has a reply that says why there is no
+/// result.
+const LEAST_FRAME: usize = 36 << 10;
+
+/// Both sides, for jobs and replies of up to `max_frame` bytes, or 36 KiB if that is more.
 pub(crate) fn jobs(max_frame: usize) -> io::Result<(JobSender, JobReceiver)> {
-    let (ours, theirs) = Connection::pair_with_max(max_frame)?;
+    let (ours, theirs) = Connection::pair_with_max(max_frame.max(LEAST_FRAME))?;
     Ok((JobSender::new(ours), JobReceiver::new(theirs)))
 }
 

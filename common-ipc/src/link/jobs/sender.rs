@@ -12,6 +12,7 @@ use crate::link::calls::{number, word};
 use crate::link::codec::{self, DecodeError};
 use crate::link::connection::room::Patience;
 use crate::link::connection::{Came, Connection};
+use crate::link::control;
 use crate::link::jobs::{CLAIMS, PART, Parcel, REPLY_HEADER, claims};
 use crate::link::ring::Garbled;
 use crate::ownership::descriptors::PrivateFd;
@@ -26,6 +27,9 @@ pub(crate) struct JobSender {
     /// Those without a reply, the oldest first.
     under_way: VecDeque<UnderWay>,
 }
+
+/// So many jobs are sent in a round at the most, without a recall.
+const ROUND_MAX: u32 = u32::MAX - 1;
 
 #[derive(Debug)]
 struct UnderWay {
@@ -61,6 +65,13 @@ impl JobSender {
     ///
     /// `Full`, with which the parcel is as it was; `Closed`; `Io` where descriptors can't be sent.
     pub(crate) fn try_send(&mut self, number: u64, parcel: &mut Parcel) -> Result<(), LinkError> {
+        if self.sent >= ROUND_MAX {
+            // The word counts no further than that: this round comes to its end, and the next one begins.
+            if !self.under_way.is_empty() {
+                return Err(LinkError::Full);
+            }
+            (self.round, self.sent) = (self.round.wrapping_add(1), 0);
+        }
         if self.sent == 0 {
             // Before the first one of a round can be claimed.
             self.connection.end().spare_word(CLAIMS)?.store(claims(self.round, 0), Ordering::Release);
@@ -123,16 +134,14 @@ impl JobSender {
         self.sent.saturating_sub(begun) as usize
     }
 
-    /// Whether the word is one that an honest receiver may leave.
-    pub(crate) fn is_word_sane(&self) -> bool {
-        let word = self.connection.end().spare_word(CLAIMS);
-        let is_sane = |word: u64| (word >> 32) as u32 == self.round && word as u32 <= self.sent;
-        self.sent == 0 || word.is_ok_and(|word| is_sane(word.load(Ordering::Acquire)))
-    }
-
     /// A word of another round is none that an honest receiver leaves: then all count as begun.
     fn begun(&self, word: u64) -> u32 {
         if self.sent == 0 || (word >> 32) as u32 == self.round { word as u32 } else { u32::MAX }
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_sent(&mut self, so_many: u32) {
+        self.sent = so_many;
     }
 
     /// Those without a reply.
@@ -156,6 +165,20 @@ impl JobSender {
     #[inline]
     pub(crate) fn is_to_ring(&self, is_to: bool) {
         self.connection.end().is_to_ring(is_to);
+    }
+
+    /// Whether the word is one that an honest receiver may leave.
+    pub(crate) fn is_word_sane(&self) -> bool {
+        let word = self.connection.end().spare_word(CLAIMS);
+        let is_sane = |word: u64| (word >> 32) as u32 == self.round && word as u32 <= self.sent;
+        self.sent == 0 || word.is_ok_and(|word| is_sane(word.load(Ordering::Acquire)))
+    }
+
+    /// Wakes the receiver, should it sleep though there is something for it: one that has spoilt its own words may.
+    pub(crate) fn ring(&self) {
+        if let Ok(bell) = self.connection.end().bell() {
+            control::ring(bell);
+        }
     }
 
     /// What is readable once the receiver has rung or is gone.

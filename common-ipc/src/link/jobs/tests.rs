@@ -154,3 +154,31 @@ fn what_belongs_to_one_process_goes_with_its_job() {
     sender.try_send(1, &mut parcel).unwrap();
     assert!(!parcel.is_whole());
 }
+
+#[test]
+fn more_jobs_than_the_word_can_count() {
+    let (mut sender, receiver) = jobs(MAX).unwrap();
+    sender.try_send(1, &mut parcel(1)).unwrap();
+    assert_eq!(echo(&receiver), 1);
+    assert!(reply(&mut sender).is_some());
+    // As if there had been as many, without a recall.
+    let sent = u32::MAX - 3;
+    sender.has_sent(sent);
+    receiver.word().store(claims(1, sent), Ordering::Relaxed);
+    for number in 2..20 {
+        match sender.try_send(number, &mut parcel(number)) {
+            Ok(()) if number % 2 == 0 => continue,
+            Ok(()) => {}
+            Err(error) => assert!(matches!(error, LinkError::Full), "{error}"),
+        }
+        while sender.under_way() > 0 {
+            let done = echo(&receiver);
+            assert_eq!(reply(&mut sender), Some((done, 7, done)));
+        }
+        sender.try_send(100 + number, &mut parcel(100 + number)).unwrap();
+        assert_eq!(sender.waiting(), 1);
+        assert_eq!(echo(&receiver), 100 + number);
+        assert_eq!(sender.waiting(), 0);
+        assert!(reply(&mut sender).is_some());
+    }
+}

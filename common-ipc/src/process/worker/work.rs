@@ -10,7 +10,7 @@ use crate::link::LinkError;
 use crate::link::codec;
 use crate::link::connection::scratch;
 use crate::link::jobs::{Answer, Job, Parcel};
-use crate::process::panic_report::PanicReport;
+use crate::process::panic_report::{PanicReport, cut};
 use crate::process::portable::Portable;
 use crate::process::worker::kind;
 use crate::process::worker::reply::{Each, WorkFailure};
@@ -251,7 +251,8 @@ impl WorkFailure {
     fn shorten(&mut self) {
         match self {
             WorkFailure::Panicked(report) => *report = report.shortened(),
-            WorkFailure::Argument { message, .. } | WorkFailure::Result { message, .. } => {
+            WorkFailure::Argument { type_name, message } | WorkFailure::Result { type_name, message } => {
+                *type_name = cut(type_name, 256);
                 *message = "(a message too long to be sent)".to_owned();
             }
             _ => {}

@@ -86,7 +86,7 @@ const KNOWN_MAX: usize = 16;
 
 impl Worker {
     /// Starts a worker from a zygote. It calls `init` for its state, which it keeps from job to job, and drops at its end.
-    /// Jobs and replies have up to `max_frame` bytes.
+    /// Jobs and replies have up to `max_frame` bytes, or 36 KiB if that is more.
     ///
     /// # Errors
     ///
@@ -191,6 +191,17 @@ impl Worker {
         self.sender.is_to_ring(is_to);
     }
 
+    /// Whether what it says of that can be. One that says what can't be has had its memory written to, and is to be killed.
+    #[must_use]
+    pub fn is_sane(&self) -> bool {
+        self.sender.is_word_sane()
+    }
+
+    /// Wakes it, should it sleep though it has jobs: one that has spoilt the words in its own memory may.
+    pub fn remind(&self) {
+        self.sender.ring();
+    }
+
     /// After a poller has told of it: silences the bell, and says whether it has cut itself off, as one does that ends,
     /// executes another program, or closes all its descriptors.
     ///
@@ -216,12 +227,6 @@ impl Worker {
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.sender.waiting()
-    }
-
-    /// Whether what it says of that can be. One that says what can't be has had its memory written to, and is to be killed.
-    #[must_use]
-    pub fn is_sane(&self) -> bool {
-        self.sender.is_word_sane()
     }
 
     /// The place of the item that it is working on in the job of this number, which is one of [many](Work::each), by its

@@ -31,13 +31,13 @@ pub(super) struct Clients {
 impl Clients {
     /// Whether one more of this process may come in.
     pub(super) fn enter(&mut self, pid: Option<u32>, max: u64) -> bool {
-        let of = self.of.entry(pid).or_default();
+        let of = self.of.get(&pid).copied().unwrap_or_default();
         // Those of another namespace have no number, and count by the total alone.
-        if self.all >= max || pid.is_some() && *of >= PER_PROCESS {
+        if self.all >= max || pid.is_some() && of >= PER_PROCESS {
             return false;
         }
         self.all += 1;
-        *of += 1;
+        self.of.insert(pid, of + 1);
         true
     }
 
@@ -101,6 +101,8 @@ impl House {
                 buffer = Vec::new();
             }
         }
+        // Objects may keep requests of it for long: nobody is to wait for what won't come any more.
+        server.hang_up();
     }
 
     fn forget(&self, client: u64) {
@@ -125,12 +127,12 @@ impl House {
 
     /// To the thread of a bridge's object.
     fn pass_on(&self, request: OpenRequest<'_>) {
-        let size = request.size();
+        let (size, descriptors) = (request.size(), request.descriptors());
         let Some((address, request)) = request.keep_after(ADDRESS) else { return };
         let found = Address::of_bytes(&address).ok_or(Failure::Deleted);
         let inbox = found.and_then(|address| self.store.lock().inbox(address));
         match inbox {
-            Ok(inbox) => inbox.push(request, size, self.settings.max_message as usize),
+            Ok(inbox) => inbox.push(request, size, descriptors, self.settings.max_message as usize),
             Err(failure) => refuse(request, failure),
         }
     }
@@ -150,5 +152,9 @@ mod tests {
         assert!(clients.enter(Some(7), 10) && !clients.enter(Some(7), 10));
         let strangers = (0..100).filter(|_| clients.enter(None, 10)).count();
         assert_eq!(strangers, 5);
+        // Who isn't let in leaves nothing.
+        let known = clients.of.len();
+        assert!((100..200).all(|pid| !clients.enter(Some(pid), 10)));
+        assert_eq!(clients.of.len(), known);
     }
 }

@@ -8,6 +8,16 @@ use crate::manager::server::memory::Memory;
 use crate::manager::server::store::Outcome;
 use crate::manager::wire::{Answer, Failure, Op};
 
+/// A list keeps so many places, used or not.
+const KEPT_PLACES: usize = 1024;
+
+/// What nobody counts any more isn't kept either.
+fn shrink(list: &mut VecDeque<Bytes>) {
+    if list.capacity() > KEPT_PLACES && list.len() < list.capacity() / 4 {
+        list.shrink_to(list.len() * 2);
+    }
+}
+
 pub(super) fn carry_out(list: &mut VecDeque<Bytes>, op: Op, memory: &mut Memory) -> Outcome {
     let length = list.len() as u64;
     let out_of_range = |index| Err(Some(Failure::OutOfRange { index, length }));
@@ -50,8 +60,16 @@ pub(super) fn carry_out(list: &mut VecDeque<Bytes>, op: Op, memory: &mut Memory)
             list.insert(index as usize, value);
             Ok(Answer::Done)
         }
-        Op::ListRemove(index) => given_back(memory, list.remove(index as usize)),
-        Op::ListPop => given_back(memory, list.pop_back()),
+        Op::ListRemove(index) => {
+            let value = list.remove(index as usize);
+            shrink(list);
+            given_back(memory, value)
+        }
+        Op::ListPop => {
+            let value = list.pop_back();
+            shrink(list);
+            given_back(memory, value)
+        }
         Op::ListContains(value) => Ok(Answer::Is(list.contains(&value))),
         Op::ListPage { from, count, bytes } => {
             let mut room = memory.page(bytes);

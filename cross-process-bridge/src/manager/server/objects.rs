@@ -25,25 +25,32 @@ pub(super) struct Inbox {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    calls: VecDeque<(KeptRequest, usize)>,
+    /// With the bytes and the descriptors that each keeps.
+    calls: VecDeque<(KeptRequest, usize, usize)>,
     bytes: usize,
+    descriptors: usize,
     is_closed: bool,
 }
 
 /// So many calls wait for one object at most.
 const CALLS_MAX: usize = 4096;
+/// And so many descriptors with them: all clients need some of the process's.
+const DESCRIPTORS_MAX: usize = 64;
 
 impl Inbox {
     /// Has a call wait, up to a longest one beside others that are shorter. Else its caller is told.
-    pub(super) fn push(&self, call: KeptRequest, size: usize, max: usize) {
+    pub(super) fn push(&self, call: KeptRequest, size: usize, descriptors: usize, max: usize) {
         let mut waiting = self.waiting.lock();
         let failure = if waiting.is_closed {
             Failure::Deleted
         } else if waiting.calls.len() >= CALLS_MAX || waiting.bytes > max {
             Failure::Full { max: max as u64 }
+        } else if waiting.descriptors + descriptors > DESCRIPTORS_MAX {
+            Failure::TooManyDescriptors { max: DESCRIPTORS_MAX as u64 }
         } else {
             waiting.bytes += size;
-            waiting.calls.push_back((call, size));
+            waiting.descriptors += descriptors;
+            waiting.calls.push_back((call, size, descriptors));
             self.changed.notify_one();
             return;
         };
@@ -61,8 +68,9 @@ impl Inbox {
     fn pop(&self) -> Option<KeptRequest> {
         let mut waiting = self.waiting.lock();
         loop {
-            if let Some((call, size)) = waiting.calls.pop_front() {
+            if let Some((call, size, descriptors)) = waiting.calls.pop_front() {
                 waiting.bytes -= size;
+                waiting.descriptors -= descriptors;
                 return Some(call);
             }
             if waiting.is_closed {

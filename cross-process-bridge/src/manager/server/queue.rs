@@ -3,7 +3,7 @@
 //! An item that is handed to a receiver stays here until that says that it has it. Whoever gives up, or dies, before it
 //! has said so never had it: it goes back to where it was taken from.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use common_ipc::link::{Bytes, OpenResponder};
 
@@ -24,7 +24,12 @@ pub(super) struct Queue {
     handed: BTreeMap<(u64, u64), (u64, Bytes)>,
     receivers: VecDeque<Waiter>,
     senders: VecDeque<(Waiter, Bytes)>,
+    /// The last waits of each client to send that were refused: it may ask, if it hasn't heard that in time.
+    refused: HashMap<u64, VecDeque<u64>>,
 }
+
+/// So many of those are known of one client.
+const REFUSED_KNOWN: usize = 1024;
 
 impl Queue {
     pub(super) fn new(capacity: u64, max_bytes: u64) -> Queue {
@@ -37,6 +42,7 @@ impl Queue {
             handed: BTreeMap::new(),
             receivers: VecDeque::new(),
             senders: VecDeque::new(),
+            refused: HashMap::new(),
         }
     }
 
@@ -52,7 +58,7 @@ impl Queue {
             Op::Length => Answer::Count(self.items.len() as u64),
             Op::QueueSend { wait, item, now } => {
                 if item.len() as u64 > self.max_bytes {
-                    Answer::Failed(Failure::Full { max: self.max_bytes })
+                    self.refuse(client, wait, Failure::Full { max: self.max_bytes })
                 } else if self.senders.is_empty() && self.has_room(item.len()) {
                     match memory.take(1, item.len()) {
                         Ok(()) => {
@@ -60,17 +66,20 @@ impl Queue {
                             self.go_on(answers);
                             Answer::Done
                         }
-                        Err(failure) => Answer::Failed(failure),
+                        Err(failure) => self.refuse(client, wait, failure),
                     }
                 } else if now {
                     Answer::NotNow
                 } else {
                     match memory.take(1, item.len()) {
-                        Err(failure) => Answer::Failed(failure),
+                        Err(failure) => self.refuse(client, wait, failure),
                         Ok(()) => {
                             match answers.wait(client, wait, responder) {
                                 Some(waiter) => self.senders.push_back((waiter, item)),
-                                None => memory.give_back(1, item.len()),
+                                None => {
+                                    memory.give_back(1, item.len());
+                                    self.note_refused(client, wait);
+                                }
                             }
                             return;
                         }
@@ -105,10 +114,34 @@ impl Queue {
                 self.go_on(answers);
                 Answer::Done
             }
-            Op::GiveUp { wait } => Answer::Is(self.give_up(client, wait, memory, answers)),
+            Op::GiveUp { wait } if self.give_up(client, wait, memory, answers) => Answer::Is(true),
+            Op::GiveUp { wait } => self.became_of(client, wait),
             _ => Answer::Failed(Failure::WrongKind { is: "queue".to_owned() }),
         };
         answers.reply(responder, answer);
+    }
+
+    fn refuse(&mut self, client: u64, wait: u64, failure: Failure) -> Answer {
+        self.note_refused(client, wait);
+        Answer::Failed(failure)
+    }
+
+    fn note_refused(&mut self, client: u64, wait: u64) {
+        let refused = self.refused.entry(client).or_default();
+        if refused.len() == REFUSED_KNOWN {
+            refused.pop_front();
+        }
+        refused.push_back(wait);
+    }
+
+    /// Of an item that doesn't wait any more: whether it won't be sent. Where that isn't known any more, it isn't said.
+    fn became_of(&self, client: u64, wait: u64) -> Answer {
+        let refused = self.refused.get(&client);
+        match refused {
+            Some(refused) if refused.contains(&wait) => Answer::Is(true),
+            Some(refused) if refused.len() == REFUSED_KNOWN => Answer::NotNow,
+            _ => Answer::Is(false),
+        }
     }
 
     fn has_room(&self, length: usize) -> bool {
@@ -166,6 +199,7 @@ impl Queue {
     }
 
     pub(super) fn forget(&mut self, client: u64, memory: &mut Memory, answers: &mut Answers<'_>) {
+        self.refused.remove(&client);
         self.receivers.retain(|waiter| waiter.client != client);
         self.senders.retain(|(waiter, item)| {
             let stays = waiter.client != client;

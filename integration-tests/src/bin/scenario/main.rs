@@ -29,6 +29,7 @@ mod bridge_names;
 mod bridge_nested;
 mod bridge_reentry;
 mod bridge_results;
+mod bridge_reviewed;
 mod bridge_shapes;
 mod bridge_start_stop;
 mod bridge_stream_faults;
@@ -112,7 +113,9 @@ mod workers;
 mod workers_faults;
 mod workers_hostile;
 mod workers_life;
+mod workers_limits;
 mod workers_maps;
+mod workers_reviewed;
 mod zygote;
 mod zygote_arguments;
 mod zygote_deaths;
@@ -146,6 +149,7 @@ const TABLES: &[&[Scenario]] = &[
     bridge_names::ALL,
     bridge_nested::ALL,
     bridge_results::ALL,
+    bridge_reviewed::ALL,
     bridge_shapes::ALL,
     bridge_start_stop::ALL,
     bridge_stream_faults::ALL,
@@ -220,7 +224,9 @@ const TABLES: &[&[Scenario]] = &[
     workers_faults::ALL,
     workers_hostile::ALL,
     workers_life::ALL,
+    workers_limits::ALL,
     workers_maps::ALL,
+    workers_reviewed::ALL,
     zygote::ALL,
     zygote_arguments::ALL,
     zygote_deaths::ALL,

@@ -167,7 +167,7 @@ fn fault_29_a_manager_stopped_under_load() -> Outcome {
 }
 
 /// Stops a process, and sees that all of its threads have stopped.
-fn stop(pid: Pid) {
+pub(crate) fn stop(pid: Pid) {
     kill(pid, Signal::SIGSTOP).unwrap();
     let has_stopped = |task: std::fs::DirEntry| {
         let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();

@@ -315,7 +315,7 @@ fn managers_start_in_every_way() -> Outcome {
         let by_zygote = Manager::builder().start_in(&zygote).unwrap();
         let by_template = Manager::builder().start_from(&template).unwrap();
         let refused = Manager::start().unwrap_err();
-        assert!(matches!(refused, ManagerError::Bridge(_)), "{refused}");
+        assert!(matches!(refused, ManagerError::Start(_)), "{refused}");
         for manager in [by_zygote, by_template] {
             let all = All::of(&manager);
             all.event.set().unwrap();

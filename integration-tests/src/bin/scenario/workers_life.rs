@@ -278,7 +278,7 @@ fn workers_starts_that_fail_for_want_of_descriptors() -> Outcome {
         }
         // Tasks need none.
         goes_on(&pool, 20);
-        let error = WorkerPool::new(1).err().expect("a pool without descriptors");
+        let error = WorkerPool::new(1).expect_err("a pool without descriptors");
         assert!(matches!(error, WorkError::Start(_)), "{error}");
         if round > 0 {
             // Nor does a pool that has lost all its workers hang.
@@ -511,7 +511,7 @@ fn workers_an_end_in_the_midst_of_everything() -> Outcome {
                         let result = match thread {
                             0 => handle.submit(|n: u64| n, 1).and_then(result),
                             1 => handle.map(0..100u64, |n| n).last().unwrap(),
-                            _ => handle.submit(|n: u64| n, 1).and_then(|task| block_on(task)),
+                            _ => handle.submit(|n: u64| n, 1).and_then(block_on),
                         };
                         match result {
                             Ok(_) => {}
