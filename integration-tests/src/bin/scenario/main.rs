@@ -113,6 +113,7 @@ mod workers;
 mod workers_faults;
 mod workers_hostile;
 mod workers_life;
+mod workers_limits;
 mod workers_maps;
 mod workers_reviewed;
 mod zygote;
@@ -223,6 +224,7 @@ const TABLES: &[&[Scenario]] = &[
     workers_faults::ALL,
     workers_hostile::ALL,
     workers_life::ALL,
+    workers_limits::ALL,
     workers_maps::ALL,
     workers_reviewed::ALL,
     zygote::ALL,
