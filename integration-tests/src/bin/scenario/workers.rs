@@ -509,7 +509,9 @@ fn fault_49_what_waits_has_a_timed_form() -> Outcome {
     }
     // The same of a pool with states.
     let pool = WorkerPool::builder(1).max_waiting(1000).with_state(|| 1u64).unwrap();
+    begun.clear();
     let task = pool.submit(|_, begun| hang_after(begun), begun.clone()).unwrap();
+    assert!(begun.wait_timeout(PATIENCE).unwrap());
     let add = |state: &mut u64, bytes: Vec<u8>| {
         *state += 1;
         bytes.len()
