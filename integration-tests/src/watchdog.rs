@@ -33,6 +33,8 @@ const PATIENCE: Duration = Duration::from_secs(180);
 #[must_use]
 pub fn run(program: &Path, arguments: &[&str]) -> Ran {
     let mut command = Command::new(program);
+    // A panic with a backtrace takes its process a tenth of a second, for symbols; those about backtraces ask for them.
+    command.env("RUST_BACKTRACE", "0");
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child =
         command.spawn().unwrap_or_else(|error| panic!("can't run {}: {error}", program.display()));

