@@ -1,6 +1,6 @@
 //! A list that several processes share: what a bridge's method does to it in its own process, this program sees.
 //!
-//! `cargo run -p cross-process-bridge --example manager`
+//! `cargo run -p cross-process-bridge --example shared_list`
 
 use cross_process_bridge::bridge;
 use cross_process_bridge::manager::{Manager, ManagerError, SharedList};
