@@ -140,10 +140,18 @@ thread_local! {
 
 /// Reads what a process is started with, which comes from the one that starts it.
 pub(crate) fn reading_argument<R>(read: impl FnOnce() -> R) -> R {
-    let before = READS_ARGUMENT.replace(true);
-    let result = read();
-    READS_ARGUMENT.set(before);
-    result
+    // Dropped by a panic, too.
+    let _before = Before(READS_ARGUMENT.replace(true));
+    read()
+}
+
+/// What was so before.
+struct Before(bool);
+
+impl Drop for Before {
+    fn drop(&mut self) {
+        READS_ARGUMENT.set(self.0);
+    }
 }
 
 impl private::Sealed for Performer {}

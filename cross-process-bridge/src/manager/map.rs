@@ -1,5 +1,6 @@
 //! A map in the manager.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -17,7 +18,8 @@ use crate::manager::wire::{Answer, Op};
 /// [`Manager::map`](crate::manager::Manager::map).
 ///
 /// Keys are the same if their encodings have the same bytes, and are in the order of those: of integers and texts of one
-/// length that order means something, else it is only always the same. Each operation is carried out whole, one after
+/// length that order means something, else it is only always the same. Where a key is asked for, what `K` can be borrowed as
+/// will do, a `&str` for a `String`: it must have the same encoding, as texts and slices have. Each operation is carried out whole, one after
 /// another of all clients.
 #[doc(alias = "DictProxy")]
 #[derive(Serialize, Deserialize)]
@@ -92,7 +94,10 @@ where
     /// # Errors
     ///
     /// [`ManagerError::Full`] if the manager may keep no more; else [`ManagerError`].
-    pub fn insert(&self, key: &K, value: &V) -> Result<Option<V>, ManagerError> {
+    pub fn insert<Q: Serialize + ?Sized>(&self, key: &Q, value: &V) -> Result<Option<V>, ManagerError>
+    where
+        K: Borrow<Q>,
+    {
         const NAME: &str = "SharedMap::insert";
         self.one(NAME, &Op::MapInsert(self.key(NAME, key)?, self.proxy.encode(NAME, value)?))
     }
@@ -102,7 +107,10 @@ where
     /// # Errors
     ///
     /// [`ManagerError`].
-    pub fn get(&self, key: &K) -> Result<Option<V>, ManagerError> {
+    pub fn get<Q: Serialize + ?Sized>(&self, key: &Q) -> Result<Option<V>, ManagerError>
+    where
+        K: Borrow<Q>,
+    {
         const NAME: &str = "SharedMap::get";
         let found = self.versioned(NAME, &Op::MapGet(self.key(NAME, key)?))?;
         found.map(|(_, bytes)| self.proxy.decode(NAME, &bytes)).transpose()
@@ -114,7 +122,10 @@ where
     ///
     /// [`ManagerError`].
     #[doc(alias = "pop")]
-    pub fn remove(&self, key: &K) -> Result<Option<V>, ManagerError> {
+    pub fn remove<Q: Serialize + ?Sized>(&self, key: &Q) -> Result<Option<V>, ManagerError>
+    where
+        K: Borrow<Q>,
+    {
         const NAME: &str = "SharedMap::remove";
         self.one(NAME, &Op::MapRemove(self.key(NAME, key)?))
     }
@@ -124,7 +135,10 @@ where
     /// # Errors
     ///
     /// [`ManagerError`].
-    pub fn contains_key(&self, key: &K) -> Result<bool, ManagerError> {
+    pub fn contains_key<Q: Serialize + ?Sized>(&self, key: &Q) -> Result<bool, ManagerError>
+    where
+        K: Borrow<Q>,
+    {
         const NAME: &str = "SharedMap::contains_key";
         match self.proxy.ask(NAME, &Op::MapContains(self.key(NAME, key)?))? {
             Answer::Is(is) => Ok(is),
@@ -138,7 +152,10 @@ where
     ///
     /// As for [`insert`](SharedMap::insert).
     #[doc(alias = "setdefault")]
-    pub fn get_or_insert(&self, key: &K, value: &V) -> Result<V, ManagerError> {
+    pub fn get_or_insert<Q: Serialize + ?Sized>(&self, key: &Q, value: &V) -> Result<V, ManagerError>
+    where
+        K: Borrow<Q>,
+    {
         const NAME: &str = "SharedMap::get_or_insert";
         let op = Op::MapGetOrInsert(self.key(NAME, key)?, self.proxy.encode(NAME, value)?);
         let (_, bytes) = self.versioned(NAME, &op)?.ok_or_else(|| nonsense(NAME))?;
@@ -151,12 +168,15 @@ where
     /// # Errors
     ///
     /// As for [`insert`](SharedMap::insert).
-    pub fn compare_and_set(
+    pub fn compare_and_set<Q: Serialize + ?Sized>(
         &self,
-        key: &K,
+        key: &Q,
         expected: Option<&V>,
         new: Option<&V>,
-    ) -> Result<bool, ManagerError> {
+    ) -> Result<bool, ManagerError>
+    where
+        K: Borrow<Q>,
+    {
         const NAME: &str = "SharedMap::compare_and_set";
         let encode = |value: Option<&V>| value.map(|value| self.proxy.encode(NAME, value)).transpose();
         let (expected, value) = (encode(expected)?, encode(new)?);
@@ -173,9 +193,9 @@ where
     /// let manager = Manager::start()?;
     /// let counts: SharedMap<String, u32> = manager.map()?;
     /// for word in ["to", "be", "or", "not", "to", "be"] {
-    ///     counts.update(&word.to_owned(), |count| Some(count.unwrap_or(0) + 1))?;
+    ///     counts.update(word, |count| Some(count.unwrap_or(0) + 1))?;
     /// }
-    /// assert_eq!(counts.get(&"be".to_owned())?, Some(2));
+    /// assert_eq!(counts.get("be")?, Some(2));
     /// manager.stop()?;
     /// # Ok::<(), cross_process_bridge::manager::ManagerError>(())
     /// ```
@@ -183,11 +203,14 @@ where
     /// # Errors
     ///
     /// As for [`insert`](SharedMap::insert). A time-out is for each try.
-    pub fn update(
+    pub fn update<Q: Serialize + ?Sized>(
         &self,
-        key: &K,
+        key: &Q,
         mut change: impl FnMut(Option<V>) -> Option<V>,
-    ) -> Result<Option<V>, ManagerError> {
+    ) -> Result<Option<V>, ManagerError>
+    where
+        K: Borrow<Q>,
+    {
         const NAME: &str = "SharedMap::update";
         let key = self.key(NAME, key)?;
         loop {
@@ -245,8 +268,8 @@ where
         }
     }
 
-    fn key(&self, name: &'static str, key: &K) -> Result<Bytes, ManagerError> {
-        self.proxy.encode(name, key)
+    fn key<Q: Serialize + ?Sized>(&self, name: &'static str, key: &Q) -> Result<Bytes, ManagerError> {
+        self.proxy.encode_borrowed::<K>(name, key)
     }
 
     fn one(&self, name: &'static str, op: &Op) -> Result<Option<V>, ManagerError> {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use common_ipc::link::{CallError, Connector, Execution, LinkError, OpenCaller, codec};
+use common_ipc::link::codec::{self, EncodeError};
+use common_ipc::link::{CallError, Connector, Execution, LinkError, OpenCaller};
 use common_ipc::process::{Child, ExitStatus, start_library_thread};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -179,11 +180,24 @@ impl Proxy {
         value: &T,
     ) -> Result<Bytes, ManagerError> {
         let encoded = within(&self.way, || codec::encode_checked(value));
-        encoded.map(Bytes::from).map_err(|error| ManagerError::Encode {
-            operation,
-            type_name: error.type_name.to_owned(),
-            message: error.message,
-        })
+        encoded.map(Bytes::from).map_err(|error| unwritable(operation, error))
+    }
+
+    /// The bytes of what a `T` was borrowed as, which are to be those of the `T`.
+    pub(crate) fn encode_borrowed<T: DeserializeOwned>(
+        &self,
+        operation: &'static str,
+        value: &(impl Serialize + ?Sized),
+    ) -> Result<Bytes, ManagerError> {
+        let bytes =
+            within(&self.way, || codec::encode(value)).map_err(|error| unwritable(operation, error))?;
+        if cfg!(debug_assertions) {
+            if let Err(error) = within(&self.way, || codec::decode::<T>(&bytes)) {
+                let message = format!("it can't be read back: {}", error.message);
+                return Err(unwritable(operation, EncodeError { type_name: error.type_name, message }));
+            }
+        }
+        Ok(Bytes::from(bytes))
     }
 
     pub(crate) fn decode<T: DeserializeOwned>(
@@ -198,6 +212,10 @@ impl Proxy {
     pub(crate) fn delete(&self, operation: &'static str) -> Result<(), ManagerError> {
         self.ask(operation, &Op::Delete).map(drop)
     }
+}
+
+fn unwritable(operation: &'static str, error: EncodeError) -> ManagerError {
+    ManagerError::Encode { operation, type_name: error.type_name.to_owned(), message: error.message }
 }
 
 /// What the manager says of an operation that it doesn't carry out.
@@ -240,10 +258,20 @@ thread_local! {
 
 /// Writes or reads values that a manager keeps: proxies of its objects are in them as addresses.
 fn within<R>(way: &Arc<Way>, work: impl FnOnce() -> R) -> R {
-    let before = WITHIN.replace(Some(Arc::clone(way)));
-    let result = work();
-    drop(WITHIN.replace(before));
-    result
+    // Dropped by a panic, too.
+    let _before = Before(WITHIN.replace(Some(Arc::clone(way))));
+    work()
+}
+
+/// What was so before.
+struct Before(Option<Arc<Way>>);
+
+impl Drop for Before {
+    fn drop(&mut self) {
+        let within = WITHIN.replace(self.0.take());
+        // Its drop may come back here.
+        drop(within);
+    }
 }
 
 fn current() -> Option<Arc<Way>> {

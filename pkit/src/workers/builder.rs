@@ -79,7 +79,8 @@ impl WorkerPoolBuilder {
         self
     }
 
-    /// Replaces a worker by a fresh one after so long, up to a tenth more, so that not all are replaced at once.
+    /// Replaces a worker by a fresh one after so long, up to a tenth more, so that not all are replaced at once. One that
+    /// has done nothing yet isn't.
     pub fn recycle_after(mut self, age: Duration) -> Self {
         self.settings.recycle.age = Some(age);
         self

@@ -178,12 +178,15 @@ impl<I: Iterator, R: DeserializeOwned> Iterator for WorkerChunks<'_, I, R> {
                 Some(Rest::Again(Ok(task), items)) => {
                     let core = self.flow.workers.core();
                     let waited = core.check().map(|()| core.wait_for(task.bell(), None, || task.is_done()));
-                    let outcome = waited.ok().and_then(|_| task.take());
-                    self.take(outcome.unwrap_or(Outcome { result: Err(WorkError::Taken), item: 0 }), items);
+                    let outcome = match waited {
+                        Ok(_) => task.take().unwrap_or_else(|| Outcome::none(WorkError::Taken)),
+                        Err(error) => Outcome::none(error.into()),
+                    };
+                    self.take(outcome, items);
                     continue;
                 }
                 Some(Rest::Again(Err(error), items)) => {
-                    self.take(Outcome { result: Err(error), item: 0 }, items);
+                    self.take(Outcome::none(error), items);
                     continue;
                 }
                 None => {}

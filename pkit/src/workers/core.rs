@@ -23,18 +23,17 @@ use common_ipc::process::{Child, Generation, StartError, Work, Worker, WrongProc
 use common_ipc::sync::EventFd;
 use parking_lot::{Condvar, Mutex};
 
-use crate::workers::deal::wake_at;
 use crate::workers::errors::WorkError;
-use crate::workers::member::{Place, Verdict};
+use crate::workers::member::Place;
 use crate::workers::settings::Settings;
 use crate::workers::statistics::Statistics;
-use crate::workers::task::{Basket, Bell, Sleeper, Task, Terms, Told};
+use crate::workers::task::{Basket, Task, Terms, Told};
 
 pub(crate) struct Core {
     pub(crate) home: Generation,
     pub(crate) settings: Settings,
     pub(crate) start: StartWorker,
-    state: Mutex<State>,
+    pub(crate) state: Mutex<State>,
     /// Told of each change that somebody with the lock may wait for: room, the last task, the thread's end.
     pub(crate) changed: Condvar,
     /// What the thread sleeps on.
@@ -73,6 +72,8 @@ pub(crate) struct State {
     pub(crate) places: Vec<Place>,
     /// Those that were let go, and when they are killed if they are still there.
     pub(crate) leaving: Vec<(Child, Instant)>,
+    /// Those that the pool's end has to wait for, whoever asks for it.
+    pub(crate) ending: Vec<Child>,
     pub(crate) next_token: u64,
     /// How many threads are awake and look for replies.
     pub(crate) lookers: usize,
@@ -81,7 +82,7 @@ pub(crate) struct State {
     /// The workers are to ring.
     pub(crate) are_asked: bool,
     /// What they have learnt about that.
-    spinners: Vec<Spinner>,
+    pub(crate) spinners: Vec<Spinner>,
     /// How many threads wait for `changed`.
     pub(crate) waiters: usize,
     /// When the thread wakes by itself; `None`: not before something happens.
@@ -115,6 +116,7 @@ impl Core {
                 queued_bytes: 0,
                 places,
                 leaving: Vec::new(),
+                ending: Vec::new(),
                 next_token: ALARM + 1,
                 lookers: 0,
                 was_looked: false,
@@ -158,32 +160,6 @@ impl Core {
             self.changed.notify_all();
         }
         (result, told)
-    }
-
-    /// Waits with the lock until it is so, and says whether that was in time.
-    pub(crate) fn wait_until(
-        &self,
-        deadline: Option<Instant>,
-        mut is_so: impl FnMut(&mut State) -> bool,
-    ) -> bool {
-        let mut state = self.state.lock();
-        loop {
-            if is_so(&mut state) {
-                return true;
-            }
-            state.waiters += 1;
-            let in_time = match deadline {
-                None => {
-                    self.changed.wait(&mut state);
-                    true
-                }
-                Some(deadline) => !self.changed.wait_until(&mut state, deadline).timed_out(),
-            };
-            state.waiters -= 1;
-            if !in_time {
-                return is_so(&mut state);
-            }
-        }
     }
 
     /// Has the thread look at everything again.
@@ -243,130 +219,6 @@ impl Core {
             }
         }
     }
-
-    /// Waits until it is so, which the bell rings for, and says whether that was in time. Takes in replies meanwhile.
-    pub(crate) fn wait_for(&self, bell: &Bell, deadline: Option<Instant>, is_so: impl Fn() -> bool) -> bool {
-        if is_so() {
-            return true;
-        }
-        let mut spinner = self.with(|state| {
-            state.lookers += 1;
-            state.ask(false);
-            state.spinners.pop().unwrap_or_default()
-        });
-        if deadline.is_none_or(|deadline| deadline > Instant::now()) {
-            spinner.spin(|| {
-                if !is_so() {
-                    self.look();
-                }
-                is_so()
-            });
-        }
-        self.with(|state| {
-            state.spinners.push(spinner);
-            state.lookers -= 1;
-            self.take_in(state);
-            if state.lookers > 0 {
-                return;
-            }
-            if is_so() {
-                // There may be more of it soon.
-                state.was_looked = true;
-                wake_at(self, &mut state.wakes_at, Some(Instant::now() + ATTENTION));
-            } else {
-                // Asked first, then looked at: what is said in between rings.
-                state.ask(true);
-                self.take_in(state);
-            }
-        });
-        if is_so() {
-            return true;
-        }
-        let in_time = loop {
-            bell.add(Sleeper::Thread(std::thread::current()));
-            if is_so() {
-                break true;
-            }
-            match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
-                None => std::thread::park(),
-                Some(Duration::ZERO) => break false,
-                Some(left) => std::thread::park_timeout(left),
-            }
-            if is_so() {
-                break true;
-            }
-            bell.remove_this_thread();
-        };
-        bell.remove_this_thread();
-        in_time
-    }
-
-    /// Takes in what is there, unless somebody else is at it.
-    fn look(&self) {
-        let Some(mut state) = self.state.try_lock() else { return };
-        self.take_in(&mut state);
-        let told = std::mem::take(&mut state.told);
-        if state.waiters > 0 {
-            self.changed.notify_all();
-        }
-        drop(state);
-        told.wake();
-    }
-
-    /// Ends a task whose result nobody wants any more; one that is being done only if it `may_kill`. Says whether it was
-    /// there to be ended.
-    pub(crate) fn cancel(&self, task: &Arc<Task>, may_kill: bool) -> Result<bool, WorkError> {
-        self.check()?;
-        Ok(self.with(|state| {
-            self.take_in(state);
-            let cancelled = self.cancel_locked(state, task, may_kill);
-            self.take_in(state);
-            cancelled
-        }))
-    }
-
-    fn cancel_locked(&self, state: &mut State, task: &Arc<Task>, may_kill: bool) -> bool {
-        if task.is_done() {
-            return false;
-        }
-        if let Some(place) = state.queue.iter().position(|waiting| Arc::ptr_eq(waiting, task)) {
-            state.queue.remove(place);
-            state.queued_bytes = state.queued_bytes.saturating_sub(task.size());
-            return state.cancelled_before(task);
-        }
-        let holder = state.places.iter().position(
-            |place| matches!(place, Place::Up(member) if member.tasks.iter().any(|own| Arc::ptr_eq(own, task))),
-        );
-        let Some(holder) = holder else { return false };
-        // Nothing that follows it is begun any more; and what it may have said meanwhile is heard before it is killed.
-        if let Place::Up(member) = &mut state.places[holder] {
-            if task.is_bound && !member.recall().is_empty() {
-                return state.cancelled_before(task);
-            }
-        }
-        self.take_back(state, holder);
-        self.take_in_of(state, holder);
-        if task.is_done() {
-            return false;
-        }
-        if let Place::Up(member) = &mut state.places[holder] {
-            match member.tasks.iter().position(|own| Arc::ptr_eq(own, task)) {
-                Some(0) => {
-                    if may_kill {
-                        member.condemn(Verdict::Cancelled);
-                    }
-                    return may_kill;
-                }
-                Some(_) => {
-                    member.condemn(Verdict::Lost("it says that it is at several tasks at once".into()));
-                    return may_kill;
-                }
-                None => {}
-            }
-        }
-        // It wasn't begun, and is in the queue again.
-        self.cancel_locked(state, task, may_kill)
-    }
 }
 
 /// How long to wait for room.
@@ -408,10 +260,16 @@ impl State {
     }
 
     /// A task was cancelled that nobody had begun.
-    fn cancelled_before(&mut self, task: &Task) -> bool {
+    pub(crate) fn cancelled_before(&mut self, task: &Task) -> bool {
         self.statistics.cancelled += 1;
         task.finish(Err(WorkError::Cancelled { execution: Execution::NotRun }), 0, &mut self.told);
         true
+    }
+
+    /// A task has no result, and that isn't the fault of what it does.
+    pub(crate) fn give_up(&mut self, task: &Task, why: WorkError, item: usize) {
+        self.statistics.given_up += 1;
+        task.finish(Err(why), item, &mut self.told);
     }
 
     /// How many tasks have no outcome yet.

@@ -79,7 +79,8 @@ impl Core {
                 wake_at(self, &mut state.wakes_at, member.weigh_at);
             }
             wake_at(self, &mut state.wakes_at, member.limit_at());
-            let is_used_up = self.settings.recycle.tasks.is_some_and(|most| member.done >= most);
+            let is_used_up = self.settings.recycle.tasks.is_some_and(|most| member.done >= most)
+                || member.old_at.is_some_and(|at| at <= now);
             if is_used_up && !member.is_retiring {
                 self.retire(state, place);
             }
@@ -135,8 +136,9 @@ impl Core {
                 }
                 Err(error) => {
                     state.queued_bytes = state.queued_bytes.saturating_sub(task.size());
-                    task.finish(Err(error.into()), 0, &mut state.told);
-                    state.queue.pop_front();
+                    if let Some(task) = state.queue.pop_front() {
+                        state.give_up(&task, error.into(), 0);
+                    }
                 }
             }
         }
@@ -162,7 +164,7 @@ impl Core {
                 state.queued_bytes += task.size();
                 state.queue.push_front(task);
             } else {
-                task.finish(Err(WorkError::Gone), 0, &mut state.told);
+                state.give_up(&task, WorkError::Gone, 0);
             }
         }
     }

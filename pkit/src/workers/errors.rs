@@ -85,17 +85,20 @@ pub enum WorkError {
     Closed,
     /// The pool was ended, or its last handle dropped, before the task was done.
     #[error(
-        "the pool was ended before the task was done; {}",
-        match execution { Execution::NotRun => "it had not begun", _ => "it had begun" }
+        "the pool was ended before the task was done; {}{}",
+        match execution { Execution::NotRun => "it had not begun", _ => "it had begun" },
+        why.as_ref().map(|why| format!(": {why}")).unwrap_or_default()
     )]
     Ended {
         /// Whether it had begun.
         execution: Execution,
+        /// What has ended it, if that wasn't the program.
+        why: Option<Arc<str>>,
     },
     /// So many tasks are waiting that another one has no room, now or in time.
     #[error("the pool has no room for another waiting task (WorkerPoolBuilder::max_waiting)")]
     Full,
-    /// The result was given out before.
+    /// The result was given out before, and with it whether the task ran.
     #[error("the task's result was given out before")]
     Taken,
     /// The pool belongs to another process. A child makes one of its own.
@@ -111,14 +114,15 @@ impl WorkError {
     #[must_use]
     pub fn execution(&self) -> Execution {
         match self {
-            WorkError::Panicked(_) | WorkError::Taken => Execution::Ran,
-            WorkError::Died { .. } | WorkError::Lost { .. } | WorkError::TimedOut { .. } => {
-                Execution::Unknown
-            }
-            WorkError::Cancelled { execution } | WorkError::Ended { execution } => *execution,
+            WorkError::Panicked(_) => Execution::Ran,
+            WorkError::Died { .. }
+            | WorkError::Lost { .. }
+            | WorkError::TimedOut { .. }
+            | WorkError::Child(_)
+            | WorkError::Taken => Execution::Unknown,
+            WorkError::Cancelled { execution } | WorkError::Ended { execution, .. } => *execution,
             WorkError::Failed(WorkFailure::Argument { .. } | WorkFailure::OtherState) => Execution::NotRun,
             WorkError::Failed(_) => Execution::Ran,
-            WorkError::Child(_) => Execution::Unknown,
             _ => Execution::NotRun,
         }
     }

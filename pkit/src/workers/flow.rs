@@ -204,8 +204,8 @@ impl<K> Batch<K> {
     /// What became of it.
     pub(crate) fn outcome(self) -> (Outcome, K) {
         let outcome = match self.task {
-            Ok(task) => task.take().unwrap_or(Outcome { result: Err(WorkError::Taken), item: 0 }),
-            Err(error) => Outcome { result: Err(error), item: 0 },
+            Ok(task) => task.take().unwrap_or_else(|| Outcome::none(WorkError::Taken)),
+            Err(error) => Outcome::none(error),
         };
         (outcome, self.kept)
     }

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common_ipc::link::Execution;
-use common_ipc::process::{Child, ExitStatus, JoinError, Signal, Worker, stop_all};
+use common_ipc::process::{Child, ExitStatus, JoinError, Signal, Worker};
 
 use crate::measure;
-use crate::workers::core::{Core, Phase, State};
+use crate::workers::core::{Core, State};
 use crate::workers::deal::wake_at;
 use crate::workers::errors::WorkError;
 use crate::workers::member::{Member, Place, Verdict, Vigil};
@@ -21,7 +20,7 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(10);
 /// ... and at the most: twice as long after each.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
 /// How long the kernel may take over a SIGKILL.
-const DEATH_PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const DEATH_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Core {
     /// Takes in a worker that was just started.
@@ -78,7 +77,7 @@ impl Core {
         if count >= FAILURES_MAX && !state.somebody_works() {
             state.queued_bytes = 0;
             for task in std::mem::take(&mut state.queue) {
-                task.finish(Err(why.clone()), 0, &mut state.told);
+                state.give_up(&task, why.clone(), 0);
             }
         }
     }
@@ -226,108 +225,11 @@ impl Core {
             }
         }
     }
-
-    /// Ends all of it: what waits isn't begun, and what is being done is stopped, with so much grace.
-    pub(crate) fn end(&self, grace: Duration) -> Result<(), WorkError> {
-        self.check()?;
-        let (children, gone) = self.with(|state| {
-            state.phase = Phase::Ended;
-            self.take_in(state);
-            let mut children: Vec<Child> = state.leaving.drain(..).map(|(child, _)| child).collect();
-            let mut left: Vec<_> = std::mem::take(&mut state.queue).into();
-            let mut gone = Vec::new();
-            for place in &mut state.places {
-                // One that is being started is killed by whoever starts it.
-                if matches!(place, Place::Starting) {
-                    continue;
-                }
-                if let Place::Up(mut member) = std::mem::replace(place, Place::Down(Instant::now())) {
-                    member.unwatch(&self.poller);
-                    left.extend(member.recall());
-                    for task in member.tasks.drain(..) {
-                        let ended = WorkError::Ended { execution: Execution::Unknown };
-                        task.finish(Err(ended), member.worker.item(task.number), &mut state.told);
-                    }
-                    children.push(member.child());
-                    gone.push(member);
-                }
-            }
-            for task in left {
-                task.finish(Err(WorkError::Ended { execution: Execution::NotRun }), 0, &mut state.told);
-            }
-            state.queued_bytes = 0;
-            (children, gone)
-        });
-        self.sound_alarm();
-        let stopped = if grace.is_zero() {
-            let killed = kill_all(&children);
-            // One that learnt before that nobody has tasks for it would begin to end by itself.
-            drop(gone);
-            killed
-        } else {
-            drop(gone);
-            stop_all(&children, grace).map(drop)
-        };
-        self.wait_for_threads();
-        Ok(stopped?)
-    }
-
-    /// Takes no more tasks, waits until all are done, and lets the workers go. Says whether that was in time.
-    pub(crate) fn close(&self, deadline: Option<Instant>) -> Result<bool, WorkError> {
-        self.check()?;
-        self.with(|state| {
-            if state.phase == Phase::Open {
-                state.phase = Phase::Closing;
-            }
-        });
-        self.sound_alarm();
-        // A worker that is being started is let go as all are: what it has made is dropped.
-        let is_done = |state: &mut State| {
-            let is_starting = state.places.iter().any(|place| matches!(place, Place::Starting));
-            state.outstanding() == 0 && (!is_starting || state.phase == Phase::Ended)
-        };
-        if !self.wait_until(deadline, is_done) {
-            return Ok(false);
-        }
-        let leaving = self.with(|state| {
-            for place in 0..state.places.len() {
-                self.let_go(state, place);
-            }
-            state.phase = Phase::Ended;
-            std::mem::take(&mut state.leaving)
-        });
-        self.sound_alarm();
-        for (child, until) in &leaving {
-            if child.wait_timeout(until.saturating_duration_since(Instant::now()))?.is_none() {
-                child.stop(Duration::ZERO)?;
-            }
-        }
-        self.wait_for_threads();
-        Ok(true)
-    }
-
-    /// Until they have ended, or wait for what may take its time.
-    fn wait_for_threads(&self) {
-        let are_done = |state: &mut State| {
-            !state.thread_runs && !state.places.iter().any(|place| matches!(place, Place::Starting))
-        };
-        self.wait_until(Some(Instant::now() + DEATH_PATIENCE), are_done);
-    }
 }
 
 /// How long to wait after so many failures in a row.
 fn backoff(count: u32) -> Duration {
     FIRST_BACKOFF.saturating_mul(1 << count.saturating_sub(1).min(10)).min(LONGEST_BACKOFF)
-}
-
-pub(crate) fn kill_all(children: &[Child]) -> Result<(), common_ipc::process::ChildError> {
-    for child in children {
-        child.kill()?;
-    }
-    for child in children {
-        child.wait_timeout(DEATH_PATIENCE)?;
-    }
-    Ok(())
 }
 
 /// In a program whose panics abort, the signal alone wouldn't say what the process said before.

@@ -6,8 +6,10 @@
 //! core                 what the handles share: tasks in, results out
 //!   task                 one, and those who wait for it
 //!   deal                 which worker gets which
+//!   wait, cancel         for its result, and without it
 //!   member, pace         one worker, and how much it is sent ahead
 //!   life                 how workers come and go, and what becomes of their tasks
+//!   end                  of all of it
 //!   thread               who looks after all of it when nobody waits
 //! handle               one task's                                   (TaskHandle)
 //! map, chunks          a task for each item, or for many            (WorkerMap, WorkerChunks)
@@ -16,9 +18,11 @@
 //! ```
 
 mod builder;
+mod cancel;
 mod chunks;
 mod core;
 mod deal;
+mod end;
 mod errors;
 mod flow;
 mod handle;
@@ -31,6 +35,7 @@ mod state_pool;
 mod statistics;
 mod task;
 mod thread;
+mod wait;
 
 use std::fmt;
 use std::ops::Deref;

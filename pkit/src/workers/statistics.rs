@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What a pool has done so far, and is at now.
+/// What a pool has done so far, and is at now. Each task that was taken is in one of `answered`, `cancelled`, `timed_out`,
+/// `lost`, `given_up`, `waiting` and `under_way`: their sum is `submitted`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Statistics {
@@ -18,6 +19,9 @@ pub struct Statistics {
     pub timed_out: u64,
     /// Tasks that failed because their worker was lost.
     pub lost: u64,
+    /// Tasks that have no result for another reason: there was no worker to be had, what they are called with couldn't be
+    /// sent, or not once more, or the pool was ended.
+    pub given_up: u64,
     /// Tasks that were begun once more, after their worker was lost.
     pub retried: u64,
     /// Tasks that were taken back from one worker, not begun, for another one.
@@ -42,13 +46,14 @@ impl fmt::Display for Statistics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} of {} tasks answered, {} lost, {} timed out, {} cancelled, {} retried; {} waiting, {} under way; \
+            "{} of {} tasks answered, {} lost, {} timed out, {} cancelled, {} given up, {} retried; {} waiting, {} under way; \
              {} workers ({} idle), {} started, {} died, {} recycled",
             self.answered,
             self.submitted,
             self.lost,
             self.timed_out,
             self.cancelled,
+            self.given_up,
             self.retried,
             self.waiting,
             self.under_way,

@@ -48,6 +48,13 @@ pub(crate) struct Outcome {
     pub(crate) item: usize,
 }
 
+impl Outcome {
+    /// There is no result, for this reason.
+    pub(crate) fn none(why: WorkError) -> Outcome {
+        Outcome { result: Err(why), item: 0 }
+    }
+}
+
 impl Task {
     pub(crate) fn new(
         number: u64,

@@ -7,8 +7,8 @@ use common_ipc::process::{ExitStatus, LibraryThread, start_library_thread};
 
 use crate::measure;
 use crate::workers::core::{ALARM, ATTENTION, Core, Phase, State};
+use crate::workers::end::kill_all;
 use crate::workers::errors::WorkError;
-use crate::workers::life::kill_all;
 use crate::workers::member::{Place, Verdict};
 
 /// Starts it.
@@ -30,7 +30,13 @@ struct Runs(Arc<Core>);
 
 impl Drop for Runs {
     fn drop(&mut self) {
-        self.0.with(|state| state.thread_runs = false);
+        let is_left = self.0.with(|state| {
+            state.thread_runs = false;
+            state.phase != Phase::Ended
+        });
+        if is_left {
+            self.0.break_off("its thread has panicked".into());
+        }
     }
 }
 
@@ -58,8 +64,7 @@ fn run(core: &Arc<Core>, thread: &mut LibraryThread) {
         let timeout = wakes_at.map(|at| at.saturating_duration_since(Instant::now()));
         let slept = thread.sleep(|| core.poller.wait(timeout, &mut tokens));
         if let Err(error) = slept {
-            log::error!("a pool can't wait for its workers any more: {error}");
-            return;
+            return core.break_off(format!("its workers can't be waited for: {error}").into());
         }
         let ((), told) = core.with_told(|state| {
             for &token in &tokens {
@@ -143,7 +148,7 @@ impl Core {
                 }
             }
             member.look_whether_stuck(now);
-            let mut is_worn = member.old_at.is_some_and(|at| at <= now);
+            let mut is_worn = member.done > 0 && member.old_at.is_some_and(|at| at <= now);
             if member.weigh_at.is_some_and(|at| at <= now) {
                 member.weigh_at = None;
                 let resident = measure::resident(member.worker.child());
@@ -196,7 +201,7 @@ impl Core {
         let of_places = state.places.iter().filter_map(|place| match place {
             Place::Up(member) if member.is_killed => None,
             Place::Up(member) => {
-                let old_at = member.old_at.filter(|_| !member.is_retiring);
+                let old_at = member.old_at.filter(|_| !member.is_retiring && member.done > 0);
                 let times = [
                     member.limit_at(),
                     old_at,

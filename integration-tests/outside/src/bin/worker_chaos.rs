@@ -192,7 +192,7 @@ fn expect_the_end(
         match results.next() {
             Some(Ok(found)) if found == walk(place) => add(&TALLY.results, 1),
             // Begun by a worker, or waiting; the next one wouldn't be taken any more.
-            Some(Err(WorkError::Ended { execution })) if execution != Execution::Ran => {
+            Some(Err(WorkError::Ended { execution, .. })) if execution != Execution::Ran => {
                 is_ended = true;
             }
             Some(Err(WorkError::Closed)) => {

@@ -112,6 +112,7 @@ mod words;
 mod workers;
 #[cfg(feature = "tokio")]
 mod workers_async;
+mod workers_ends;
 mod workers_faults;
 mod workers_hostile;
 mod workers_life;
@@ -225,6 +226,7 @@ const TABLES: &[&[Scenario]] = &[
     workers::ALL,
     #[cfg(feature = "tokio")]
     workers_async::ALL,
+    workers_ends::ALL,
     workers_faults::ALL,
     workers_hostile::ALL,
     workers_life::ALL,

@@ -85,17 +85,17 @@ fn each_kind_does_what_it_says() -> Outcome {
 
     let map: SharedMap<String, i64> = manager.map().unwrap();
     let (a, b) = ("a".to_owned(), "b".to_owned());
-    assert_eq!((map.insert(&a, &1).unwrap(), map.insert(&a, &2).unwrap()), (None, Some(1)));
-    assert_eq!((map.get_or_insert(&a, &7).unwrap(), map.get_or_insert(&b, &7).unwrap()), (2, 7));
-    assert!(map.compare_and_set(&a, Some(&2), Some(&3)).unwrap());
-    assert!(!map.compare_and_set(&a, Some(&2), Some(&4)).unwrap());
-    assert!(!map.compare_and_set(&a, None, Some(&4)).unwrap());
-    assert_eq!(map.update(&a, |value| value.map(|value| value * 2)).unwrap(), Some(6));
+    assert_eq!((map.insert(&a, &1).unwrap(), map.insert("a", &2).unwrap()), (None, Some(1)));
+    assert_eq!((map.get_or_insert("a", &7).unwrap(), map.get_or_insert("b", &7).unwrap()), (2, 7));
+    assert!(map.compare_and_set("a", Some(&2), Some(&3)).unwrap());
+    assert!(!map.compare_and_set("a", Some(&2), Some(&4)).unwrap());
+    assert!(!map.compare_and_set("a", None, Some(&4)).unwrap());
+    assert_eq!(map.update("a", |value| value.map(|value| value * 2)).unwrap(), Some(6));
     assert_eq!(map.entries().unwrap(), [(a.clone(), 6), (b.clone(), 7)]);
-    assert_eq!(map.update(&a, |_| None).unwrap(), None);
+    assert_eq!(map.update("a", |_| None).unwrap(), None);
     assert_eq!((map.keys().unwrap(), map.len().unwrap()), (vec![b.clone()], 1));
-    assert!(!map.contains_key(&a).unwrap());
-    assert_eq!((map.remove(&b).unwrap(), map.remove(&b).unwrap()), (Some(7), None));
+    assert!(!map.contains_key("a").unwrap());
+    assert_eq!((map.remove("b").unwrap(), map.remove("b").unwrap()), (Some(7), None));
 
     let value = manager.value(5_i64).unwrap();
     value.set(&6).unwrap();

@@ -412,7 +412,11 @@ fn workers_a_task_that_signals_leads_and_threads() -> Outcome {
             (),
         );
         let died = pool.statistics().unwrap().died;
-        result(later.unwrap()).unwrap();
+        match result(later.unwrap()) {
+            // On a busy machine three milliseconds are no time at all.
+            Ok(()) | Err(WorkError::Died { .. }) => {}
+            other => panic!("{other:?}"),
+        }
         let patient = pool.clone().attempts(5);
         for n in 0..100u64 {
             assert_eq!(result(patient.submit(|n: u64| n, n).unwrap()).unwrap(), n);

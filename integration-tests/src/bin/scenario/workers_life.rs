@@ -52,7 +52,7 @@ fn sums(pool: &StatePool<u64>, tasks: u64) {
     }
 }
 
-fn no_children_but_servers() -> bool {
+pub(crate) fn no_children_but_servers() -> bool {
     proc::children(std::process::id() as i32).iter().all(|child| proc::name(child.pid).starts_with("mp-"))
 }
 
@@ -448,16 +448,16 @@ fn workers_terminate_is_at_once() -> Outcome {
         pool.terminate(Duration::from_secs(20)).unwrap();
         assert!(pids.iter().all(|pid| proc::stat(*pid as i32).is_none()), "they were collected");
         match joins.join().unwrap() {
-            Err(WorkError::Ended { execution: Execution::NotRun }) => {}
+            Err(WorkError::Ended { execution: Execution::NotRun, .. }) => {}
             other => panic!("{other:?}"),
         }
         closes.join().unwrap().unwrap();
     });
     for task in runs {
-        assert!(matches!(result(task), Err(WorkError::Ended { execution: Execution::Unknown })));
+        assert!(matches!(result(task), Err(WorkError::Ended { execution: Execution::Unknown, .. })));
     }
     for task in waits {
-        assert!(matches!(result(task), Err(WorkError::Ended { execution: Execution::NotRun })));
+        assert!(matches!(result(task), Err(WorkError::Ended { execution: Execution::NotRun, .. })));
     }
     // Those that are deaf are killed after the grace.
     let pool = crate::workers::pool(1);
@@ -492,7 +492,7 @@ fn workers_the_last_handle_ends_the_pool() -> Outcome {
     assert!(proc::eventually(no_children_but_servers));
     assert!(proc::eventually(|| !proc::thread_names().iter().any(|name| name == "pkit-workers")));
     assert!(runs.is_done() && !runs.cancel().unwrap());
-    assert!(matches!(result(runs), Err(WorkError::Ended { execution: Execution::Unknown })));
+    assert!(matches!(result(runs), Err(WorkError::Ended { execution: Execution::Unknown, .. })));
     for task in waits {
         assert!(matches!(block_on(task), Err(WorkError::Ended { .. })));
     }
