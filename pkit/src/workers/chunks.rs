@@ -37,6 +37,9 @@ const TARGET: Duration = Duration::from_millis(1);
 const MOST: usize = 4096;
 /// So many bytes a task may have until no larger ones are made.
 const LONG: usize = 1 << 20;
+/// So many of those whose size is measured are under way, or done and not returned, for each worker: one that it is at, one
+/// that it has got, and as many on their way to and fro.
+const AHEAD: usize = 4;
 /// So much larger than the last one a task is at the most.
 const GROWTH: usize = 8;
 
@@ -75,7 +78,11 @@ impl<'a, I: Iterator, R> WorkerChunks<'a, I, R> {
         let mut flow = Flow::new(workers, ordered);
         flow.progress.total = total(&items);
         let size = match chunk {
-            Chunk::Measured => 1,
+            Chunk::Measured => {
+                // Few at first, so that those after them are larger; and then they take their time.
+                flow.ahead = Some(AHEAD * flow.workers.size());
+                1
+            }
             Chunk::Of(size) => size.max(1),
         };
         let items = items.fuse();
@@ -83,7 +90,8 @@ impl<'a, I: Iterator, R> WorkerChunks<'a, I, R> {
         WorkerChunks { items, pack, flow, chunk, size, most: MOST, ready, rest }
     }
 
-    /// Has no more than so many chunks under way, or done and not returned; one at the least.
+    /// Has no more than so many chunks under way, or done and not returned; one at the least. Without this it is as for
+    /// [`WorkerMap`](crate::WorkerMap::ahead), and four for each worker if their size is measured.
     pub fn ahead(mut self, chunks: usize) -> Self {
         self.flow.ahead = Some(chunks);
         self
