@@ -2,7 +2,7 @@
 //! as one would do with files that one doesn't trust: a file that is broken, takes too much memory
 //! or never ends costs its own row only.
 //!
-//! `cargo run --release --example word_count -- PATH`; without a path it makes a folder of samples,
+//! `cargo run --release -p offspring --example word_count -- PATH`; without a path it makes a folder of samples,
 //! hostile ones among them. `--help` says the rest.
 
 use std::collections::HashMap;
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use multiprocess::{Handle, LaunchOptions, RemoteError, Resource, Stdio, Subprocess};
+use offspring::{Handle, LaunchOptions, RemoteError, Resource, Stdio, Subprocess};
 use serde::{Deserialize, Serialize};
 
 /// So long a file may take.
