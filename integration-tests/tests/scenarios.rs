@@ -936,6 +936,7 @@ play!(
     workers_the_rest_of_a_chunk_is_wrong_process_in_a_fork,
     workers_time_that_is_waited_does_not_count,
     workers_what_is_too_long_is_told,
+    workers_what_was_sent_makes_room_for_more,
     workers_without_memory_left,
 );
 

@@ -17,6 +17,7 @@ use crate::workers_life::no_children_but_servers;
 
 scenarios!(
     workers_each_task_is_in_one_counter,
+    workers_what_was_sent_makes_room_for_more,
     workers_a_pool_that_cannot_wait_any_more_is_ended_and_says_why,
     workers_of_two_who_end_a_pool_the_shorter_grace_counts,
     workers_that_have_done_nothing_are_not_recycled_by_age,
@@ -63,6 +64,43 @@ fn workers_each_task_is_in_one_counter() -> Outcome {
     assert_eq!(failed.count(), 9);
     let counts = never.statistics().unwrap();
     assert_eq!((sum(&counts), counts.given_up, counts.submitted), (9, 9, 9), "{counts}");
+    Passed
+}
+
+fn workers_what_was_sent_makes_room_for_more() -> Outcome {
+    zygote();
+    const SIZE: usize = 200_000;
+    let pool = WorkerPool::builder(1).max_waiting(5 * SIZE).build().unwrap();
+    let wait = |(go, _): (Event, Vec<u8>)| go.wait().unwrap();
+    let events: Vec<_> = (0..40).map(|_| Event::new().unwrap()).collect();
+    let mut tasks = std::collections::VecDeque::new();
+    let mut next = events.iter();
+    let mut last = next.next().unwrap();
+    let mut offer = |tasks: &mut std::collections::VecDeque<_>| match pool
+        .try_submit(wait, (last.clone(), vec![1; SIZE]))
+    {
+        Ok(task) => {
+            tasks.push_back(task);
+            last = next.next().unwrap();
+            true
+        }
+        Err(WorkError::Full) => false,
+        Err(error) => panic!("{error}"),
+    };
+    while offer(&mut tasks) {}
+    let waiting = pool.statistics().unwrap().waiting;
+    assert!((2..=6).contains(&waiting), "{waiting} are waiting");
+    // What is done makes room for another one, but for the first few: so many are sent ahead as long as nothing is known.
+    let before = tasks.len();
+    for event in events.iter().take(20) {
+        event.set();
+        result(tasks.pop_front().unwrap()).unwrap();
+        while offer(&mut tasks) {}
+        assert!(pool.statistics().unwrap().waiting > 1);
+    }
+    assert!(tasks.len() + 5 >= before, "there were {before}, and are {}", tasks.len());
+    drop(pool);
+    assert!(tasks.into_iter().all(|task| matches!(result(task), Err(WorkError::Ended { .. }))));
     Passed
 }
 

@@ -295,6 +295,16 @@ fn ticks(pid: u32) -> u64 {
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }
 
+/// How often the threads of this process have gone to sleep.
+fn sleeps() -> u64 {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    let of = |status: String| {
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.and_then(|count| count.trim().parse::<u64>().ok()).unwrap_or(0)
+    };
+    tasks.filter_map(|task| std::fs::read_to_string(task.path().join("status")).ok()).map(of).sum()
+}
+
 fn workers_that_have_nothing_to_do_cost_nothing() -> Outcome {
     let pool = pool(64);
     goes_on(&pool, 2_000);
@@ -302,9 +312,10 @@ fn workers_that_have_nothing_to_do_cost_nothing() -> Outcome {
     let pids = pool.pids().unwrap();
     std::thread::sleep(Duration::from_millis(100));
     let all = || pids.iter().chain([&std::process::id()]).map(|pid| ticks(*pid)).sum::<u64>();
-    let before = all();
+    let (before, slept) = (all(), sleeps());
     std::thread::sleep(Duration::from_secs(1));
-    let used = all() - before;
+    let (used, slept) = (all() - before, sleeps() - slept);
+    assert!(slept < 50, "this process has woken {slept} times");
     // What it takes to look at them, say.
     assert!(used <= 1, "{used} ticks in a second");
     let dirty: Vec<_> = pids.iter().filter_map(|pid| proc::private_dirty_kib(*pid as i32)).collect();
