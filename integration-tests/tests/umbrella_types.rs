@@ -89,8 +89,9 @@ fn what_needs_no_process_works() {
 fn every_reexport_is_touched() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
-    let tests =
-        read("integration-tests/tests/umbrella.rs") + &read("integration-tests/tests/umbrella_types.rs");
+    let tests = ["umbrella", "umbrella_types", "before_main"]
+        .map(|name| read(&format!("integration-tests/tests/{name}.rs")))
+        .join("");
     let words: std::collections::HashSet<&str> =
         tests.split(|char: char| !char.is_alphanumeric() && char != '_').collect();
     let source = read("src/lib.rs");
@@ -122,5 +123,9 @@ fn the_prelude_is_what_programs_name() {
     }
 
     assert!(Once.spawn().is_err() && spawn(|| ()).is_err() && init().is_err());
+    // Each crate is in its module, too.
+    assert!(multiprocess::pkit::current().is_main());
+    let _: Option<multiprocess::cross_process_bridge::BridgeError> = None;
+    let _: Option<multiprocess::valkka_multiprocess::ProcessError> = None;
     assert_eq!(SlotPool::new(3).unwrap().free(), 3);
 }
