@@ -108,7 +108,7 @@
 //! let task = spawn(|| -> u32 { std::process::abort() })?;
 //! match task.join() {
 //!     Ok(number) => println!("{number}"),
-//!     Err(JoinError::Died { status, .. }) => println!("the task {status}"), // was ended by SIGABRT, ...
+//!     Err(JoinError::Died(status)) => println!("the task {status}"), // was ended by SIGABRT, ...
 //!     Err(error) => return Err(error.into()),
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
