@@ -7,7 +7,7 @@ use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 use multiprocess::memory::{FrozenArray, SharedArray};
 use serde::{Deserialize, Serialize};
 
-use crate::reason::Reason;
+use super::reason::Reason;
 
 /// A file that is to be decoded.
 #[derive(Serialize, Deserialize)]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use multiprocess::memory::{FrozenArray, SharedArray};
 
-use crate::reason::Reason;
+use super::reason::Reason;
 
 /// All files below a folder but the hidden ones and the sheet itself, in the order of their names; and those folders that
 /// couldn't be read.

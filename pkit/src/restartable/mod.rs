@@ -82,6 +82,7 @@ struct State<O> {
 
 /// How a run ends before [`Process::restart`] starts the next one. (Python's `RestartPolicy`.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum RestartPolicy {
     /// By itself: it is waited for.
     Join,

@@ -22,6 +22,7 @@ pub(crate) type PackEach<A> = Box<dyn Fn(&[A], usize) -> Result<Work, LinkError>
 
 /// How many items make a task of a [chunked map](crate::WorkerPool::map_chunked).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Chunk {
     /// As many as take about a millisecond, which is measured as it goes: one at first, 4,096 at the most, and no more
     /// once they take more than a MiB together.

@@ -76,6 +76,7 @@ pub enum Cause {
 
 /// What becomes of a back end after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Policy {
     /// It goes on with the next command.
     GoOn,

@@ -16,6 +16,7 @@ mod memory;
 mod message;
 mod one_way;
 pub(crate) mod payload;
+mod pictures;
 mod pool;
 mod round_trip;
 mod start;
@@ -51,6 +52,7 @@ pub(crate) const ALL: &[&Case] = &[
     &workers::ONE,
     &workers::MANY,
     &workers::IN_CHUNKS,
+    &pictures::CASE,
     &supervise::CASE,
     &zygote::CASE,
     &alive::CASE,

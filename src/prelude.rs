@@ -1,0 +1,36 @@
+//! What most programs name: `use multiprocess::prelude::*;`.
+//!
+//! The traits and the attribute without which nothing works, and what is made first.
+//!
+//! ```
+//! use multiprocess::prelude::*;
+//!
+//! struct Sum(Vec<u64>);
+//!
+//! impl Subprocess for Sum {
+//!     type Output = u64;
+//!
+//!     fn run(&mut self) -> u64 {
+//!         self.0.iter().sum()
+//!     }
+//! }
+//!
+//! assert_eq!(Sum(vec![20, 22]).spawn()?.wait()?, 42);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+pub use common_ipc::RemoteError;
+pub use common_ipc::process::{LaunchOptions, Zygote, init};
+
+#[cfg(feature = "cross-process-bridge")]
+pub use cross_process_bridge::manager::Manager;
+#[cfg(feature = "cross-process-bridge")]
+pub use cross_process_bridge::{BridgeError, bridge};
+#[cfg(feature = "offspring")]
+pub use offspring::{LoopStep, Subprocess, SubprocessLoop, spawn};
+#[cfg(feature = "pkit")]
+pub use pkit::{Process, ProcessPool, SlotPool, StatePool, Target, WorkError, WorkerPool};
+#[cfg(all(feature = "valkka-multiprocess", feature = "tokio"))]
+pub use valkka_multiprocess::{AsyncBackMessageProcess, AsyncBackend, AsyncContext};
+#[cfg(feature = "valkka-multiprocess")]
+pub use valkka_multiprocess::{Backend, Context, MainLoop, MessageProcess, ProcessError};
