@@ -91,3 +91,8 @@ pub use link::connection::fuzzing;
 pub fn random_number() -> u64 {
     sys::random::number()
 }
+
+/// The README's programs are tests as well.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

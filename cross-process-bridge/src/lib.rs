@@ -260,3 +260,8 @@ pub mod __private {
         pub use crate::wire::*;
     }
 }
+
+/// The README's programs are tests as well.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

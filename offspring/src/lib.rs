@@ -115,3 +115,8 @@ pub use common_ipc::{link, logging, memory, process, sync};
 pub use handle::Handle;
 pub use subprocess::{Subprocess, spawn, spawn_in, spawn_restartable, spawn_with};
 pub use subprocess_loop::{LoopStep, SubprocessLoop};
+
+/// The README's programs are tests as well.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

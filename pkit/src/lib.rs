@@ -144,3 +144,8 @@ pub use workers::{
     Chunk, MapProgress, StatePool, Statistics, TaskHandle, WorkError, WorkerChunks, WorkerMap, WorkerPool,
     WorkerPoolBuilder, Workers,
 };
+
+/// The README's programs are tests as well.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

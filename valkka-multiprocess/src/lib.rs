@@ -131,3 +131,8 @@ fn logger_name<B>(name: &str) -> String {
     let class = class.rsplit("::").next().unwrap_or(class);
     format!("{class}.{name}")
 }
+
+/// The README's programs are tests as well.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -68,6 +68,23 @@ fn frames() {
     assert!(output.starts_with("frames of 6220800 bytes:\n") && speeds == 4, "{output}");
 }
 
+#[cfg(feature = "tokio")]
+#[test]
+fn async_back_end() {
+    let output = output("async_back_end");
+    let mut lines: Vec<_> = output.lines().collect();
+    // They come in this order, unless the machine is very busy.
+    lines.sort_unstable();
+    assert_eq!(lines, ["got this", "slept for 300 ms"]);
+}
+
+/// The README's other programs are doc tests; this one needs a feature.
+#[test]
+fn the_readme_has_the_asynchronous_example() {
+    let (_, program) = include_str!("../examples/async_back_end.rs").split_once("\n\n").unwrap();
+    assert!(program.starts_with("use ") && include_str!("../README.md").contains(program));
+}
+
 /// A manager that runs, in a process group of its own.
 struct Manager {
     program: Child,
