@@ -986,11 +986,14 @@ mod of_tasks {
         a_runtime_that_comes_after_the_fork,
         fault_13_requests_of_a_back_end_of_tasks_that_dies,
         fault_13_together_a_loop_that_is_killed_and_the_back_end_of_tasks_it_fed,
+        fault_13_workers_that_are_killed_while_they_are_awaited,
         fault_27_no_back_end_of_tasks_outlives_its_program,
+        fault_48_tasks_of_a_runtime_that_are_aborted,
         starts_and_ends_of_many_back_ends_of_tasks_leave_nothing,
         the_exit_of_the_program_ends_back_ends_of_tasks,
         together_a_back_end_of_tasks_reads_what_two_loops_feed_to_two,
         together_a_loop_feeds_a_back_end_of_tasks,
+        workers_awaited_by_many_tasks_of_a_runtime,
     );
 }
 

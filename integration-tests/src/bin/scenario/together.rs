@@ -1,13 +1,14 @@
 //! What scenarios of several kinds of processes at once have in common.
 
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
 use common_ipc::memory::SharedAtomics;
 use common_ipc::process::{Child, LaunchOptions, Portable};
 use cross_process_bridge::{BridgeError, BridgeProcess};
 use integration_tests::proc;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::sync::atomic::Ordering;
-use std::time::Duration;
 use valkka_multiprocess::{Backend, MessageProcess};
 
 use crate::bridge_ways::{Made, ProbeBridge, Tally, status_of};

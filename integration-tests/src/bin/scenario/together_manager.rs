@@ -167,7 +167,7 @@ enum Member {
     Task(Child),
     Process(pkit::Process<Fate>),
     Worker(TaskHandle<Fate>),
-    BackEnd(MessageProcess<Servant>),
+    BackEnd(Box<MessageProcess<Servant>>),
     Object(GuestBridge, JoinHandle<Result<Fate, BridgeError>>),
 }
 
@@ -234,7 +234,7 @@ fn members(shared: &Shared, workers: &WorkerPool, mut job: impl FnMut() -> Job) 
         let name = argument.1.clone();
         let process = way.message("servant", Servant, LaunchOptions::new());
         process.send(&argument).unwrap();
-        members.push((name, Member::BackEnd(process)));
+        members.push((name, Member::BackEnd(Box::new(process))));
 
         let guest = GuestBridge::new();
         way.of_bridge(guest.process());
