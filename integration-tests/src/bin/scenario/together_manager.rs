@@ -23,7 +23,7 @@ use crate::workers::result;
 scenarios![
     together_all_kinds_add_to_what_a_manager_keeps,
     fault_29_together_a_manager_that_dies_is_one_error_in_each_kind,
-    fault_45_together_a_lock_that_dies_with_its_holder_of_each_kind,
+    fault_36_together_a_lock_that_dies_with_its_holder_of_each_kind,
 ];
 
 /// One proxy of each kind.
@@ -321,7 +321,7 @@ fn fault_29_together_a_manager_that_dies_is_one_error_in_each_kind() -> Outcome 
     Passed
 }
 
-fn fault_45_together_a_lock_that_dies_with_its_holder_of_each_kind() -> Outcome {
+fn fault_36_together_a_lock_that_dies_with_its_holder_of_each_kind() -> Outcome {
     zygote();
     let workers = WorkerPool::new(2).unwrap();
     for way in WAYS {

@@ -18,8 +18,8 @@ use crate::together::{PATIENCE, Pids, WAYS, Way, gone, run};
 
 scenarios![
     together_supervised_children_ask_back_ends_and_bridges,
-    fault_24_together_a_killed_child_leaves_no_grandchildren,
-    fault_24_together_a_grandchild_that_is_killed_is_its_parents_error,
+    fault_54_together_a_killed_child_leaves_no_grandchildren,
+    fault_54_together_a_grandchild_that_is_killed_is_its_parents_error,
     together_a_group_of_supervised_children_is_replaced_with_all_below,
     together_supervised_children_that_take_their_leave,
 ];
@@ -175,7 +175,7 @@ fn shuffled(seed: u64) -> impl Iterator<Item = usize> {
     std::iter::successors(Some(seed), next).skip(1).map(|state| (state >> 33) as usize)
 }
 
-fn fault_24_together_a_killed_child_leaves_no_grandchildren() -> Outcome {
+fn fault_54_together_a_killed_child_leaves_no_grandchildren() -> Outcome {
     let house = house(Strategy::OneForOne);
     let mut before: Vec<_> = house.offices.iter().map(|(_, office)| family(&office.ask(1))).collect();
     let mut sums = vec![1; before.len()];
@@ -203,7 +203,7 @@ fn fault_24_together_a_killed_child_leaves_no_grandchildren() -> Outcome {
     Passed
 }
 
-fn fault_24_together_a_grandchild_that_is_killed_is_its_parents_error() -> Outcome {
+fn fault_54_together_a_grandchild_that_is_killed_is_its_parents_error() -> Outcome {
     let house = house(Strategy::OneForOne);
     for (name, office) in &house.offices {
         // The back end, its object, the child's own object.
