@@ -13,7 +13,7 @@ use crate::Outcome::{self, Passed};
 use crate::bridge_ways::{BEGUN, Death, ProbeBridge, Tally, tally};
 use crate::main_loop::next;
 use crate::servers::kill;
-use crate::together::{PATIENCE, Way, gone, pairs, signal_of};
+use crate::together::{PATIENCE, Way, descendants, gone, pairs, signal_of};
 
 scenarios![
     together_a_back_end_calls_its_bridge_for_each_command,
@@ -265,10 +265,12 @@ fn fault_27_together_a_back_end_that_is_killed_takes_its_bridge_along() -> Outco
             let seen = object(&process);
             process.send(&Command::Hang).unwrap();
             assert!(proc::eventually(|| tally.get(BEGUN).unwrap() == round));
+            let below = descendants(process.pid().unwrap() as i32);
+            assert!(below.contains(&seen), "{seen} {below:?}");
             process.child().unwrap().kill().unwrap();
             let ended = process.wait_stop_timeout(PATIENCE).unwrap().unwrap();
             assert_eq!(ended.status.signal().map(|signal| signal.as_raw()), Some(NixSignal::SIGKILL as i32));
-            gone(&[seen]);
+            gone(&below);
             process.start().unwrap();
             assert_eq!(add(&process, 6), 6);
         }

@@ -114,7 +114,8 @@ fn add(shared: &Shared, name: &str) -> Result<(), ManagerError> {
 }
 
 fn fate(shared: &Shared, name: &str, how: usize) -> Fate {
-    shared.words.send(&name.to_owned()).unwrap();
+    // The program may have heard it, and have killed the manager, before that has answered.
+    assert!(shared.words.send(&name.to_owned()).map_or_else(|error| error.is_gone(), |()| true));
     let mut fate = Fate::new();
     let mut note =
         |what: &str, error: ManagerError| fate.push((what.into(), error.is_gone(), error.to_string()));

@@ -11,7 +11,7 @@ use valkka_multiprocess::{Backend, Context, ProcessError, Reply};
 use crate::Outcome::{self, Passed};
 use crate::bridge_ways::{Death, die};
 use crate::servers::{kill, zygote};
-use crate::together::{PATIENCE, Pids, WAYS, Way, gone, note, noted, pairs, run};
+use crate::together::{PATIENCE, Pids, WAYS, Way, descendants, gone, note, noted, pairs, run};
 use crate::workers::result;
 
 scenarios![
@@ -184,6 +184,8 @@ fn fault_13_together_a_kill_at_each_level_is_told_above() -> Outcome {
             let task = pool.submit(top, plan.clone()).unwrap();
             let all = noted(&plan.pids, 4);
             assert!(run(&all));
+            let below = descendants(all[victim]);
+            assert!(all[victim + 1..].iter().all(|pid| below.contains(pid)), "{all:?} {below:?}");
             kill(all[victim], NixSignal::SIGKILL);
             match result(task) {
                 Err(WorkError::Died { status, .. }) => {
@@ -198,6 +200,7 @@ fn fault_13_together_a_kill_at_each_level_is_told_above() -> Outcome {
             }
             // Whatever was below the victim, and what was above it in the midst of its call.
             gone(&all[1..]);
+            gone(&below);
         }
     }
     // A worker for each of the four that were killed.
@@ -222,8 +225,10 @@ fn fault_27_together_the_top_that_is_killed_leaves_nothing_below() -> Outcome {
             let task = task.unwrap();
             let all = noted(&plan.pids, 4);
             assert_eq!(all[0] as u32, task.pid());
+            let below = descendants(all[0]);
             task.kill().unwrap();
             gone(&all);
+            gone(&below);
             assert!(task.join_timeout(PATIENCE).is_err());
         }
         // By the end of a pool of workers, in the midst.
@@ -231,9 +236,11 @@ fn fault_27_together_the_top_that_is_killed_leaves_nothing_below() -> Outcome {
         let workers = WorkerPool::new(1).unwrap();
         let task = workers.submit(top, plan.clone()).unwrap();
         let all = noted(&plan.pids, 4);
+        let below = descendants(all[0]);
         drop(workers);
         assert!(matches!(result(task), Err(WorkError::Ended { .. })));
         gone(&all);
+        gone(&below);
     }
     pool.close().unwrap();
     Passed
@@ -298,12 +305,16 @@ fn together_the_other_way_round() -> Outcome {
         let task = way.task(plan.options(), outermost, (way, vec![plan.clone()]));
         let all = noted(&plan.pids, 4);
         let above = proc::stat(all[0]).unwrap().parent;
+        let below = descendants(task.id() as i32);
+        assert!(
+            below.contains(&above) && all.iter().all(|pid| below.contains(pid)),
+            "{above} {all:?} {below:?}"
+        );
         task.kill().unwrap();
         let error = task.output_timeout::<Results>(PATIENCE).unwrap_err();
         assert!(matches!(error, JoinError::Died(_)), "{error}");
         gone(&all);
-        assert_ne!(above, std::process::id() as i32);
-        gone(&[above]);
+        gone(&below);
     }
     Passed
 }

@@ -19,7 +19,7 @@ use valkka_multiprocess::{Backend, Context, RemoteError};
 use crate::Outcome::{self, Passed};
 use crate::children::sleep_for_long;
 use crate::servers::{kill, zygote};
-use crate::together::{PATIENCE, Pids, WAYS, Way, gone, run};
+use crate::together::{PATIENCE, Pids, WAYS, Way, descendants, gone, run};
 
 scenarios![
     fault_30_together_a_program_that_returns_leaves_nothing,
@@ -180,17 +180,6 @@ fn all_kinds(how: &str) {
         "panic" => panic!("on purpose"),
         other => panic!("unknown way {other}"),
     }
-}
-
-/// The processes that this one has started, and those that they have.
-fn descendants(of: i32) -> Vec<i32> {
-    let mut found = vec![of];
-    let mut place = 0;
-    while place < found.len() {
-        found.extend(proc::children(found[place]).iter().map(|child| child.pid));
-        place += 1;
-    }
-    found.split_off(1)
 }
 
 /// Plays the program up to its end, which is its own or this signal's, and sees that nothing is left of it.

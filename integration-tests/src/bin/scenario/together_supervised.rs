@@ -14,7 +14,7 @@ use crate::Outcome::{self, Passed};
 use crate::bridge_ways::{ProbeBridge, tally};
 use crate::servers::{kill, zygote};
 use crate::supervisor::{at_once, builder, hear, is_ready_again, pid};
-use crate::together::{PATIENCE, Pids, WAYS, Way, gone, run};
+use crate::together::{PATIENCE, Pids, WAYS, Way, descendants, gone, run};
 
 scenarios![
     together_supervised_children_ask_back_ends_and_bridges,
@@ -182,9 +182,13 @@ fn fault_54_together_a_killed_child_leaves_no_grandchildren() -> Outcome {
     for place in shuffled(24).map(|number| number % 4).take(12) {
         let (name, office) = &house.offices[place];
         assert!(run(&before[place]), "{before:?}");
-        kill(pid(&house.supervisor, name), NixSignal::SIGKILL);
+        let killed = pid(&house.supervisor, name);
+        let below = descendants(killed);
+        assert!(before[place][1..].iter().all(|pid| below.contains(pid)), "{before:?} {below:?}");
+        kill(killed, NixSignal::SIGKILL);
         hear(&house.events, |event| is_ready_again(event, name));
         gone(&before[place]);
+        gone(&below);
         // It begins anew, and the others have lost nothing.
         sums[place] = 0;
         for (other, (_, office)) in house.offices.iter().enumerate() {
