@@ -108,6 +108,16 @@ mod supervisor_targets;
 mod sync;
 mod template_deaths;
 mod templates;
+mod together;
+#[cfg(feature = "tokio")]
+mod together_async;
+mod together_back_ends;
+mod together_loops;
+mod together_manager;
+mod together_nested;
+mod together_pools;
+mod together_programs;
+mod together_supervised;
 mod words;
 mod workers;
 #[cfg(feature = "tokio")]
@@ -222,6 +232,15 @@ const TABLES: &[&[Scenario]] = &[
     sync::ALL,
     template_deaths::ALL,
     templates::ALL,
+    #[cfg(feature = "tokio")]
+    together_async::ALL,
+    together_back_ends::ALL,
+    together_loops::ALL,
+    together_manager::ALL,
+    together_nested::ALL,
+    together_pools::ALL,
+    together_programs::ALL,
+    together_supervised::ALL,
     words::ALL,
     workers::ALL,
     #[cfg(feature = "tokio")]
@@ -258,6 +277,7 @@ fn main() {
     if programs::run(name, &arguments[1..])
         || server_programs::run(name, &arguments[1..])
         || log_programs::run(name)
+        || together_programs::play(name, &arguments[1..])
         || workers_life::run(name)
     {
         return;
