@@ -58,7 +58,7 @@
 //! A task that should hear from its parent while it runs, or tell it more than one result, is given
 //! one end of a [`Connection`](link::Connection) or of a [`pipe`](link::pipe()). What it shares with its
 //! parent needs no giving: an [`Event`](sync::Event), a [`Semaphore`](sync::Semaphore), a
-//! [`Mutex`](sync::Mutex), a [`SharedArray`](memory::SharedArray).
+//! [`Mutex`](sync::Mutex), a [`SharedArray`](memory::SharedArray); unless the task is to send it on.
 //!
 //! ```
 //! use offspring::link::Connection;

@@ -125,7 +125,13 @@ pub(crate) fn attach(fd: &Arc<PrivateFd>, how: How) -> Result<u32, &'static str>
         if how != How::Shared && outgoing.fds.iter().any(|(known, _)| Arc::ptr_eq(known, fd)) {
             return Err("an end that belongs to one process is in the message twice");
         }
-        fd.get().map_err(|_| "it belongs to another process, or was given away")?;
+        fd.get().map_err(|_| match how {
+            How::Shared => {
+                "this process has it since it captured it, which isn't enough to send it on: \
+                 it must be given as well, at the start (LaunchOptions::give)"
+            }
+            _ => "it belongs to another process, or was given away",
+        })?;
         COLLECTING.set(Collecting::Something);
         if outgoing.fds.len() == FDS_MAX {
             return Err("a message carries 253 descriptors at the most");
