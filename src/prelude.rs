@@ -19,18 +19,26 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#[doc(no_inline)]
 pub use common_ipc::RemoteError;
+#[doc(no_inline)]
 pub use common_ipc::process::{LaunchOptions, Zygote, init};
 
 #[cfg(feature = "cross-process-bridge")]
+#[doc(no_inline)]
 pub use cross_process_bridge::manager::Manager;
 #[cfg(feature = "cross-process-bridge")]
+#[doc(no_inline)]
 pub use cross_process_bridge::{BridgeError, bridge};
 #[cfg(feature = "offspring")]
+#[doc(no_inline)]
 pub use offspring::{LoopStep, Subprocess, SubprocessLoop, spawn};
 #[cfg(feature = "pkit")]
+#[doc(no_inline)]
 pub use pkit::{Process, ProcessPool, SlotPool, StatePool, Target, WorkError, WorkerPool};
 #[cfg(all(feature = "valkka-multiprocess", feature = "tokio"))]
+#[doc(no_inline)]
 pub use valkka_multiprocess::{AsyncBackMessageProcess, AsyncBackend, AsyncContext};
 #[cfg(feature = "valkka-multiprocess")]
+#[doc(no_inline)]
 pub use valkka_multiprocess::{Backend, Context, MainLoop, MessageProcess, ProcessError};
