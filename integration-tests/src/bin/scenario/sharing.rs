@@ -96,7 +96,7 @@ fn what_was_given_can_be_sent_on_and_what_was_captured_cannot() -> Outcome {
             match there.send(&in_child) {
                 Ok(()) => true,
                 Err(LinkError::Encode(error)) => {
-                    assert!(error.message.contains("another process"), "{error}");
+                    assert!(error.message.contains("LaunchOptions::give"), "{error}");
                     false
                 }
                 Err(error) => panic!("{error}"),
