@@ -181,20 +181,43 @@ fn each_format_has_its_picture_and_each_other_file_its_reason() {
     assert_eq!(folder.names(), ["in", "sheet.png"]);
 }
 
+/// What a camera writes that was held on its side: this is to be turned to the right.
+fn turned(jpeg: &[u8]) -> Vec<u8> {
+    // After the first marker: Exif, in which there is a directory of one entry, the orientation.
+    let mut exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0".to_vec();
+    exif.extend(b"\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0");
+    let length = (exif.len() as u16 + 2).to_be_bytes();
+    [&jpeg[..2], &[0xff, 0xe1], &length, &exif, &jpeg[2..]].concat()
+}
+
 #[test]
 fn it_is_upright_and_keeps_its_proportions() {
     let folder = Folder::new("upright");
-    folder.put("wide.png", &encoded(&corners(400, 100), ImageFormat::Png));
+    folder.put("a-wide.png", &encoded(&corners(400, 100), ImageFormat::Png));
+    folder.put("b-turned.jpg", &turned(&encoded(&corners(400, 200), ImageFormat::Jpeg)));
+    let clear = image::RgbaImage::from_pixel(90, 90, image::Rgba([255, 0, 255, 0]));
+    folder.put("c-clear.png", &encoded(&clear.into(), ImageFormat::Png));
     let ran = folder.run(&["--columns", "1", "--tile", "64"], "sheet.png");
     assert!(ran.status.success(), "{ran:?}");
     let sheet = image::open(folder.0.join("sheet.png")).unwrap().into_rgb8();
-    assert!(
-        is_near(at(&sheet, 0, 0.02, 0.45), CORNERS[0], 9)
-            && is_near(at(&sheet, 0, 0.98, 0.55), CORNERS[3], 9)
-    );
+    let board = Rgb([48, 51, 56]);
+    let is = |tile, x, y, colour, by| {
+        let found = at(&sheet, tile, x, y);
+        assert!(is_near(found, colour, by), "{tile} at {x}, {y}: {found:?}, and not {colour:?}");
+    };
+    is(0, 0.02, 0.45, CORNERS[0], 9);
+    is(0, 0.98, 0.55, CORNERS[3], 9);
     // Above and below it is the board that it lies on.
-    assert!(is_near(at(&sheet, 0, 0.5, 0.3), Rgb([48, 51, 56]), 0));
-    assert!(is_near(at(&sheet, 0, 0.5, 0.7), Rgb([48, 51, 56]), 0));
+    is(0, 0.5, 0.3, board, 0);
+    is(0, 0.5, 0.7, board, 0);
+    // What was on the left is above.
+    let turned = [CORNERS[2], CORNERS[0], CORNERS[3], CORNERS[1]];
+    for (colour, (x, y)) in turned.into_iter().zip([(0.35, 0.2), (0.65, 0.2), (0.35, 0.8), (0.65, 0.8)]) {
+        is(1, x, y, colour, 30);
+    }
+    is(1, 0.1, 0.5, board, 0);
+    // Through glass one sees grey.
+    is(2, 0.5, 0.5, Rgb([128, 128, 128]), 0);
 }
 
 #[test]

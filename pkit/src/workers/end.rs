@@ -97,12 +97,13 @@ impl Core {
             state.all_ending()
         });
         self.sound_alarm();
-        let until = Instant::now() + self.settings.grace;
-        for child in &children {
-            if child.wait_timeout(until.saturating_duration_since(Instant::now()))?.is_none() {
-                child.stop(Duration::ZERO)?;
-            }
-        }
+        let begin = Instant::now();
+        let is_late = |child: &&Child| {
+            let left = self.settings.grace.saturating_sub(begin.elapsed());
+            !matches!(child.wait_timeout(left), Ok(Some(_)))
+        };
+        let late: Vec<_> = children.iter().filter(is_late).collect();
+        stop_all(late, Duration::ZERO)?;
         self.wait_for_threads();
         Ok(true)
     }

@@ -28,6 +28,16 @@ scenarios![
 
 struct Adder;
 
+/// It is borrowed as a part of it only.
+#[derive(Serialize, Deserialize)]
+struct Odd(u8, String);
+
+impl std::borrow::Borrow<str> for Odd {
+    fn borrow(&self) -> &str {
+        &self.1
+    }
+}
+
 #[bridge]
 impl Adder {
     fn new() -> Adder {
@@ -96,6 +106,17 @@ fn each_kind_does_what_it_says() -> Outcome {
     assert_eq!((map.keys().unwrap(), map.len().unwrap()), (vec![b.clone()], 1));
     assert!(!map.contains_key("a").unwrap());
     assert_eq!((map.remove("b").unwrap(), map.remove("b").unwrap()), (Some(7), None));
+
+    // What a key is borrowed as must be encoded as the key is.
+    let odd: SharedMap<Odd, i64> = manager.map().unwrap();
+    odd.insert(&Odd(7, "seven".into()), &7).unwrap();
+    assert_eq!(odd.get(&Odd(7, "seven".into())).unwrap(), Some(7));
+    match odd.get("seven") {
+        Err(ManagerError::Encode { message, .. }) if cfg!(debug_assertions) => {
+            assert!(message.contains("read back"), "{message}");
+        }
+        other => assert!(matches!(other, Ok(None)) && !cfg!(debug_assertions), "{other:?}"),
+    }
 
     let value = manager.value(5_i64).unwrap();
     value.set(&6).unwrap();
