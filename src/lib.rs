@@ -214,3 +214,14 @@ pub use pkit::{
     ProcessPool, RestartPolicy, Slot, SlotError, SlotPool, StatePool, Target, Task, TaskError, TaskHandle,
     TaskInfo, TaskStatus, WorkError, WorkerPool, current, supervisor,
 };
+
+/// The README's programs are tests as well.
+#[cfg(all(
+    doctest,
+    feature = "offspring",
+    feature = "pkit",
+    feature = "cross-process-bridge",
+    feature = "valkka-multiprocess"
+))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -8,11 +8,22 @@ use std::io::Cursor;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
+use multiprocess::memory::SharedArray;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+
+#[expect(dead_code, reason = "only what a run can't show is looked at from here")]
+#[path = "../examples/contact_sheet/decode.rs"]
+mod decode;
+#[expect(dead_code, reason = "only what a run can't show is looked at from here")]
+#[path = "../examples/contact_sheet/files.rs"]
+mod files;
+#[path = "../examples/contact_sheet/reason.rs"]
+mod reason;
 
 /// Where `cargo test` has built it, beside this test.
 fn example() -> Command {
@@ -307,6 +318,36 @@ fn ctrl_c_leaves_nothing() {
             assert!(begin.elapsed() < Duration::from_secs(60), "{pid} is still there");
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+}
+
+#[test]
+fn a_walk_ends_when_it_is_interrupted() {
+    let folder = Folder::new("walk");
+    folder.put("one.png", b"");
+    let (within, sheet) = (folder.0.join("in"), folder.0.join("sheet.png"));
+    let below = |interrupted| files::below(&within, &sheet, &AtomicBool::new(interrupted)).unwrap();
+    assert_eq!(below(false), Some(vec![within.join("one.png")]));
+    assert_eq!(below(true), None);
+}
+
+#[test]
+fn a_tile_that_cannot_be_is_not_believed() {
+    let is_sound = |width, height, bytes: usize| {
+        let pixels = SharedArray::from_slice(&vec![0; bytes]).and_then(SharedArray::freeze).unwrap();
+        decode::Tile { width, height, pixels, peak: 0 }.is_sound(TILE)
+    };
+    assert!(is_sound(TILE, 2, 3 * 2 * TILE as usize));
+    assert!(is_sound(1, 1, 3));
+    for (width, height, bytes) in [
+        (TILE + 1, 1, 3 * 65),
+        (1, TILE + 1, 3 * 65),
+        (0, 5, 3),
+        (2, 2, 11),
+        (2, 2, 13),
+        (1 << 31, 1 << 31, 3),
+    ] {
+        assert!(!is_sound(width, height, bytes), "{width} x {height} in {bytes} bytes");
     }
 }
 
