@@ -10,6 +10,7 @@
 //! - [`sync`]: events, semaphores and mutexes that processes share.
 //! - [`logging`]: log records of children, handed to the program's logger.
 //! - Feature `tokio`: `link::AsyncConnection` and `link::AsyncOpenCaller`, for programs that use that runtime.
+//! - Feature `testing`: `testing`, a kit for tests: faults that are provoked, and what mustn't be left.
 //! - [`RemoteError`]: any error, carried from one process to another.
 //!
 //! ```
@@ -80,6 +81,8 @@ mod ownership;
 pub mod process;
 pub mod sync;
 mod sys;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use error::RemoteError;
 #[cfg(fuzzing)]
