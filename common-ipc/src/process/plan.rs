@@ -154,11 +154,10 @@ impl<'a> Plan<'a> {
         let spoken = |heard: &Heard| heard.was_ready || heard.last.is_some();
         let failed = match record.wait_to_hear(spoken, deadline) {
             Ok(Awaited::Nothing) => StartError::NotReady { timeout },
-            Ok(Awaited::Heard | Awaited::End) => {
-                if record.heard(|heard| heard.was_ready)? {
-                    return Ok(());
-                }
-                match record.last_report() {
+            Ok(Awaited::Heard | Awaited::End) => match record.heard(|heard| heard.was_ready) {
+                Ok(true) => return Ok(()),
+                Err(error) => StartError::Child(error),
+                Ok(false) => match record.last_report() {
                     // Of a hook after the fork. It may not be collected yet, so the status is made here.
                     Some(Report::Panicked(report)) => {
                         StartError::EndedEarly { status: ExitStatus::Panicked(Arc::new(report)) }
@@ -171,8 +170,8 @@ impl<'a> Plan<'a> {
                         Some(ended) => StartError::EndedEarly { status: ended.status.clone() },
                         None => return Ok(()),
                     },
-                }
-            }
+                },
+            },
             Err(error) => StartError::Child(error),
         };
         // A child that couldn't give up rights that this process hasn't can't be killed, but ends by itself.

@@ -75,10 +75,12 @@ calls! {
     Madvise "madvise" [SYS_madvise, SYS_mprotect] [ENOMEM, EINVAL];
     /// Two sockets that lead to each other.
     Socketpair "socketpair" [SYS_socketpair] [EMFILE, ENFILE, ENOBUFS];
+    /// What a socket sends, descriptors among it.
+    SendMessage "sendmsg" [SYS_sendmsg] [EINTR, ENOBUFS, ETOOMANYREFS];
     /// What a socket sends.
-    Send "sendmsg" [SYS_sendmsg, SYS_sendto] [EINTR, ENOBUFS, ETOOMANYREFS];
+    Send "send" [SYS_sendto] [EINTR, ENOBUFS];
     /// What a socket receives.
-    Receive "recvmsg" [SYS_recvmsg, SYS_recvfrom] [EINTR, ENOMEM];
+    Receive "recv" [SYS_recvmsg, SYS_recvfrom] [EINTR, ENOMEM];
     /// What is asked of a socket.
     SocketOption "getsockopt" [SYS_getsockopt, SYS_setsockopt] [ENOBUFS];
     /// Pipes.
@@ -104,16 +106,13 @@ calls! {
     /// What such a descriptor waits for.
     EpollControl "epoll_ctl" [SYS_epoll_ctl] [ENOMEM, ENOSPC];
     /// Waiting for descriptors.
-    Poll "poll" [
-        SYS_ppoll,
-        SYS_epoll_pwait,
-        #[cfg(target_arch = "x86_64")] SYS_poll,
-        #[cfg(target_arch = "x86_64")] SYS_epoll_wait
-    ] [EINTR, ENOMEM];
+    Poll "poll" [SYS_ppoll, #[cfg(target_arch = "x86_64")] SYS_poll] [EINTR, ENOMEM];
+    /// Waiting for many.
+    EpollWait "epoll_wait" [SYS_epoll_pwait, #[cfg(target_arch = "x86_64")] SYS_epoll_wait] [EINTR];
     /// Waiting for a word of memory.
     Futex "futex" [SYS_futex] [EINTR];
     /// Random numbers.
-    Random "getrandom" [SYS_getrandom] [EINTR, ENOSYS];
+    Random "getrandom" [SYS_getrandom] [EINTR];
 }
 
 impl fmt::Display for SystemCall {

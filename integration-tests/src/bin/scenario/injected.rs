@@ -36,7 +36,7 @@ pub(crate) use injected;
 #[derive(Debug)]
 struct Left {
     descriptors: Vec<(i32, PathBuf)>,
-    children: usize,
+    children: Vec<(String, char)>,
     mappings: usize,
 }
 
@@ -47,7 +47,7 @@ impl Left {
         let is_counted = |(_, what): &(i32, PathBuf)| *what != Path::new("anon_inode:[eventpoll]");
         Left {
             descriptors: proc::descriptors(me).into_iter().filter(is_counted).collect(),
-            children: proc::children(me).len(),
+            children: proc::children(me).iter().map(|child| (proc::name(child.pid), child.state)).collect(),
             mappings: fs::read_to_string("/proc/self/maps").unwrap().lines().count(),
         }
     }
@@ -55,7 +55,7 @@ impl Left {
     fn is_no_more_than(&self, other: &Left) -> bool {
         // Of mappings the allocator may have some more, for each thread of the library.
         self.descriptors.len() <= other.descriptors.len()
-            && self.children <= other.children
+            && self.children.len() <= other.children.len()
             && self.mappings <= other.mappings + 40
     }
 }
@@ -74,6 +74,15 @@ impl<P, R, E: Error> Operation<'_, P, R, E> {
     /// Every call of it fails once with each plausible error.
     pub(crate) fn fails_well(&mut self, injector: &FaultInjector, scope: Scope) {
         self.sweep(injector, scope, SystemCall::ALL, Action::plausible);
+    }
+
+    /// The same without those with which the standard library's threads begin: it aborts the program where these fail.
+    pub(crate) fn fails_well_but_for_threads(&mut self, injector: &FaultInjector) {
+        // An interrupted futex is looked at again by whoever waits for it, and there are very many.
+        use SystemCall::{Futex, Madvise, Mmap};
+        let is_swept = |call: &SystemCall| !matches!(call, Futex | Madvise | Mmap);
+        let calls: Vec<_> = SystemCall::ALL.iter().copied().filter(is_swept).collect();
+        self.sweep(injector, Scope::Here, &calls, Action::plausible);
     }
 
     /// The processes that it starts are killed at each of their calls.
@@ -130,4 +139,13 @@ impl<P, R, E: Error> Operation<'_, P, R, E> {
         (self.finish)(prepared, outcome);
         failed
     }
+}
+
+/// Any of several errors.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub(crate) struct Any(Box<dyn Error>);
+
+pub(crate) fn any<T>(result: Result<T, impl Error + 'static>) -> Result<T, Any> {
+    result.map_err(|error| Any(Box::new(error)))
 }

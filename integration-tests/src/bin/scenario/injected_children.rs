@@ -18,6 +18,9 @@ scenarios![
     injected_each_call_of_a_forked_start,
     injected_each_call_of_a_zygotes_start,
     injected_each_call_of_a_templates_start,
+    injected_no_forked_child_is_left_of_a_failed_start,
+    injected_no_zygotes_child_is_left_of_a_failed_start,
+    injected_no_templates_child_is_left_of_a_failed_start,
     injected_each_call_of_a_collected_output,
     injected_each_call_of_a_stop,
     injected_each_call_of_a_child,
@@ -46,6 +49,40 @@ fn collect(child: &Child, may_be_killed: bool) {
         Err(JoinError::Died(_)) if may_be_killed => {}
         other => panic!("{other:?}"),
     }
+}
+
+/// A start that says that it failed has left no child.
+fn refused_starts(scope: Scope, mut start: impl FnMut() -> Result<Child, StartError>) -> Outcome {
+    let injector = injected!();
+    Operation {
+        prepare: &mut || (),
+        run: &mut |()| start(),
+        finish: &mut |(), outcome| {
+            if let Ok(child) = outcome {
+                child.kill().unwrap();
+                assert!(child.wait_timeout(PATIENCE).unwrap().is_some());
+            }
+        },
+    }
+    .fails_well(&injector, scope);
+    Passed
+}
+
+fn injected_no_forked_child_is_left_of_a_failed_start() -> Outcome {
+    refused_starts(Scope::Here, || Launch::new(&LaunchOptions::new().cwd("/")).start(sleep_for_long))
+}
+
+fn injected_no_zygotes_child_is_left_of_a_failed_start() -> Outcome {
+    let zygote = RefCell::new(None);
+    refused_starts(Scope::Here, || {
+        let zygote = zygote.borrow_mut().get_or_insert_with(crate::servers::zygote).clone();
+        Launch::new(&LaunchOptions::new().cwd("/")).start_in(&zygote, |()| sleep_for_long(), &())
+    })
+}
+
+fn injected_no_templates_child_is_left_of_a_failed_start() -> Outcome {
+    let made = RefCell::new(None);
+    refused_starts(Scope::Here, || made.borrow_mut().get_or_insert_with(|| template(sleep_for_long)).start())
 }
 
 fn starts(scope: Scope, mut start: impl FnMut() -> Result<Child, StartError>) -> Outcome {

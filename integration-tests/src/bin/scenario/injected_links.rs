@@ -1,6 +1,5 @@
 //! Each system call of what processes have between them fails: connections, queues, events, locks, memory.
 
-use std::error::Error;
 use std::time::Duration;
 
 use common_ipc::link::{Bytes, Connection, LinkError, Queue};
@@ -11,7 +10,7 @@ use common_ipc::testing::Scope;
 use integration_tests::proc;
 
 use crate::Outcome::{self, Passed};
-use crate::injected::{Operation, injected};
+use crate::injected::{Any, Operation, any, injected};
 
 scenarios![
     injected_each_call_of_a_connection,
@@ -139,15 +138,6 @@ fn injected_each_call_of_shared_memory() -> Outcome {
     }
     .fails_well(&injector, Scope::Here);
     Passed
-}
-
-/// Any of several errors.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-struct Any(Box<dyn Error>);
-
-fn any<T>(result: Result<T, impl Error + 'static>) -> Result<T, Any> {
-    result.map_err(|error| Any(Box::new(error)))
 }
 
 fn injected_each_call_of_what_is_waited_for() -> Outcome {

@@ -51,6 +51,7 @@ mod inheritance;
 mod injected;
 mod injected_children;
 mod injected_links;
+mod injected_siblings;
 mod link;
 mod link_death;
 mod log_abuse;
@@ -184,6 +185,7 @@ const TABLES: &[&[Scenario]] = &[
     inheritance::ALL,
     injected_children::ALL,
     injected_links::ALL,
+    injected_siblings::ALL,
     link::ALL,
     link_death::ALL,
     log_abuse::ALL,
