@@ -385,8 +385,8 @@ fn without_arguments_it_shows_what_the_readme_shows() {
     // The samples themselves are gone.
     assert_eq!(folder.names(), ["contact_sheet.png", "in"]);
     let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/contact_sheet/samples.png");
-    let [now, then] = [folder.0.join("contact_sheet.png"), committed]
-        .map(|path| image::open(path).unwrap().into_rgb8());
+    let [now, then] =
+        [folder.0.join("contact_sheet.png"), committed].map(|path| image::open(path).unwrap().into_rgb8());
     assert_eq!(now.dimensions(), then.dimensions());
     // Decoders may round otherwise on another processor.
     let other = now.enumerate_pixels().find(|(x, y, pixel)| !is_near(**pixel, *then.get_pixel(*x, *y), 4));

@@ -102,10 +102,7 @@ fn the_readme_says_how_many_crates_each_brings_along() {
         let brought = brought_along(name);
         let row = readme.lines().find(|line| line.starts_with(&format!("| [`{name}`]"))).unwrap();
         let count = brought.len();
-        assert!(
-            row.ends_with(&format!("| {count} |")),
-            "{name} brings {count} along: {brought:?}\n{row}"
-        );
+        assert!(row.ends_with(&format!("| {count} |")), "{name} brings {count} along: {brought:?}\n{row}");
         // What only the feature `tokio` needs, and what only examples and tests do.
         for other in ["tokio", "image", "axum", "indicatif", "serde_json"] {
             assert!(!brought.contains(other), "{name}: {other}");

@@ -58,10 +58,7 @@ pub(crate) async fn live<B: AsyncBackend>(mut serving: Serving<'_, B>, signals: 
         let cx = AsyncContext::new(&shared, During::PostRun, None);
         let back = &mut *serving.back;
         let last = guarded(async { back.async_post(&cx).await }).await;
-        Lived::Served {
-            served,
-            last: last.map_err(|cause| Failure::new(During::PostRun, cause)),
-        }
+        Lived::Served { served, last: last.map_err(|cause| Failure::new(During::PostRun, cause)) }
     };
     match either(life, shared.stopping.mind(signals, grace)).await {
         Either::Left(lived) => lived,

@@ -101,7 +101,8 @@ impl<E: DeserializeOwned> Run<E> {
     {
         self.check_alive()?;
         let argument = (self.number(), command);
-        let replied = self.commands.call::<(u64, C), _, _>(COMMAND, &argument, timeout, |reply| answer(&self.name, reply));
+        let answer = |reply: OpenReply<'_>| answer(&self.name, reply);
+        let replied = self.commands.call::<(u64, C), _, _>(COMMAND, &argument, timeout, answer);
         replied.unwrap_or_else(|error| Err(self.failed(error, timeout)))
     }
 
