@@ -378,7 +378,29 @@ fn it_says_what_it_wants() {
 }
 
 #[test]
-fn without_arguments_it_shows_something() {
-    let ran = example().output().unwrap();
+fn without_arguments_it_shows_what_the_readme_shows() {
+    let folder = Folder::new("samples");
+    let ran = example().args(["--tile", "112", "--columns", "8"]).env("TMPDIR", &folder.0).output().unwrap();
     assert!(ran.status.success() && text(&ran.stdout).contains("16 of 23 files"), "{ran:?}");
+    // The samples themselves are gone.
+    assert_eq!(folder.names(), ["contact_sheet.png", "in"]);
+    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/contact_sheet/samples.png");
+    let [now, then] =
+        [folder.0.join("contact_sheet.png"), committed].map(|path| image::open(path).unwrap().into_rgb8());
+    assert_eq!(now.dimensions(), then.dimensions());
+    // Decoders may round otherwise on another processor.
+    let other = now.enumerate_pixels().find(|(x, y, pixel)| !is_near(**pixel, *then.get_pixel(*x, *y), 4));
+    assert!(other.is_none(), "examples/contact_sheet/samples.png is out of date: {other:?}");
+}
+
+#[test]
+fn where_nothing_can_be_said_it_fails_and_leaves_nothing() {
+    let folder = Folder::new("full");
+    for arguments in [&["--help"][..], &[]] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let ran = example().args(arguments).env("TMPDIR", &folder.0).stdout(full).output().unwrap();
+        assert_eq!(ran.status.code(), Some(1), "{ran:?}");
+        assert!(text(&ran.stderr).starts_with("contact_sheet: standard output: No space left"), "{ran:?}");
+        assert_eq!(folder.names(), ["in"]);
+    }
 }

@@ -36,7 +36,7 @@
 //!
 //! - From a **zygote** ([`process::Zygote`]): a function, on a value that is serialised. The program calls
 //!   [`process::init`] on the first line of `main`, or [`init_before_main!`] in a file of tests. A start costs
-//!   the same however large the program is; a fork of a program of 1 GiB takes some 30 ms.
+//!   the same however large the program is; a fork of a program of 1 GiB takes some 40 ms.
 //! - From a **template** ([`process::Template`]): any closure, again and again. The template is made while the
 //!   program has one thread, and keeps the closure.
 //!
