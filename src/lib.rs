@@ -167,6 +167,7 @@
 //! | `valkka-multiprocess` (default) | [`valkka_multiprocess`] | message processes: a back end that is told what to do, and tells what has happened; the program's loop over many |
 //! | always | [`process`], [`link`], [`memory`], [`sync`], [`logging`] | the base: children; connections, calls and queues; shared memory; events and locks; log records of children |
 //! | `tokio` | `link::AsyncConnection`, and methods named `.._async` | sending, receiving and waiting in tasks of that runtime |
+//! | `testing` | `testing` | for tests alone: system calls that fail, and processes that are killed in the midst of one |
 
 pub mod prelude;
 
@@ -180,6 +181,10 @@ pub use common_ipc::process::{
 pub use common_ipc::{RemoteError, init_before_main};
 #[doc(no_inline)]
 pub use common_ipc::{link, logging, memory, process, sync};
+
+#[cfg(feature = "testing")]
+#[doc(no_inline)]
+pub use common_ipc::testing;
 
 #[cfg(feature = "offspring")]
 pub use offspring;

@@ -71,8 +71,8 @@
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 compile_error!("common-ipc works on Linux with glibc only: it stands on pidfd, memfd, futex and on_exit");
 
-// From the ground up: sys (all unsafe code), error, ownership, link, memory, logging, process, sync. Each room uses
-// those before it only.
+// From the ground up: sys (all unsafe code), error, ownership, link, memory, logging, process, sync, testing. Each room
+// uses those before it only.
 mod error;
 pub mod link;
 pub mod logging;
