@@ -1,10 +1,11 @@
 //! The fault suite: each row of FAULTS.md, and how many of them hold.
 //!
-//! All scenarios that begin with `fault_`, each in a process of its own, under a watchdog and the leak police; and
-//! programs whose ends are looked at from outside. `cargo test -p integration-tests --test faults fault_13` runs those
+//! All scenarios that begin with `fault_`, each in a process of its own, under a watchdog and the leak police; programs
+//! whose ends are looked at from outside; and some that don't compile. `cargo test -p integration-tests --test faults fault_13` runs those
 //! of one row, `-- --list` names all.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod compile_fail;
 mod programs;
 
 use std::path::Path;
@@ -19,6 +20,10 @@ fn main() -> ExitCode {
     for (name, test) in programs::ALL {
         suite.test(name, test);
     }
+    suite.ignorable_test(
+        "fault_53_what_borrows_memory_does_not_outlive_it",
+        compile_fail::fault_53_what_borrows_memory_does_not_outlive_it,
+    );
     let finished = suite.run();
     if finished.outcomes.is_empty() {
         return ExitCode::SUCCESS;

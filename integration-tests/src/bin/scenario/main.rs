@@ -46,8 +46,14 @@ mod event_faults;
 mod event_sweep;
 mod events;
 mod failed_starts;
+mod fault_ids;
+mod fault_inherited;
+mod fault_starts;
+mod fault_stops;
+mod fault_told;
 mod fork_rule;
 mod inheritance;
+mod kinds;
 mod link;
 mod link_death;
 mod log_abuse;
@@ -181,6 +187,11 @@ const TABLES: &[&[Scenario]] = &[
     event_sweep::ALL,
     events::ALL,
     failed_starts::ALL,
+    fault_ids::ALL,
+    fault_inherited::ALL,
+    fault_starts::ALL,
+    fault_stops::ALL,
+    fault_told::ALL,
     fork_rule::ALL,
     inheritance::ALL,
     link::ALL,
