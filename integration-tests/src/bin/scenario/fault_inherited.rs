@@ -27,6 +27,7 @@ scenarios!(
     fault_09_no_kind_of_process_runs_its_programs_exit_handlers,
     fault_33_no_kind_of_process_runs_its_programs_signal_handlers,
     fault_55_processes_of_every_kind_become_a_user_for_good,
+    fault_56_core_dumps_of_every_kind_of_process_are_limited,
     fault_57_a_missing_directory_is_an_error_of_every_kind_of_start,
     fault_57_processes_of_every_kind_have_a_place_of_their_own,
     fault_58_the_place_of_every_kind_of_process_need_not_be_text,
@@ -193,6 +194,8 @@ fn fault_55_processes_of_every_kind_become_a_user_for_good() -> Outcome {
     if !nix::unistd::geteuid().is_root() {
         return Skipped("becoming another user needs root");
     }
+    // Some that are to be lost.
+    nix::unistd::setgroups(&[7, 8].map(nix::unistd::Gid::from_raw)).unwrap();
     let mut kinds = Kinds::new(&LaunchOptions::new().uid(65534).gid(65533));
     for done in kinds.play(Act::Place) {
         assert!(done.told.as_ref().unwrap().ends_with(" 65534 65533 0"), "{done:?}");
@@ -201,6 +204,26 @@ fn fault_55_processes_of_every_kind_become_a_user_for_good() -> Outcome {
         assert_eq!(done.told.as_deref(), Ok("false"), "{done:?}");
     }
     assert!(nix::unistd::geteuid().is_root());
+    Passed
+}
+
+fn fault_56_core_dumps_of_every_kind_of_process_are_limited() -> Outcome {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (_, hard) = getrlimit(Resource::RLIMIT_CORE).unwrap();
+    if hard == 0 || setrlimit(Resource::RLIMIT_CORE, hard, hard).is_err() {
+        return Skipped("core dumps are forbidden by the hard limit");
+    }
+    let mut limited = Kinds::new(&LaunchOptions::new().core_limit(0).stderr(Stdio::Null));
+    for done in limited.play(Act::Core) {
+        assert!(done.told.as_ref().unwrap().starts_with("0 "), "{done:?}");
+    }
+    // Where one is written, it would be told.
+    for done in limited.play(Act::Segfault) {
+        assert!(done.told.as_ref().is_err_and(|text| !text.contains("core dumped")), "{done:?}");
+    }
+    for done in plain().play(Act::Core) {
+        assert_eq!(done.told, Ok(format!("{hard} {hard}")), "{done:?}");
+    }
     Passed
 }
 

@@ -14,6 +14,7 @@ use common_ipc::process::{Launch, LaunchOptions, Portable, Template};
 use cross_process_bridge::manager::{Manager, ManagerTemplate};
 use cross_process_bridge::{BridgeError, BridgeProcess, bridge};
 use integration_tests::{proc, raw};
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{Signal, raise};
 use offspring::spawn_restartable;
 use pkit::supervisor::{Backoff, ChildSpec, Event, Events, Supervisor};
@@ -37,6 +38,8 @@ pub(crate) enum Act {
     Seed,
     /// Its directory, the variable `KIND` and its user.
     Place,
+    /// How large a core dump of it may get.
+    Core,
     /// Whether it can become root again.
     Root,
     /// The process id of a grandchild that holds all that it has.
@@ -58,13 +61,14 @@ pub(crate) enum Act {
     Exit,
 }
 
-const ACTS: [Act; 19] = [
+const ACTS: [Act; 20] = [
     Act::Nothing,
     Act::Id,
     Act::Signals,
     Act::Descriptors,
     Act::Seed,
     Act::Place,
+    Act::Core,
     Act::Root,
     Act::Grandchild,
     Act::Log,
@@ -103,6 +107,10 @@ pub(crate) fn perform(act: Act) -> String {
             let groups = nix::unistd::getgroups().unwrap().len();
             let (uid, gid) = (nix::unistd::getuid(), nix::unistd::getgid());
             return format!("{cwd:?} {:?} {uid} {gid} {groups}", std::env::var_os("KIND"));
+        }
+        Act::Core => {
+            let (soft, hard) = getrlimit(Resource::RLIMIT_CORE).unwrap();
+            return format!("{soft} {hard}");
         }
         Act::Root => return nix::unistd::setuid(nix::unistd::Uid::from_raw(0)).is_ok().to_string(),
         Act::Grandchild => {

@@ -51,6 +51,7 @@ mod fault_inherited;
 mod fault_starts;
 mod fault_stops;
 mod fault_told;
+mod fault_waits;
 mod fork_rule;
 mod inheritance;
 mod kinds;
@@ -192,6 +193,7 @@ const TABLES: &[&[Scenario]] = &[
     fault_starts::ALL,
     fault_stops::ALL,
     fault_told::ALL,
+    fault_waits::ALL,
     fork_rule::ALL,
     inheritance::ALL,
     link::ALL,
