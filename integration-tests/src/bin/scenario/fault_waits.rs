@@ -87,7 +87,8 @@ fn fault_37_a_waiter_of_a_server_that_dies_keeps_nobody_asleep() -> Outcome {
         }
         let event = Event::new().unwrap();
         let [first, second] = [(); 2].map(|()| start_by(of_template, waits, &event));
-        [&first, &second].map(must_sleep);
+        must_sleep(&first);
+        must_sleep(&second);
         end(&first);
         event.set();
         assert!(second.output_timeout::<()>(PATIENCE).unwrap().is_some());

@@ -92,8 +92,9 @@ pub(crate) fn perform(act: Act) -> String {
         Act::Nothing => {}
         Act::Id => return id().to_string(),
         Act::Signals => {
-            let field = |field| proc::status_field(id() as i32, field);
-            return ["SigBlk", "SigIgn"].map(field).join(" ");
+            // But for the two that are libc's own business.
+            let field = |field| u64::from_str_radix(&proc::status_field(id() as i32, field), 16).unwrap();
+            return ["SigBlk", "SigIgn"].map(|name| format!("{:x}", field(name) & !(3 << 31))).join(" ");
         }
         Act::Descriptors => {
             let line = |(number, target): (i32, std::path::PathBuf)| {
