@@ -102,17 +102,3 @@ fn descendants(of: i32) -> Vec<i32> {
     }
     found
 }
-
-/// Runs a scenario that checks itself: it must succeed, or say why it can't be played here.
-///
-/// # Panics
-///
-/// If it fails.
-pub fn must_pass(program: &Path, name: &str) {
-    let ran = run(program, &[name]);
-    match ran.status.code() {
-        Some(0) => {}
-        Some(SKIPPED) => eprintln!("SKIPPED {name}: {}", ran.stdout.trim()),
-        _ => panic!("{name} {}\n--- stdout\n{}\n--- stderr\n{}", ran.status, ran.stdout, ran.stderr),
-    }
-}

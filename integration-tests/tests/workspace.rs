@@ -1,9 +1,11 @@
 //! The house itself: who depends on whom, where unsafe code is, what the umbrella re-exports.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use integration_tests::{faults, watchdog};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -114,25 +116,68 @@ fn the_rooms_of_the_base_point_down() {
 
 #[test]
 fn the_fault_table_counts_what_is_tested() {
-    let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
-    let places = ["integration-tests/tests/scenarios.rs", "integration-tests/tests/programs.rs"];
-    let beside_a_runtime = [
-        "cross-process-bridge/tests/beside_tokio.rs",
-        "valkka-multiprocess/tests/beside_tokio/commands.rs",
-        "valkka-multiprocess/tests/beside_tokio/runtimes.rs",
-    ];
-    let tests = places.map(read).concat() + &beside_a_runtime.map(read).concat();
-    let tested: BTreeSet<u32> =
-        tests.split("fault_").filter_map(|rest| rest.get(..2)?.parse().ok()).collect();
-    assert!(tested.len() > 20, "{tested:?}");
-    let table = read("integration-tests/FAULTS.md");
-    let rows: Vec<Vec<&str>> = table
-        .lines()
-        .map(|line| line.split('|').map(str::trim).collect())
-        .filter(|cells: &Vec<&str>| cells.len() == 6 && cells[1].parse::<u32>().is_ok())
-        .collect();
+    let scenario = Path::new(env!("CARGO_BIN_EXE_scenario"));
+    let mut names: BTreeSet<String> =
+        watchdog::run(scenario, &["--list"]).stdout.lines().map(str::to_owned).collect();
+    assert!(names.len() > 900, "{}", names.len());
+    let programs =
+        std::fs::read_to_string(root().join("integration-tests/tests/faults/programs.rs")).unwrap();
+    names.extend(
+        programs.lines().filter_map(|line| Some(line.strip_prefix("fn ")?.split_once('(')?.0.to_owned())),
+    );
+    let tested: BTreeSet<u32> = names.iter().filter_map(|name| faults::row_of(name)).collect();
+    let rows = faults::rows();
     assert_eq!(rows.len(), 59);
-    let held = rows.iter().filter(|cells| cells[4] == "yes");
-    assert_eq!(held.map(|cells| cells[1].parse().unwrap()).collect::<BTreeSet<u32>>(), tested);
-    assert!(read("README.md").contains(&format!("**{} of 59 rows**", tested.len())));
+    let held = rows.iter().filter(|(_, cells)| cells.last() == Some(&"yes"));
+    assert_eq!(held.map(|(row, _)| *row).collect::<BTreeSet<u32>>(), tested);
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    assert!(readme.contains(&format!("**{} of 59 rows**", tested.len())));
+}
+
+/// The sources of the tests of each row, with what they use of the scenarios' common parts.
+fn sources_of_rows() -> BTreeMap<u32, String> {
+    let mut files = Vec::new();
+    sources(&root().join("integration-tests/src/bin/scenario"), &mut files);
+    sources(&root().join("integration-tests/tests/faults"), &mut files);
+    let read = |path: &PathBuf| {
+        (path.file_stem().unwrap().to_str().unwrap().to_owned(), std::fs::read_to_string(path).unwrap())
+    };
+    let files: BTreeMap<String, String> = files.iter().map(read).collect();
+    let mut of_rows = BTreeMap::<u32, String>::new();
+    for text in files.values() {
+        let names = text.lines().filter_map(|line| line.trim().strip_prefix("fn ")?.split('(').next());
+        let rows: BTreeSet<u32> = names.filter_map(faults::row_of).collect();
+        let parts = text.lines().filter_map(|line| line.strip_prefix("use crate::")?.split("::").next());
+        let parts: String = parts.filter_map(|name| files.get(name)).map(String::as_str).collect();
+        for row in rows {
+            of_rows.entry(row).or_default().extend([text.as_str(), &parts]);
+        }
+    }
+    of_rows
+}
+
+#[test]
+fn the_fault_table_says_where_rows_are_tested() {
+    let crates = [
+        ("base", "common_ipc::"),
+        ("offspring", "offspring::"),
+        ("pkit", "pkit::"),
+        ("bridge", "cross_process_bridge::"),
+        ("valkka", "valkka_multiprocess::"),
+    ];
+    let ways = [("fork", "start"), ("template", "template"), ("zygote", "zygote")];
+    let sources = sources_of_rows();
+    for (row, cells) in faults::rows() {
+        for (cell, known) in [(cells[3], &crates[..]), (cells[4], &ways)] {
+            let named: Vec<&str> = match cell {
+                "all" => known.iter().map(|(name, _)| *name).collect(),
+                some => some.split(", ").collect(),
+            };
+            for name in named {
+                let word = known.iter().find(|(known, _)| *known == name);
+                let (_, word) = word.unwrap_or_else(|| panic!("row {row}: {name}"));
+                assert!(sources[&row].contains(word), "row {row}: {name}");
+            }
+        }
+    }
 }

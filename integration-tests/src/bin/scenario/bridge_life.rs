@@ -337,6 +337,8 @@ fn fault_55_an_object_at_uid_nobody() -> Outcome {
     if !nix::unistd::getuid().is_root() {
         return Skipped("it takes root to become somebody else");
     }
+    // Some that are to be lost.
+    nix::unistd::setgroups(&[7, 8].map(nix::unistd::Gid::from_raw)).unwrap();
     for (probe, _) in all_ways(Made::Well) {
         probe.process().launch_with(LaunchOptions::new().uid(65534).gid(65534).groups([]));
         probe.start().unwrap();

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use common_ipc::link::{Connection, LinkError};
@@ -337,8 +338,11 @@ fn fault_35_stopping_a_group_ends_the_grandchildren() -> Outcome {
 }
 
 fn fault_44_interrupted_calls_go_on_and_keep_their_deadline() -> Outcome {
-    extern "C" fn nothing(_: i32) {}
-    raw::handle_signal(NixSignal::SIGALRM, nothing);
+    static INTERRUPTED: AtomicU32 = AtomicU32::new(0);
+    extern "C" fn interrupt(_: i32) {
+        INTERRUPTED.fetch_add(1, Ordering::Relaxed);
+    }
+    raw::handle_signal(NixSignal::SIGALRM, interrupt);
     let (here, there) = Connection::<Vec<u8>, Vec<u8>>::pair().unwrap();
     let options = LaunchOptions::new().limit(Resource::Core, 0, 0).give(&there);
     let echo = Launch::new(&options).wait_until_ready(true).start(move || {
@@ -369,5 +373,6 @@ fn fault_44_interrupted_calls_go_on_and_keep_their_deadline() -> Outcome {
     sleeper.kill().unwrap();
     sleeper.wait().unwrap();
     raw::interval_timer(Duration::ZERO);
+    assert!(INTERRUPTED.load(Ordering::Relaxed) > 50, "{INTERRUPTED:?} interruptions prove nothing");
     Passed
 }

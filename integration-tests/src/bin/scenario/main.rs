@@ -1,5 +1,5 @@
 //! `scenario NAME` plays a scenario in this process, which has one thread; `scenario --list` names
-//! them all. Exit code 0: it passed and left nothing behind; 77: it can't be played here, for the
+//! them all, and `scenario --list of_tasks` those that need the feature `tokio`. Exit code 0: it passed and left nothing behind; 77: it can't be played here, for the
 //! reason that is printed; anything else: it failed.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a scenario fails by panicking")]
 #![allow(clippy::zombie_processes, reason = "grandchildren that nobody waits for are what some are about")]
@@ -46,12 +46,19 @@ mod event_faults;
 mod event_sweep;
 mod events;
 mod failed_starts;
+mod fault_ids;
+mod fault_inherited;
+mod fault_starts;
+mod fault_stops;
+mod fault_told;
+mod fault_waits;
 mod fork_rule;
 mod inheritance;
 mod injected;
 mod injected_children;
 mod injected_links;
 mod injected_siblings;
+mod kinds;
 mod link;
 mod link_death;
 mod log_abuse;
@@ -151,9 +158,13 @@ enum Outcome {
 
 type Scenario = (&'static str, fn() -> Outcome);
 
+/// Of back ends, workers and others in tasks of a tokio runtime.
+#[cfg(feature = "tokio")]
+const OF_TASKS: &[&[Scenario]] = &[async_process::ALL, together_async::ALL, workers_async::ALL];
+#[cfg(not(feature = "tokio"))]
+const OF_TASKS: &[&[Scenario]] = &[];
+
 const TABLES: &[&[Scenario]] = &[
-    #[cfg(feature = "tokio")]
-    async_process::ALL,
     bad_input::ALL,
     beside_threads::ALL,
     bridge_blocks::ALL,
@@ -181,6 +192,12 @@ const TABLES: &[&[Scenario]] = &[
     event_sweep::ALL,
     events::ALL,
     failed_starts::ALL,
+    fault_ids::ALL,
+    fault_inherited::ALL,
+    fault_starts::ALL,
+    fault_stops::ALL,
+    fault_told::ALL,
+    fault_waits::ALL,
     fork_rule::ALL,
     inheritance::ALL,
     injected_children::ALL,
@@ -239,8 +256,6 @@ const TABLES: &[&[Scenario]] = &[
     sync::ALL,
     template_deaths::ALL,
     templates::ALL,
-    #[cfg(feature = "tokio")]
-    together_async::ALL,
     together_back_ends::ALL,
     together_loops::ALL,
     together_manager::ALL,
@@ -250,8 +265,6 @@ const TABLES: &[&[Scenario]] = &[
     together_supervised::ALL,
     words::ALL,
     workers::ALL,
-    #[cfg(feature = "tokio")]
-    workers_async::ALL,
     workers_ends::ALL,
     workers_faults::ALL,
     workers_hostile::ALL,
@@ -276,7 +289,8 @@ fn main() {
         std::process::exit(2);
     };
     if name == "--list" {
-        for (name, _) in TABLES.iter().copied().flatten() {
+        let tables = if arguments.get(1).is_some_and(|which| which == "of_tasks") { &[][..] } else { TABLES };
+        for (name, _) in tables.iter().chain(OF_TASKS).copied().flatten() {
             println!("{name}");
         }
         return;
@@ -289,7 +303,8 @@ fn main() {
     {
         return;
     }
-    let Some((_, play)) = TABLES.iter().copied().flatten().find(|(known, _)| known == name) else {
+    let Some((_, play)) = TABLES.iter().chain(OF_TASKS).copied().flatten().find(|(known, _)| known == name)
+    else {
         eprintln!("there is no scenario {name}; try --list");
         std::process::exit(2);
     };

@@ -5,6 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use common_ipc::memory::{FrozenArray, MemoryError, MemoryLimit, SharedArray, SharedMemory};
@@ -26,6 +27,7 @@ scenarios!(
     fault_52_signals_do_not_keep_memory_from_being_made,
     fault_53_a_slice_outlives_every_other_handle,
     fault_53_frozen_memory_cannot_be_written_by_anybody,
+    fault_53_guards_and_permits_keep_what_they_are_of,
     memory_is_shared_by_capturing_it,
     freezing_beside_a_child_is_a_snapshot,
     a_child_freezes_what_it_captured,
@@ -219,15 +221,31 @@ fn fault_52_a_peer_that_takes_memory_away_makes_bad_data_only() -> Outcome {
     Passed
 }
 
-extern "C" fn note(_: i32) {}
+static INTERRUPTED: AtomicU32 = AtomicU32::new(0);
+
+extern "C" fn interrupt(_: i32) {
+    INTERRUPTED.fetch_add(1, Ordering::Relaxed);
+}
 
 fn fault_52_signals_do_not_keep_memory_from_being_made() -> Outcome {
-    raw::handle_signal(NixSignal::SIGALRM, note);
+    raw::handle_signal(NixSignal::SIGALRM, interrupt);
     raw::interval_timer(Duration::from_millis(1));
     let memory = SharedMemory::new(128 << 20);
     raw::interval_timer(Duration::ZERO);
+    assert!(INTERRUPTED.load(Ordering::Relaxed) > 0, "no interruption proves nothing");
     let memory = memory.unwrap();
     memory.write_from((128 << 20) - 1, &[1]).unwrap();
+    Passed
+}
+
+fn fault_53_guards_and_permits_keep_what_they_are_of() -> Outcome {
+    let (mutex, semaphore) = (Mutex::new(5u8).unwrap(), Semaphore::new(1).unwrap());
+    let (guard, permit) = (mutex.lock().unwrap(), semaphore.acquire().unwrap());
+    drop((mutex, semaphore));
+    // They are the last that have the memory.
+    assert!(behind("mutex").is_ok() && *guard == 5 && !permit.previous_owner_died());
+    drop((guard, permit));
+    assert!(behind("mutex").is_err());
     Passed
 }
 

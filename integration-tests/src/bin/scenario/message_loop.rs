@@ -344,13 +344,15 @@ fn fault_31_ctrl_c_ends_back_ends_that_do_not_ignore_it() -> Outcome {
 }
 
 fn fault_32_a_signal_during_the_start_of_a_back_end() -> Outcome {
-    for round in 0..40u64 {
-        let watched = started(Made::Well);
-        thread::sleep(Duration::from_micros(round * 100));
-        watched.process.child().unwrap().terminate().unwrap();
-        let ended = watched.process.wait_stop().unwrap();
-        assert!(ended.is_clean(), "{ended}");
-        assert_eq!((watched.count(PRE_RUN), watched.count(POST_RUN)), (1, 1));
+    for watched in all_ways(Made::Well) {
+        for round in 0..40u64 {
+            watched.process.start().unwrap();
+            thread::sleep(Duration::from_micros(round * 100));
+            watched.process.child().unwrap().terminate().unwrap();
+            let ended = watched.process.wait_stop().unwrap();
+            assert!(ended.is_clean(), "{ended}");
+            assert_eq!((watched.count(PRE_RUN), watched.count(POST_RUN)), (round + 1, round + 1));
+        }
     }
     Passed
 }

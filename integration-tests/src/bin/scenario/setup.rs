@@ -52,6 +52,8 @@ fn fault_55_a_user_is_become_for_good() -> Outcome {
     if !is_root() {
         return Skipped("becoming another user needs root");
     }
+    // Some that are to be lost.
+    nix::unistd::setgroups(&[7, 8].map(nix::unistd::Gid::from_raw)).unwrap();
     let ids = || {
         let (uids, gids) = (nix::unistd::getresuid().unwrap(), nix::unistd::getresgid().unwrap());
         let groups: Vec<u32> =
