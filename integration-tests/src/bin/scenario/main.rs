@@ -95,6 +95,7 @@ mod pool_times;
 mod preload;
 mod programs;
 mod queue;
+mod security_secrets;
 mod server_programs;
 mod servers;
 mod setup;
@@ -221,6 +222,7 @@ const TABLES: &[&[Scenario]] = &[
     pool_times::ALL,
     preload::ALL,
     queue::ALL,
+    security_secrets::ALL,
     setup::ALL,
     sharing::ALL,
     slots::ALL,
@@ -279,6 +281,7 @@ fn main() {
         || log_programs::run(name)
         || together_programs::play(name, &arguments[1..])
         || workers_life::run(name)
+        || security_secrets::run(name, &arguments[1..])
     {
         return;
     }
