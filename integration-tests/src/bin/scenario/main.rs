@@ -95,6 +95,9 @@ mod pool_times;
 mod preload;
 mod programs;
 mod queue;
+mod security_honest;
+mod security_liar;
+mod security_rights;
 mod security_secrets;
 mod server_programs;
 mod servers;
@@ -222,6 +225,8 @@ const TABLES: &[&[Scenario]] = &[
     pool_times::ALL,
     preload::ALL,
     queue::ALL,
+    security_liar::ALL,
+    security_rights::ALL,
     security_secrets::ALL,
     setup::ALL,
     sharing::ALL,

@@ -8,13 +8,15 @@ use std::time::{Duration, Instant};
 use common_ipc::link::{Bytes, Connection, Queue};
 use common_ipc::logging;
 use common_ipc::memory::{FrozenArray, SharedArray, SharedAtomics, SharedMemory};
-use common_ipc::process::{Child, Launch, LaunchOptions};
+use common_ipc::process::{Child, Launch, LaunchOptions, Signal};
 use common_ipc::sync::{Event, EventFd, Mutex as SharedMutex, Semaphore};
 use cross_process_bridge::bridge;
 use cross_process_bridge::manager::{Manager, SharedList};
 use integration_tests::raw::garbage::Liar;
 use integration_tests::{proc, stress_factor};
 use log::{LevelFilter, Log, Metadata, Record};
+use nix::sys::signal::{Signal as NixSignal, kill};
+use nix::unistd::getppid;
 use pkit::WorkerPool;
 use serde::{Deserialize, Serialize};
 use valkka_multiprocess::{Backend, Context, MessageProcess, RemoteError, Reply};
@@ -24,6 +26,7 @@ use crate::security_honest::{Ends, HONEST, LOGGED, Stage, TARGET};
 use crate::servers::zygote;
 
 scenarios!(
+    security_a_start_is_none_of_the_garbage_that_follows_it,
     security_a_liar_is_heard_by_typed_errors_and_disturbs_nobody,
 );
 
@@ -89,7 +92,9 @@ fn lie((end, common, seed): Given) {
     while begin.elapsed() < 4 * ROUND {
         match liar.below(8) {
             0 => drop(end.try_send(&Word::Number(seed))),
-            1 => drop(end.try_send(&Word::List((0..liar.below(50)).map(|_| Word::Text("lie".into())).collect()))),
+            1 => drop(
+                end.try_send(&Word::List((0..liar.below(50)).map(|_| Word::Text("lie".into())).collect())),
+            ),
             2 => drop(end.try_recv()),
             3 => drop(common.queue.try_send(&Word::Bytes(vec![7; liar.below(20_000)].into()))),
             4 => drop(common.list.with_timeout(Duration::from_millis(1)).append(&seed)),
@@ -170,7 +175,12 @@ impl Heard {
 }
 
 /// The parent goes on to use all that it has in common with a liar, by calls that have a time.
-fn go_on(end: &Connection<Word, Word>, common: &Common, heard: &Heard, liar_is_there: &(dyn Fn() -> bool + Sync)) {
+fn go_on(
+    end: &Connection<Word, Word>,
+    common: &Common,
+    heard: &Heard,
+    liar_is_there: &(dyn Fn() -> bool + Sync),
+) {
     let moment = Duration::from_millis(2);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -263,7 +273,8 @@ fn round(seed: u64, list: &SharedList<u64>, heard: &Heard) {
                 scope.spawn(|| {
                     while in_time() {
                         heard.hear("event of a back end", process.recv_timeout(Duration::from_millis(5)));
-                        heard.hear("request", process.request_timeout(Duration::from_millis(5), Command::Ask));
+                        heard
+                            .hear("request", process.request_timeout(Duration::from_millis(5), Command::Ask));
                     }
                 });
                 with(&child);
@@ -283,6 +294,27 @@ fn round(seed: u64, list: &SharedList<u64>, heard: &Heard) {
         }
     }
     heard.hear("recv", here.recv_timeout(Duration::from_millis(1)));
+}
+
+/// What it says after its first word doesn't make its start fail, and leave somebody whom nobody knows.
+fn security_a_start_is_none_of_the_garbage_that_follows_it() -> Outcome {
+    let garbles = |seed: u64| {
+        // When its parent goes on, all is there that it says.
+        let parent = getppid();
+        kill(parent, NixSignal::SIGSTOP).unwrap();
+        let mut liar = Liar::new(seed);
+        for _ in 0..10 {
+            liar.babble();
+        }
+        kill(parent, NixSignal::SIGCONT).unwrap();
+        crate::children::sleep_for_long();
+    };
+    for seed in 0..100 {
+        let child = Launch::new(&LaunchOptions::new()).start_in(&zygote(), garbles, &seed).unwrap();
+        child.kill().unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(Signal::KILL));
+    }
+    Passed
 }
 
 static OF_LIARS: AtomicU64 = AtomicU64::new(0);

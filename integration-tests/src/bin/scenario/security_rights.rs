@@ -148,7 +148,8 @@ fn security_rights_that_were_given_up_cannot_be_had_back() -> Outcome {
     }
     // The trials are some: who has given up nothing can do nearly all of that, as far as root can here.
     for succeeded in plain {
-        let essential = ["reads a file of root", "becomes root", "joins the group of root", "has a capability"];
+        let essential =
+            ["reads a file of root", "becomes root", "joins the group of root", "has a capability"];
         assert!(essential.iter().all(|trial| succeeded.iter().any(|name| name == trial)), "{succeeded:?}");
         assert!(succeeded.len() > 14, "{succeeded:?}");
     }
