@@ -73,6 +73,8 @@ compile_error!("common-ipc works on Linux with glibc only: it stands on pidfd, m
 // From the ground up: sys (all unsafe code), error, ownership, link, memory, logging, process, sync. Each room uses
 // those before it only.
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod link;
 pub mod logging;
 pub mod memory;
@@ -82,8 +84,6 @@ pub mod sync;
 mod sys;
 
 pub use error::RemoteError;
-#[cfg(fuzzing)]
-pub use link::connection::fuzzing;
 
 /// A number that nobody can guess: for the crates of this family.
 #[doc(hidden)]
