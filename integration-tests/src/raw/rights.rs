@@ -133,3 +133,17 @@ pub fn has_raw_socket() -> bool {
         socket >= 0
     }
 }
+
+/// What is forbidden of memory that is both written and executed (PR_GET_MDWE).
+#[must_use]
+pub fn memory_rules() -> i32 {
+    // SAFETY: integers.
+    unsafe { libc::prctl(66, 0, 0, 0, 0) }
+}
+
+/// Forbids what would make code of what was written (PR_SET_MDWE). False if the kernel doesn't know that.
+#[must_use]
+pub fn forbid_changes_of_code() -> bool {
+    // SAFETY: integers.
+    unsafe { libc::prctl(65, 1, 0, 0, 0) == 0 }
+}
