@@ -25,6 +25,7 @@ macro_rules! play {
 }
 
 play!(
+    a_keeper_that_comes_late_is_asked_again,
     fault_01_a_long_callback_refuses_a_start,
     fault_01_a_start_after_a_join_is_not_refused,
     fault_01_a_start_beside_another_thread_is_refused,
