@@ -14,6 +14,17 @@
 //!
 //! **The one promise at the centre: no call ever hangs because a process died, and every error says why.**
 //!
+//! What comes back is a serde type that owns what it holds: `String` rather than `&str`, and instead of an `io::Result<T>` a
+//! `Result<T, RemoteError>` ([`RemoteError`]). The crate isn't published; the program's Cargo.toml has, with a path instead
+//! of a version,
+//!
+//! ```toml
+//! [dependencies]
+//! multiprocess = { path = "path/to/multiprocess" }
+//! # For outputs, arguments and messages of types of your own:
+//! serde = { version = "1", features = ["derive"] }
+//! ```
+//!
 //! # What to take
 //!
 //! | for | take | what it costs |
@@ -50,7 +61,7 @@
 //! | it can be started | while there is one thread | at any time | at any time |
 //! | if | | it was made while there was one thread | [`init`] is the first line of `main` |
 //! | it has the memory of | the program | the program, as it was then | the program, as it was in `init` |
-//! | it takes | 0.2 ms, and 30 ms more for each GiB that the program has | 0.2 ms | 0.2 ms |
+//! | it takes | 0.2 ms, and some 40 ms more for each GiB that the program has | 0.2 ms | 0.2 ms |
 //! | tasks | [`spawn`], [`Subprocess::spawn`] | [`spawn_restartable`], [`Subprocess::RESTARTABLE`] | [`spawn_in`], [`Subprocess::spawn_in`] |
 //! | processes | [`Process::new`] | [`build_template`](ProcessBuilder::build_template) | [`build_in`](ProcessBuilder::build_in), [`build_function_in`](ProcessBuilder::build_function_in) |
 //! | children of supervisors | | [`ChildSpec::new`](supervisor::ChildSpec::new) | [`ChildSpec::in_zygote`](supervisor::ChildSpec::in_zygote) |
@@ -114,8 +125,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A panic in a child is a [`PanicReport`], with message, place and, if wanted, the stack. Errors of one's own cross as
-//! [`RemoteError`], or as types that are serialisable.
+//! A panic in a child is a [`PanicReport`], with message, place and, with `RUST_BACKTRACE`, the stack: for that the first
+//! panic of a process reads the program's symbols, 0.1 to 0.3 s in a debug build, and with a shorter time limit the error is
+//! `TimedOut`. Errors of one's own cross as [`RemoteError`], which `?` makes of any error, and [`RemoteError::msg`] of a text;
+//! or as types that are serialisable.
 //!
 //! # Whom one has to trust
 //!
@@ -154,6 +167,7 @@
 //! | `valkka-multiprocess` (default) | [`valkka_multiprocess`] | message processes: a back end that is told what to do, and tells what has happened; the program's loop over many |
 //! | always | [`process`], [`link`], [`memory`], [`sync`], [`logging`] | the base: children; connections, calls and queues; shared memory; events and locks; log records of children |
 //! | `tokio` | `link::AsyncConnection`, and methods named `.._async` | sending, receiving and waiting in tasks of that runtime |
+//! | `testing` | `testing` | for tests alone: system calls that fail, and processes that are killed in the midst of one |
 
 pub mod prelude;
 
@@ -167,6 +181,10 @@ pub use common_ipc::process::{
 pub use common_ipc::{RemoteError, init_before_main};
 #[doc(no_inline)]
 pub use common_ipc::{link, logging, memory, process, sync};
+
+#[cfg(feature = "testing")]
+#[doc(no_inline)]
+pub use common_ipc::testing;
 
 #[cfg(feature = "offspring")]
 pub use offspring;
@@ -214,3 +232,14 @@ pub use pkit::{
     ProcessPool, RestartPolicy, Slot, SlotError, SlotPool, StatePool, Target, Task, TaskError, TaskHandle,
     TaskInfo, TaskStatus, WorkError, WorkerPool, current, supervisor,
 };
+
+/// The README's programs are tests as well.
+#[cfg(all(
+    doctest,
+    feature = "offspring",
+    feature = "pkit",
+    feature = "cross-process-bridge",
+    feature = "valkka-multiprocess"
+))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -22,17 +22,20 @@
 #[doc(no_inline)]
 pub use common_ipc::RemoteError;
 #[doc(no_inline)]
-pub use common_ipc::process::{LaunchOptions, Zygote, init};
+pub use common_ipc::process::{JoinError, LaunchOptions, Zygote, init};
 
 #[cfg(feature = "cross-process-bridge")]
 #[doc(no_inline)]
 pub use cross_process_bridge::manager::Manager;
 #[cfg(feature = "cross-process-bridge")]
 #[doc(no_inline)]
-pub use cross_process_bridge::{BridgeError, bridge};
+pub use cross_process_bridge::{BridgeError, Timeout, bridge};
 #[cfg(feature = "offspring")]
 #[doc(no_inline)]
 pub use offspring::{LoopStep, Subprocess, SubprocessLoop, spawn};
+#[cfg(feature = "pkit")]
+#[doc(no_inline)]
+pub use pkit::supervisor::{ChildSpec, Supervisor};
 #[cfg(feature = "pkit")]
 #[doc(no_inline)]
 pub use pkit::{Process, ProcessPool, SlotPool, StatePool, Target, WorkError, WorkerPool};
@@ -41,4 +44,6 @@ pub use pkit::{Process, ProcessPool, SlotPool, StatePool, Target, WorkError, Wor
 pub use valkka_multiprocess::{AsyncBackMessageProcess, AsyncBackend, AsyncContext};
 #[cfg(feature = "valkka-multiprocess")]
 #[doc(no_inline)]
-pub use valkka_multiprocess::{Backend, Context, MainLoop, MessageProcess, ProcessError};
+pub use valkka_multiprocess::{
+    Backend, Context, Incoming, MainContext, MainLoop, MessageProcess, ProcessError, Reply,
+};

@@ -8,11 +8,22 @@ use std::io::Cursor;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
+use multiprocess::memory::SharedArray;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+
+#[expect(dead_code, reason = "only what a run can't show is looked at from here")]
+#[path = "../examples/contact_sheet/decode.rs"]
+mod decode;
+#[expect(dead_code, reason = "only what a run can't show is looked at from here")]
+#[path = "../examples/contact_sheet/files.rs"]
+mod files;
+#[path = "../examples/contact_sheet/reason.rs"]
+mod reason;
 
 /// Where `cargo test` has built it, beside this test.
 fn example() -> Command {
@@ -311,6 +322,36 @@ fn ctrl_c_leaves_nothing() {
 }
 
 #[test]
+fn a_walk_ends_when_it_is_interrupted() {
+    let folder = Folder::new("walk");
+    folder.put("one.png", b"");
+    let (within, sheet) = (folder.0.join("in"), folder.0.join("sheet.png"));
+    let below = |interrupted| files::below(&within, &sheet, &AtomicBool::new(interrupted)).unwrap();
+    assert_eq!(below(false), Some(vec![within.join("one.png")]));
+    assert_eq!(below(true), None);
+}
+
+#[test]
+fn a_tile_that_cannot_be_is_not_believed() {
+    let is_sound = |width, height, bytes: usize| {
+        let pixels = SharedArray::from_slice(&vec![0; bytes]).and_then(SharedArray::freeze).unwrap();
+        decode::Tile { width, height, pixels, peak: 0 }.is_sound(TILE)
+    };
+    assert!(is_sound(TILE, 2, 3 * 2 * TILE as usize));
+    assert!(is_sound(1, 1, 3));
+    for (width, height, bytes) in [
+        (TILE + 1, 1, 3 * 65),
+        (1, TILE + 1, 3 * 65),
+        (0, 5, 3),
+        (2, 2, 11),
+        (2, 2, 13),
+        (1 << 31, 1 << 31, 3),
+    ] {
+        assert!(!is_sound(width, height, bytes), "{width} x {height} in {bytes} bytes");
+    }
+}
+
+#[test]
 fn it_says_what_it_wants() {
     let run = |arguments: &[&str]| example().args(arguments).output().unwrap();
     let help = run(&["--help"]);
@@ -337,7 +378,29 @@ fn it_says_what_it_wants() {
 }
 
 #[test]
-fn without_arguments_it_shows_something() {
-    let ran = example().output().unwrap();
+fn without_arguments_it_shows_what_the_readme_shows() {
+    let folder = Folder::new("samples");
+    let ran = example().args(["--tile", "112", "--columns", "8"]).env("TMPDIR", &folder.0).output().unwrap();
     assert!(ran.status.success() && text(&ran.stdout).contains("16 of 23 files"), "{ran:?}");
+    // The samples themselves are gone.
+    assert_eq!(folder.names(), ["contact_sheet.png", "in"]);
+    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/contact_sheet/samples.png");
+    let [now, then] =
+        [folder.0.join("contact_sheet.png"), committed].map(|path| image::open(path).unwrap().into_rgb8());
+    assert_eq!(now.dimensions(), then.dimensions());
+    // Decoders may round otherwise on another processor.
+    let other = now.enumerate_pixels().find(|(x, y, pixel)| !is_near(**pixel, *then.get_pixel(*x, *y), 4));
+    assert!(other.is_none(), "examples/contact_sheet/samples.png is out of date: {other:?}");
+}
+
+#[test]
+fn where_nothing_can_be_said_it_fails_and_leaves_nothing() {
+    let folder = Folder::new("full");
+    for arguments in [&["--help"][..], &[]] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let ran = example().args(arguments).env("TMPDIR", &folder.0).stdout(full).output().unwrap();
+        assert_eq!(ran.status.code(), Some(1), "{ran:?}");
+        assert!(text(&ran.stderr).starts_with("contact_sheet: standard output: No space left"), "{ran:?}");
+        assert_eq!(folder.names(), ["in"]);
+    }
 }

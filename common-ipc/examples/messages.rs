@@ -1,5 +1,7 @@
 //! Two processes exchange a million messages; then one of them is killed, and the other one tells why its
 //! call has ended.
+//!
+//! `cargo run -p common-ipc --example messages`
 
 use std::error::Error;
 use std::time::Instant;

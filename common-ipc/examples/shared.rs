@@ -1,4 +1,6 @@
 //! A picture in shared memory, which children fill in stripes, each under the same lock; then it is frozen.
+//!
+//! `cargo run -p common-ipc --example shared`
 
 use std::error::Error;
 

@@ -51,6 +51,23 @@ const SOURCES_MAX: usize = 64;
 
 impl RemoteError {
     /// An error that is only a message; its type name is that of `RemoteError`.
+    ///
+    /// ```
+    /// use common_ipc::RemoteError;
+    ///
+    /// fn half(number: u32) -> Result<u32, RemoteError> {
+    ///     if number % 2 == 1 {
+    ///         return Err(RemoteError::msg("that is odd"));
+    ///     }
+    ///     Ok(number / 2)
+    /// }
+    ///
+    /// assert_eq!(half(3).unwrap_err().to_string(), "that is odd");
+    /// ```
+    ///
+    /// `?` and `into` don't make one of a text: whoever implements them for all errors can't for `&str` and `String`, as
+    /// long as the standard library may yet make errors of these.
+    #[doc(alias = "new")]
     pub fn msg(message: impl fmt::Display) -> RemoteError {
         RemoteError {
             message: message.to_string(),

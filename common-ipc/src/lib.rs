@@ -10,6 +10,7 @@
 //! - [`sync`]: events, semaphores and mutexes that processes share.
 //! - [`logging`]: log records of children, handed to the program's logger.
 //! - Feature `tokio`: `link::AsyncConnection` and `link::AsyncOpenCaller`, for programs that use that runtime.
+//! - Feature `testing`: `testing`, a kit for tests: faults that are provoked, and what mustn't be left.
 //! - [`RemoteError`]: any error, carried from one process to another.
 //!
 //! ```
@@ -35,7 +36,7 @@
 //!
 //! - From a **zygote** ([`process::Zygote`]): a function, on a value that is serialised. The program calls
 //!   [`process::init`] on the first line of `main`, or [`init_before_main!`] in a file of tests. A start costs
-//!   the same however large the program is; a fork of a program of 1 GiB takes some 30 ms.
+//!   the same however large the program is; a fork of a program of 1 GiB takes some 40 ms.
 //! - From a **template** ([`process::Template`]): any closure, again and again. The template is made while the
 //!   program has one thread, and keeps the closure.
 //!
@@ -70,8 +71,8 @@
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 compile_error!("common-ipc works on Linux with glibc only: it stands on pidfd, memfd, futex and on_exit");
 
-// From the ground up: sys (all unsafe code), error, ownership, link, memory, logging, process, sync. Each room uses
-// those before it only.
+// From the ground up: sys (all unsafe code), error, ownership, link, memory, logging, process, sync, testing. Each room
+// uses those before it only.
 mod error;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
@@ -82,6 +83,8 @@ mod ownership;
 pub mod process;
 pub mod sync;
 mod sys;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use error::RemoteError;
 

@@ -5,14 +5,19 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use multiprocess::memory::{FrozenArray, SharedArray};
 
 use super::reason::Reason;
 
 /// All files below a folder but the hidden ones and the sheet itself, in the order of their names; and those folders that
-/// couldn't be read.
-pub(crate) fn below(folder: &Path, sheet: &Path) -> io::Result<Vec<PathBuf>> {
+/// couldn't be read. None: it was interrupted.
+pub(crate) fn below(
+    folder: &Path,
+    sheet: &Path,
+    interrupted: &AtomicBool,
+) -> io::Result<Option<Vec<PathBuf>>> {
     let sheet = fs::canonicalize(sheet).ok();
     let mut files = Vec::new();
     let mut folders = vec![folder.to_owned()];
@@ -27,6 +32,9 @@ pub(crate) fn below(folder: &Path, sheet: &Path) -> io::Result<Vec<PathBuf>> {
             Ok(entries) => entries,
         };
         for entry in entries {
+            if interrupted.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
             let entry = entry?;
             let path = entry.path();
             if entry.file_name().as_bytes().starts_with(b".") {
@@ -40,7 +48,7 @@ pub(crate) fn below(folder: &Path, sheet: &Path) -> io::Result<Vec<PathBuf>> {
         }
     }
     files.sort();
-    Ok(files)
+    Ok(Some(files))
 }
 
 /// What is in a file, for a worker to look at: this process doesn't.

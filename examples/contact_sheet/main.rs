@@ -30,6 +30,8 @@ mod summary;
 mod text;
 
 use std::error::Error;
+use std::fmt::Display;
+use std::io::{Write, stdout};
 use std::process::ExitCode;
 
 use crate::settings::{HELP, Settings};
@@ -41,26 +43,33 @@ const INTERRUPTED: u8 = 130;
 fn main() -> ExitCode {
     let settings = match Settings::of_arguments(std::env::args_os().skip(1)) {
         Ok(Some(settings)) => settings,
-        Ok(None) => {
-            println!("{HELP}");
-            return ExitCode::SUCCESS;
-        }
+        Ok(None) => return ended(say(HELP).map(|()| ExitCode::SUCCESS)),
         Err(problem) => {
             eprintln!("contact_sheet: {problem}; see --help");
             return ExitCode::FAILURE;
         }
     };
-    let outcome = if settings.paths.is_none() { of_samples(&settings) } else { of_folder(&settings) };
+    ended(if settings.paths.is_none() { of_samples(&settings) } else { of_folder(&settings) })
+}
+
+fn ended(outcome: Result<ExitCode, Box<dyn Error>>) -> ExitCode {
     outcome.unwrap_or_else(|error| {
         eprintln!("contact_sheet: {error}");
         ExitCode::FAILURE
     })
 }
 
+/// A line on standard output, which may be full.
+fn say(line: impl Display) -> Result<(), Box<dyn Error>> {
+    let mut out = stdout().lock();
+    let said = writeln!(out, "{line}").and_then(|()| out.flush());
+    said.map_err(|error| format!("standard output: {error}").into())
+}
+
 fn of_folder(settings: &Settings) -> Result<ExitCode, Box<dyn Error>> {
     let Some((folder, out)) = &settings.paths else { return Ok(ExitCode::FAILURE) };
     let Some(summary) = run::run(settings, folder, out)? else { return Ok(ExitCode::from(INTERRUPTED)) };
-    print!("{summary}");
+    say(&summary)?;
     Ok(if summary.failed() == 0 { ExitCode::SUCCESS } else { ExitCode::from(2) })
 }
 
@@ -68,11 +77,11 @@ fn of_folder(settings: &Settings) -> Result<ExitCode, Box<dyn Error>> {
 fn of_samples(settings: &Settings) -> Result<ExitCode, Box<dyn Error>> {
     let samples = samples::make()?;
     let out = std::env::temp_dir().join("contact_sheet.png");
-    println!("samples in {}", samples.folder.display());
-    let summary = run::run(settings, &samples.folder, &out);
+    let summary = say(format_args!("samples, removed at the end, in {}", samples.folder.display()))
+        .and_then(|()| run::run(settings, &samples.folder, &out));
     std::fs::remove_dir_all(&samples.folder)?;
     let Some(summary) = summary? else { return Ok(ExitCode::from(INTERRUPTED)) };
-    print!("{summary}");
+    say(&summary)?;
     if summary.decoded == samples.good && summary.failed() == samples.hostile {
         return Ok(ExitCode::SUCCESS);
     }

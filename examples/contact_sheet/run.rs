@@ -31,7 +31,8 @@ pub(crate) fn run(settings: &Settings, folder: &Path, out: &Path) -> Result<Opti
     let interrupted = notice_interrupts()?;
     let begin = Instant::now();
     let with_path = |path: &Path, error| format!("{}: {error}", path.display());
-    let files = files::below(folder, out).map_err(|error| with_path(folder, error))?;
+    let files = files::below(folder, out, &interrupted).map_err(|error| with_path(folder, error))?;
+    let Some(files) = files else { return Ok(none()) };
     if files.is_empty() {
         return Err(format!("{}: there are no files", folder.display()).into());
     }
@@ -67,14 +68,19 @@ pub(crate) fn run(settings: &Settings, folder: &Path, out: &Path) -> Result<Opti
     bar.finish_and_clear();
     summary.kills = chaos.map_or(0, Chaos::stop);
     if interrupted.load(Ordering::Relaxed) {
-        eprintln!("contact_sheet: interrupted; there is no sheet");
-        return Ok(None);
+        return Ok(none());
     }
     summary.workers = pool.statistics()?;
     pool.close()?;
     sheet.finish().map_err(|error| with_path(out, error))?;
     summary.took = begin.elapsed();
     Ok(Some(summary))
+}
+
+/// What comes of it after Ctrl-C.
+fn none() -> Option<Summary> {
+    eprintln!("contact_sheet: interrupted; there is no sheet");
+    None
 }
 
 /// What a worker may have and do. A file is given to it as memory, so it needs no others.

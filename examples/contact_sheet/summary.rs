@@ -84,6 +84,6 @@ impl fmt::Display for Summary {
             if self.kills > 0 { format!(", {} of them killed by chaos", self.kills) } else { String::new() };
         writeln!(f, "{replaced:>6} workers replaced{chaos}")?;
         writeln!(f, "{:>6.0} files a second", all as f64 / self.took.as_secs_f64())?;
-        writeln!(f, "{:>6.0} MB of memory in a worker at most", self.peak as f64 * 1.024e-3)
+        write!(f, "{:>6.0} MB of memory in a worker at most", self.peak as f64 * 1.024e-3)
     }
 }

@@ -16,7 +16,7 @@ pub struct Before {
 }
 
 /// Descriptors that the library opens once in a process. (The epoll is the reaper's.)
-const ONCE: [&str; 4] = ["/dev/null", "socket without another end", EPOLL, "/status"];
+const ONCE: [&str; 5] = ["/dev/null", "socket without another end", EPOLL, "/status", "seccomp notify"];
 const EPOLL: &str = "anon_inode:[eventpoll]";
 /// The thread that hands over log records, where they are relayed. It has an epoll of its own.
 const RELAY: &str = "log-relay";

@@ -1,7 +1,7 @@
 //! The packages as others get them: what each brings along, and under which licences.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -80,59 +80,36 @@ fn every_licence_is_one_of_those_that_are_allowed() {
     assert!(needed.len() > 3, "{needed:?}");
 }
 
-/// The packages that one brings along, outside of the family.
-fn brought_along(metadata: &Value) -> HashMap<String, BTreeSet<String>> {
-    let names: HashMap<&str, &str> = metadata["packages"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|package| (text(&package["id"]), text(&package["name"])))
-        .collect();
-    let arrows: HashMap<&str, Vec<&str>> = metadata["resolve"]["nodes"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|node| {
-            let is_normal =
-                |of: &&Value| of["dep_kinds"].as_array().unwrap().iter().any(|kind| kind["kind"].is_null());
-            let normal = node["deps"].as_array().unwrap().iter().filter(is_normal);
-            (text(&node["id"]), normal.map(|of| text(&of["pkg"])).collect())
-        })
-        .collect();
-    let mut brought = HashMap::new();
-    for (id, name) in names.iter().filter(|(_, name)| FAMILY.contains(name)) {
-        let (mut seen, mut next) = (BTreeSet::new(), vec![*id]);
-        while let Some(id) = next.pop() {
-            next.extend(arrows[id].iter().filter(|to| seen.insert(**to)));
-        }
-        let others = seen.into_iter().map(|id| names[id].to_owned());
-        let others =
-            others.filter(|name| !FAMILY.contains(&name.as_str()) && name != "cross-process-bridge-macros");
-        brought.insert((*name).to_owned(), others.collect());
-    }
-    brought
+/// The packages that one brings along, outside of the family, as `cargo tree` counts them: with what is for compile time
+/// only, but for build scripts; and with those features only that it asks for itself.
+fn brought_along(name: &str) -> BTreeSet<String> {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--locked", "--edges", "normal", "--prefix", "none", "--package", name])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let names = lines.lines().filter_map(|line| line.split_whitespace().next());
+    let others = names.filter(|name| !FAMILY.contains(name) && *name != "cross-process-bridge-macros");
+    others.map(str::to_owned).collect()
 }
 
 #[test]
 fn the_readme_says_how_many_crates_each_brings_along() {
-    let brought = brought_along(&metadata());
     let readme = read("README.md");
     for name in FAMILY {
+        let brought = brought_along(name);
         let row = readme.lines().find(|line| line.starts_with(&format!("| [`{name}`]"))).unwrap();
-        let count = brought[name].len();
-        assert!(
-            row.ends_with(&format!("| {count} |")),
-            "{name} brings {count} along: {:?}\n{row}",
-            brought[name]
-        );
+        let count = brought.len();
+        assert!(row.ends_with(&format!("| {count} |")), "{name} brings {count} along: {brought:?}\n{row}");
         // What only the feature `tokio` needs, and what only examples and tests do.
         for other in ["tokio", "image", "axum", "indicatif", "serde_json"] {
-            assert!(!brought[name].contains(other), "{name}: {other}");
+            assert!(!brought.contains(other), "{name}: {other}");
         }
     }
-    assert!(
-        !brought["offspring"].contains("rmp-serde") && brought["valkka-multiprocess"].contains("rmp-serde")
-    );
+    assert!(!brought_along("offspring").contains("rmp-serde"));
+    assert!(brought_along("valkka-multiprocess").contains("rmp-serde"));
 }
 
 #[test]

@@ -128,4 +128,8 @@ fn the_prelude_is_what_programs_name() {
     let _: Option<multiprocess::cross_process_bridge::BridgeError> = None;
     let _: Option<multiprocess::valkka_multiprocess::ProcessError> = None;
     assert_eq!(SlotPool::new(3).unwrap().free(), 3);
+    assert!(Supervisor::builder().child(ChildSpec::new("one", || ())).start().is_err());
+    fn is_a_program<P: MainContext>() {}
+    is_a_program::<Ticks>();
+    let _: (Option<JoinError>, Option<Timeout>, Option<Incoming<Reply<u8>>>) = (None, None, None);
 }

@@ -1,4 +1,6 @@
 //! What comes back when a task fails, panics, is killed or doesn't end: a value each time.
+//!
+//! `cargo run -p offspring --example errors`
 
 use std::error::Error;
 use std::time::Duration;

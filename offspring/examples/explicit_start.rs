@@ -1,4 +1,6 @@
 //! A task that is made first and started later.
+//!
+//! `cargo run -p offspring --example explicit_start`
 
 use std::error::Error;
 

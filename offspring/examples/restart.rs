@@ -1,4 +1,6 @@
 //! A task that is started again after its end, also once the program has threads.
+//!
+//! `cargo run -p offspring --example restart`
 
 use std::error::Error;
 use std::thread;

@@ -1,4 +1,6 @@
 //! Runs something in a loop in a process of its own, until it is shut down.
+//!
+//! `cargo run -p offspring --example run_in_a_loop`
 
 use std::error::Error;
 use std::time::Duration;

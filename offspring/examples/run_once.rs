@@ -1,4 +1,6 @@
 //! Runs something once in a process of its own.
+//!
+//! `cargo run -p offspring --example run_once`
 
 use std::error::Error;
 

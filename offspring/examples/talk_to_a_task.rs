@@ -1,4 +1,6 @@
 //! A task that is asked things while it runs, and that tells when it is done with each.
+//!
+//! `cargo run -p offspring --example talk_to_a_task`
 
 use std::error::Error;
 

@@ -1,4 +1,6 @@
 //! A task that the end of the program waits for instead of ending it.
+//!
+//! `cargo run -p offspring --example terminate_on_shutdown`
 
 use std::error::Error;
 use std::time::Duration;

@@ -1,4 +1,6 @@
 //! A task that is sure to have begun when its start returns, even if the parent ends right away.
+//!
+//! `cargo run -p offspring --example wait_for_child`
 
 use std::error::Error;
 

@@ -1,6 +1,6 @@
 //! Tasks in a program full of threads: a plain `main` that calls `init` first, and builds the runtime afterwards.
 //!
-//! `cargo run --example with_tokio --features tokio`
+//! `cargo run -p offspring --example with_tokio --features tokio`
 //!
 //! Starting takes a fraction of a millisecond. What waits for the end of a process (`wait`, `stop`, `shutdown`,
 //! `restart` of one that runs) blocks; `wait_async` doesn't.

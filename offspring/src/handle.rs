@@ -269,6 +269,7 @@ impl<O, T> Handle<O, T> {
     }
 
     /// Its process id, once it was started.
+    #[doc(alias = "pid")]
     pub fn id(&self) -> Option<u32> {
         self.child.get().map(Child::id)
     }

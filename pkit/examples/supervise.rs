@@ -1,4 +1,6 @@
 //! Workers that crash, hang and grow, and a supervisor that keeps them at work.
+//!
+//! `cargo run -p pkit --example supervise`
 
 use std::error::Error;
 use std::thread;

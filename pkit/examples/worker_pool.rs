@@ -1,4 +1,6 @@
 //! Many small tasks, in processes that stay. One of them never ends and one crashes; that is their own affair.
+//!
+//! `cargo run -p pkit --example worker_pool`
 
 use std::time::Duration;
 

@@ -79,7 +79,7 @@
 //! With the feature `tokio` what waits has a twin that doesn't block a thread: [`Process`]'s `join_async`, [`Task`]'s
 //! `join_async`, the `.._async` methods of [`Supervisor`](supervisor::Supervisor), and `Events::recv_async`. Starting a
 //! process takes a fraction of a millisecond. What else stops, joins or waits for a slot blocks: `spawn_blocking` is for
-//! that, or the `try_` form. Queues are polled by their descriptor (`AsFd`).
+//! that, or the `try_` form. Queues have `send_async` and `recv_async`.
 //!
 //! # What to know
 //!

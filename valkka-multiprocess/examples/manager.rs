@@ -102,7 +102,7 @@ impl MainContext for Manager {
             }
             Event::Worker(number, Incoming::Failed(failure)) => {
                 self.desks[number].is_busy = false;
-                self.print(format!("worker-{number}: {failure}"));
+                self.print(failure.to_string());
             }
             Event::Worker(_, Incoming::Ended(ended)) => {
                 self.print(ended.to_string());

@@ -34,7 +34,7 @@ fn output(name: &str) -> String {
 fn ping_pong() {
     let expected = "\
 pong [1, 2, 3] by another process: true
-error: command Ping (number 2) failed: nothing to pong
+error: player: command 2 (Ping) failed: nothing to pong
 the back end exited with code 0
 ";
     assert_eq!(output("ping_pong"), expected);

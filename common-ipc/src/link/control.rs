@@ -17,6 +17,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
@@ -35,6 +37,10 @@ const DESCRIPTORS: u8 = 3;
 
 /// So many packets are taken in at a time: a flood of them mustn't hold up who listens.
 const PACKETS_AT_ONCE: usize = 64;
+/// A bell for which there is no memory is rung again so often, after such pauses: ten seconds, after which the machine
+/// has other problems.
+const RINGS_MAX: u32 = 10_000;
+const RING_PAUSE: Duration = Duration::from_millis(1);
 /// So many descriptors, or sets of them, wait for their frames. Each comes right before its frame, so that an
 /// honest side has a few there at the most.
 const WAITING_MAX: usize = 2 * FDS_MAX;
@@ -48,7 +54,29 @@ pub(crate) fn pair() -> io::Result<(PrivateFd, PrivateFd)> {
 /// Rings the other end's bell. It fails when the other end is gone, or has so much to hear that it listens.
 #[inline]
 pub(crate) fn ring(socket: BorrowedFd<'_>) {
-    let _ = send(socket.as_raw_fd(), &[RING], MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL);
+    if let Err(errno) = try_ring(socket) {
+        ring_again(socket, errno);
+    }
+}
+
+#[inline]
+fn try_ring(socket: BorrowedFd<'_>) -> nix::Result<usize> {
+    send(socket.as_raw_fd(), &[RING], MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL)
+}
+
+/// Where the kernel has no memory for it. It must be heard: who sleeps would sleep on beside a message.
+#[cold]
+fn ring_again(socket: BorrowedFd<'_>, mut errno: nix::Error) {
+    for _ in 0..RINGS_MAX {
+        if !matches!(errno, nix::Error::EINTR | nix::Error::ENOBUFS | nix::Error::ENOMEM) {
+            return;
+        }
+        thread::sleep(RING_PAUSE);
+        match try_ring(socket) {
+            Ok(_) => return,
+            Err(next) => errno = next,
+        }
+    }
 }
 
 /// Tells the other end that this one belongs to this process. Without a descriptor to spare it still

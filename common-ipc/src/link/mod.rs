@@ -20,6 +20,8 @@ pub mod queue;
 mod ring;
 pub(crate) mod sealed;
 pub(crate) mod spin;
+#[cfg(feature = "tokio")]
+mod watched;
 
 pub use bytes::Bytes;
 #[cfg(feature = "tokio")]

@@ -66,15 +66,25 @@ impl Deadline {
     }
 }
 
+/// A kernel without memory for a wait is asked again so often, after such pauses: a second.
+const SHORTAGES_MAX: u32 = 100;
+const SHORTAGE_PAUSE: Duration = Duration::from_millis(10);
+
 /// Waits until one of `fds` has an event that it asks for, an error or an end, and says whether
-/// that was before the deadline. A signal interrupts the wait only for a moment.
+/// that was before the deadline. A signal interrupts the wait only for a moment, and so does a shortage of memory: what
+/// is waited for is often something that was begun and can't be left alone.
 pub(crate) fn wait_until(fds: &mut [PollFd<'_>], deadline: Deadline) -> io::Result<bool> {
+    let mut shortages = 0;
     loop {
         let left = deadline.left().map(TimeSpec::from);
         match nix::poll::ppoll(fds, left, None) {
             Ok(0) if deadline.has_passed() => return Ok(false),
             Ok(0) | Err(nix::Error::EINTR) => {}
             Ok(_) => return Ok(true),
+            Err(nix::Error::ENOMEM) if shortages < SHORTAGES_MAX => {
+                shortages += 1;
+                deadline.pause(SHORTAGE_PAUSE);
+            }
             Err(errno) => return Err(errno.into()),
         }
     }

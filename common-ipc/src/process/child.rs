@@ -85,6 +85,7 @@ impl Child {
 
     /// Its process id. It isn't another process's before the child was collected; afterwards it may be.
     #[must_use]
+    #[doc(alias = "pid")]
     pub fn id(&self) -> u32 {
         self.record.pid as u32
     }

@@ -5,6 +5,7 @@ use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
+use tokio::io::Interest;
 use tokio::time::timeout;
 
 use crate::ownership::descriptors::PrivateFd;
@@ -33,7 +34,8 @@ impl Child {
             let copy = || sys::descriptors::duplicate_above(pidfd.get().map_err(io::Error::other)?, 2);
             // Dropped after what watches it.
             let watched = PrivateFd::new(copy).map_err(os)?;
-            let readable = sys::readiness::watch(watched.get()?.as_raw_fd()).map_err(os)?;
+            let readable =
+                sys::readiness::watch(watched.get()?.as_raw_fd(), Interest::READABLE).map_err(os)?;
             drop(readable.readable().await.map_err(os)?);
         }
         match self.try_wait()? {

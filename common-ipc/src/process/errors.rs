@@ -218,7 +218,7 @@ pub enum JoinError {
     /// The value isn't of the type that was asked for.
     #[error(transparent)]
     Decode(#[from] DecodeError),
-    /// What the child sent is nothing that this library sends.
+    /// What the child sent is nothing that this library sends, or the kernel doesn't hand it over.
     #[error("{0}")]
     Garbled(String),
     /// The child couldn't be waited for.

@@ -2,6 +2,9 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use crate::process::fork_rule;
 use crate::process::gate;
@@ -70,11 +73,21 @@ pub fn start_library_thread(
     name: &str,
     body: impl FnOnce(&mut LibraryThread) + Send + 'static,
 ) -> io::Result<()> {
-    fork_rule::start_library_thread(name, &mut state::lock(), move || {
+    // Kept here as well: where there is no thread to be had, what the body owns is dropped when the state isn't locked any
+    // more, for which it may ask.
+    let body = Arc::new(Mutex::new(Some(body)));
+    let its = Arc::clone(&body);
+    let started = fork_rule::start_library_thread(name, &mut state::lock(), move || {
         // Dropped after everything else, also by a panic.
         let mut thread = Leaving(LibraryThread { inside: Some(gate::enter()) });
-        body(&mut thread.0);
-    })
+        let body = its.lock().take();
+        drop(its);
+        if let Some(body) = body {
+            body(&mut thread.0);
+        }
+    });
+    drop(body);
+    started
 }
 
 /// Takes the thread out of the count at its end.

@@ -88,7 +88,7 @@ pub(crate) struct Ended {
 impl Ended {
     /// # Errors
     ///
-    /// There is no descriptor to be had for what the child has sent; it can be read later.
+    /// There is no descriptor or memory to be had for what the child has sent; it can be read later.
     fn new(
         raw: Option<RawStatus>,
         heard: &mut Heard,
@@ -97,16 +97,19 @@ impl Ended {
     ) -> io::Result<Ended> {
         let report = match heard.hear(reports, max_output) {
             Ok(()) => Ok(heard.last.take()),
-            Err(error) if is_out_of_descriptors(&error) => return Err(error),
+            Err(error) if is_shortage(&error) => return Err(error),
+            Err(error) if error.raw_os_error().is_some() => {
+                Err(format!("the child's report could not be received: {error}"))
+            }
             Err(error) => Err(error.to_string()),
         };
         Ok(Ended { status: status_from(raw, &report), report })
     }
 }
 
-/// Whether it can go better later: the process, or the machine, has no free descriptor.
-pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+/// Whether it can go better later: the process, or the machine, has no free descriptor or memory.
+pub(crate) fn is_shortage(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS))
 }
 
 impl Record {

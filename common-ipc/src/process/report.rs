@@ -164,7 +164,11 @@ pub(crate) fn try_recv(end: BorrowedFd<'_>, max_output: usize) -> io::Result<Opt
     let in_memfd = tag & IN_MEMFD != 0;
     let payload = match (in_memfd, attached) {
         (false, None) => packet[1..length].to_vec(),
-        (true, Some(memfd)) => read_memfd(memfd, max_output)?,
+        // The packet is taken: whatever is wrong now is for good, also a shortage.
+        (true, Some(memfd)) => read_memfd(memfd, max_output).map_err(|error| match error.raw_os_error() {
+            Some(_) => io::Error::other(format!("the child's report could not be read: {error}")),
+            None => error,
+        })?,
         _ => return Err(garbled("a packet and its descriptors don't match")),
     };
     parse(tag & !IN_MEMFD, payload).map(Some)

@@ -4,6 +4,8 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
+use tokio::io::Interest;
+
 use crate::process::signals::StopSignals;
 use crate::sys;
 
@@ -19,7 +21,7 @@ impl StopSignals {
     ///
     /// Outside of such a runtime.
     pub async fn wait_async(&self) -> io::Result<()> {
-        let readable = sys::readiness::watch(self.pollable()?.as_raw_fd())?;
+        let readable = sys::readiness::watch(self.pollable()?.as_raw_fd(), Interest::READABLE)?;
         loop {
             let mut guard = readable.readable().await?;
             if self.wait_timeout(Duration::ZERO)? {

@@ -1,5 +1,6 @@
 //! Permits that processes take and give back.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -49,7 +50,7 @@ use crate::sync::table::{Held, SharedTable, end_of};
 /// assert_eq!(two_at_a_time.available(), 2);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[doc(alias = "BoundedSemaphore")]
 pub struct Semaphore {
     table: Arc<SharedTable>,
@@ -167,13 +168,18 @@ impl Semaphore {
     }
 }
 
+impl fmt::Debug for Semaphore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Semaphore").field("permits", &self.permits()).finish_non_exhaustive()
+    }
+}
+
 /// A permit of a [`Semaphore`], which is given back when this is dropped.
 ///
 /// It belongs to the process that took it. In a forked copy of that process it is nothing, and dropping it
 /// there does nothing. One that is forgotten (`std::mem::forget`) stays with the process until that has
 /// ended; so does one whose process replaces its program by `exec`, and one that is [kept](Permit::keep), which
 /// can be given back all the same.
-#[derive(Debug)]
 #[must_use = "it is given back when it is dropped"]
 pub struct Permit {
     held: Held,
@@ -233,6 +239,12 @@ impl<'de> Deserialize<'de> for Semaphore {
         let len = end_of(permits).ok_or_else(|| D::Error::custom(HOW_MANY))?;
         let table = SharedTable::receive(place, permits, len).map_err(D::Error::custom)?;
         Ok(Semaphore { table: Arc::new(table) })
+    }
+}
+
+impl fmt::Debug for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit").field("index", &self.index()).finish_non_exhaustive()
     }
 }
 

@@ -30,6 +30,8 @@ pub(crate) mod raced;
 pub(crate) mod random;
 #[cfg(feature = "tokio")]
 pub(crate) mod readiness;
+#[cfg(feature = "testing")]
+pub(crate) mod seccomp;
 pub(crate) mod signals;
 pub(crate) mod socket;
 pub(crate) mod threads;

@@ -16,7 +16,7 @@ impl AsRawFd for Number {
     }
 }
 
-/// Has the current runtime watch whether a descriptor is readable. The caller keeps that descriptor open for
+/// Has the current runtime watch a descriptor. The caller keeps that descriptor open for
 /// longer than what this returns.
 ///
 /// # Errors
@@ -26,8 +26,8 @@ impl AsRawFd for Number {
 /// # Panics
 ///
 /// Without a current runtime, or in one without I/O.
-pub(crate) fn watch(number: RawFd) -> io::Result<AsyncFd<Number>> {
+pub(crate) fn watch(number: RawFd, interest: Interest) -> io::Result<AsyncFd<Number>> {
     // SAFETY: the number is always the same, and that it stays open is the caller's promise, as above.
-    let watched = unsafe { AsyncFd::register_with_interest(Number(number), Interest::READABLE) };
+    let watched = unsafe { AsyncFd::register_with_interest(Number(number), interest) };
     Ok(watched?)
 }

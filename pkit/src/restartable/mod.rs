@@ -155,10 +155,11 @@ impl<O: 'static> Process<O> {
     pub fn start_wait_timeout(&self, timeout: Duration) -> Result<u32, StartError> {
         // This very run: an exit callback may have started the next one by now.
         let run = self.start_after(None)?;
-        let failed = match run.child().wait_ready(timeout)? {
-            Readiness::Ready => return Ok(run.pid()),
-            Readiness::Ended => StartError::EndedEarly { status: run.wait()? },
-            Readiness::NotYet => StartError::NotReady { timeout },
+        let failed = match run.child().wait_ready(timeout) {
+            Ok(Readiness::Ready) => return Ok(run.pid()),
+            Ok(Readiness::Ended) => StartError::EndedEarly { status: run.wait()? },
+            Ok(Readiness::NotYet) => StartError::NotReady { timeout },
+            Err(error) => error.into(),
         };
         run.kill()?;
         run.wait_timeout(DEATH_PATIENCE)?;

@@ -3,6 +3,7 @@
 mod errors;
 mod named;
 
+use std::fmt;
 use std::time::Duration;
 
 use common_ipc::sync::{Permit, Semaphore};
@@ -45,7 +46,7 @@ pub use errors::SlotError;
 /// assert_eq!(slots.free(), 2);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct SlotPool {
     semaphore: Semaphore,
 }
@@ -186,6 +187,12 @@ impl SlotPool {
     }
 }
 
+impl fmt::Debug for SlotPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SlotPool").field("size", &self.size()).finish_non_exhaustive()
+    }
+}
+
 /// Releases, at the latest when it is dropped.
 struct Release<'a>(Option<&'a SlotPool>);
 
@@ -208,7 +215,6 @@ impl Drop for Release<'_> {
 ///
 /// It belongs to the process that acquired it. In a forked copy of that process it is nothing, and dropping it there
 /// does nothing.
-#[derive(Debug)]
 #[must_use = "it is given back when it is dropped"]
 pub struct Slot {
     permit: Permit,
@@ -225,6 +231,12 @@ impl Slot {
     #[must_use]
     pub fn previous_owner_died(&self) -> bool {
         self.permit.previous_owner_died()
+    }
+}
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slot").finish_non_exhaustive()
     }
 }
 

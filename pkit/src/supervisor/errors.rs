@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use common_ipc::process::{StartError, WrongProcess};
 
-use super::event::Cause;
+use super::event::{Cause, Failure, GaveUp};
 
 /// Why a supervisor wasn't started, or hasn't done what it was told.
 #[derive(Clone, thiserror::Error)]
@@ -86,6 +86,12 @@ pub enum SupervisorError {
     /// The supervisor has ended, or is about to.
     #[error("the supervisor has ended, or is ending: Supervisor::wait says why. Start a new one")]
     Ended,
+    /// It has ended since its children failed too often: [`Ended::into_result`](super::Ended::into_result).
+    #[error("{}", GaveUp(history))]
+    Failed {
+        /// The failures, the oldest first.
+        history: Vec<Failure>,
+    },
     /// The call waits for the supervisor, and was made on the supervisor's own thread: by the logger, which is called
     /// there, or by a `Serialize` of an argument.
     #[error(

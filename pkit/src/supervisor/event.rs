@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use common_ipc::process::{ExitStatus, StartError, StopStep};
 
+use super::errors::SupervisorError;
 use super::policy::RecycleReason;
 
 /// Why a child isn't running any more, though nobody has stopped it.
@@ -105,18 +106,38 @@ pub enum Ended {
     },
 }
 
-impl fmt::Display for Ended {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Ended {
+    /// An error of it if it has failed, else the children that ran and were stopped: for a program that is to end then,
+    /// `supervisor.wait()?.into_result()?`.
+    ///
+    /// # Errors
+    ///
+    /// [`SupervisorError::Failed`].
+    pub fn into_result(self) -> Result<Vec<StoppedChild>, SupervisorError> {
         match self {
-            Ended::Stopped { .. } => f.write_str("the supervisor was stopped"),
-            Ended::Failed { history, .. } => write_history(f, history),
+            Ended::Stopped { children } => Ok(children),
+            Ended::Failed { history, .. } => Err(SupervisorError::Failed { history }),
         }
     }
 }
 
-fn write_history(f: &mut fmt::Formatter<'_>, history: &[Failure]) -> fmt::Result {
-    write!(f, "the supervisor gave up: its children failed more often than is allowed")?;
-    history.iter().try_for_each(|failure| write!(f, "; {failure}"))
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ended::Stopped { .. } => f.write_str("the supervisor was stopped"),
+            Ended::Failed { history, .. } => write!(f, "{}", GaveUp(history)),
+        }
+    }
+}
+
+/// What is said of that many failures.
+pub(super) struct GaveUp<'a>(pub(super) &'a [Failure]);
+
+impl fmt::Display for GaveUp<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the supervisor gave up: its children failed more often than is allowed")?;
+        self.0.iter().try_for_each(|failure| write!(f, "; {failure}"))
+    }
 }
 
 /// What a supervisor tells its subscribers, and the `log` crate.
@@ -249,7 +270,7 @@ impl fmt::Display for Event {
                 let how = if *by == StopStep::Killed { "was killed after its grace" } else { "was stopped" };
                 write!(f, "{child} {how}: it {status} (process {pid})")
             }
-            Event::Failed { history } => write_history(f, history),
+            Event::Failed { history } => write!(f, "{}", GaveUp(history)),
             Event::Lost { count } => write!(f, "{count} events are missing here: they were not read in time"),
         }
     }

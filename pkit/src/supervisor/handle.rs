@@ -48,8 +48,9 @@ pub struct ChildState {
 ///     .child(ChildSpec::new("fails", move || -> () { fails() }).backoff(at_once))
 ///     .start()?;
 /// // Two restarts haven't helped.
-/// let Ended::Failed { history, .. } = supervisor.wait()? else { panic!() };
-/// assert_eq!(history.len(), 3);
+/// let ended = supervisor.wait()?;
+/// assert!(matches!(&ended, Ended::Failed { history, .. } if history.len() == 3));
+/// println!("{}", ended.into_result().unwrap_err());
 /// # Ok::<(), pkit::supervisor::SupervisorError>(())
 /// ```
 ///
@@ -184,7 +185,8 @@ impl Supervisor {
         Ok(self.shared.subscribers.lock().add())
     }
 
-    /// Waits for its end, for as long as it takes, and says what that was.
+    /// Waits for its end, for as long as it takes, and says what that was: `Ok` also if it has failed, which is an error by
+    /// [`into_result`](Ended::into_result).
     ///
     /// # Errors
     ///

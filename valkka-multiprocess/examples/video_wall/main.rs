@@ -1,7 +1,7 @@
 //! A video wall: cameras that each have a process of their own, a web server that has another one, and the main program,
 //! which starts them, passes frames on, and replaces what has died or hangs.
 //!
-//! `cargo run -p valkka-multiprocess --features tokio --example video_wall -- --help`
+//! `cargo run -p valkka-multiprocess --example video_wall --features tokio -- --help`
 //!
 //! Frames are in memory that a camera and the web server share. What is sent is who may do what with which buffer:
 //!

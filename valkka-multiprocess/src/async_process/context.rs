@@ -110,7 +110,7 @@ impl<B: AsyncBackend> AsyncContext<B> {
     /// let reader = AsyncBackMessageProcess::new("reader", Reader);
     /// reader.start()?;
     /// let error = reader.request(|reply| Read { path: "/does/not/exist".into(), reply }).unwrap_err();
-    /// assert!(error.to_string().starts_with("command Read (number 1) failed: No such file"), "{error}");
+    /// assert!(error.to_string().starts_with("reader: command 1 (Read) failed: No such file"), "{error}");
     /// # Ok::<(), ProcessError>(())
     /// ```
     ///
@@ -209,7 +209,7 @@ impl<E: Serialize + DeserializeOwned> Shared<E> {
         request: Option<AtWork>,
     ) {
         if let Err(cause) = guarded(task).await {
-            let failure = Box::new(Failure { during, cause });
+            let failure = Failure::new(during, cause);
             self.tell(&failure, request).await;
             // Nobody receives it when no policy is asked any more.
             let _ = self.failures.send(failure);

@@ -81,7 +81,7 @@ fn in_runtime<B: AsyncBackend>(
         Ok(Err(error)) => return cannot_begin(error),
         Err(report) => {
             let cause = Cause::Panicked(report);
-            return Lived::NotReady(Err(Box::new(Failure { during: During::PreRun, cause })));
+            return Lived::NotReady(Err(Failure::new(During::PreRun, cause)));
         }
     };
     let local = LocalSet::new();
@@ -103,7 +103,7 @@ fn in_runtime<B: AsyncBackend>(
     });
     runtime.shutdown_timeout(SHUTDOWN);
     lived.unwrap_or_else(|report| {
-        let failure = Failure { during: During::Task, cause: Cause::Panicked(report) };
-        Lived::Served { served: Ok(()), last: Err(Box::new(failure)) }
+        let failure = Failure::new(During::Task, Cause::Panicked(report));
+        Lived::Served { served: Ok(()), last: Err(failure) }
     })
 }

@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common_ipc::link::{AsyncOpenCaller, AsyncOpenServer, CallError, LinkError};
+use common_ipc::link::{AsyncOpenCaller, AsyncOpenServer, CallError, LinkError, OpenReply};
 use common_ipc::process::{StopStep, Stopped};
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -79,6 +79,7 @@ impl<E: DeserializeOwned> Run<E> {
     {
         self.check_alive()?;
         let (links, argument) = (self.links()?, (self.number(), command));
+        let answer = |reply: OpenReply<'_>| answer(&self.name, reply);
         match links.commands.call::<(u64, C), _, _>(COMMAND, &argument, None, answer).await {
             Ok(answer) => answer,
             Err(error) => Err(self.failed_async(error).await),
@@ -98,7 +99,7 @@ impl<E: DeserializeOwned> Run<E> {
             let incoming = match either(kept, look).await {
                 Either::Left(()) => continue,
                 Either::Right(Either::Left(kept)) => kept?,
-                Either::Right(Either::Right(Ok(request))) => read_event(request)?,
+                Either::Right(Either::Right(Ok(request))) => read_event(&self.name, request)?,
                 Either::Right(Either::Right(Err(LinkError::Closed | LinkError::Truncated))) => {
                     Incoming::Ended(self.see_the_end_async().await?.clone())
                 }

@@ -47,7 +47,7 @@ pub(crate) async fn live<B: AsyncBackend>(mut serving: Serving<'_, B>, signals: 
         match either(began, shared.stopping.over()).await {
             Either::Left(Ok(())) => {}
             Either::Left(Err(cause)) => {
-                return Lived::NotReady(Err(Box::new(Failure { during: During::PreRun, cause })));
+                return Lived::NotReady(Err(Failure::new(During::PreRun, cause)));
             }
             Either::Right(()) => return Lived::NotReady(Ok(())),
         }
@@ -58,10 +58,7 @@ pub(crate) async fn live<B: AsyncBackend>(mut serving: Serving<'_, B>, signals: 
         let cx = AsyncContext::new(&shared, During::PostRun, None);
         let back = &mut *serving.back;
         let last = guarded(async { back.async_post(&cx).await }).await;
-        Lived::Served {
-            served,
-            last: last.map_err(|cause| Box::new(Failure { during: During::PostRun, cause })),
-        }
+        Lived::Served { served, last: last.map_err(|cause| Failure::new(During::PostRun, cause)) }
     };
     match either(life, shared.stopping.mind(signals, grace)).await {
         Either::Left(lived) => lived,
@@ -125,7 +122,7 @@ impl<'a, B: AsyncBackend> Serving<'a, B> {
         let cx = AsyncContext::new(&self.shared, during.clone(), request.as_ref());
         let back = &mut *self.back;
         let Err(cause) = guarded(async { back.handle(&cx, command).await }).await else { return Ok(()) };
-        let failure = Box::new(Failure { during, cause });
+        let failure = Failure::new(during, cause);
         self.shared.tell(&failure, request).await;
         self.decide(failure).await
     }
@@ -144,7 +141,7 @@ impl<'a, B: AsyncBackend> Serving<'a, B> {
             Ok(Policy::Die) => return Err(failure),
             Err(report) => Cause::Panicked(report),
         };
-        let failure = Box::new(Failure { during: failure.during, cause });
+        let failure = Failure::new(failure.during, cause);
         self.shared.tell(&failure, None).await;
         Err(failure)
     }

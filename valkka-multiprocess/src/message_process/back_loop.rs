@@ -144,7 +144,7 @@ fn conclude<B: Backend>(back: &mut B, cx: &mut Context<B>, done: Done, request: 
         Ok(Policy::GoOn) => Ok(()),
         Ok(Policy::Die) => Err(failure),
         Err(report) => {
-            let failure = Box::new(Failure { during: failure.during, cause: Cause::Panicked(report) });
+            let failure = Failure::new(failure.during, Cause::Panicked(report));
             cx.tell(&failure);
             Err(failure)
         }

@@ -15,6 +15,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Failure {
+    /// The process's name, as the front end knows it; empty in the back end itself.
+    #[serde(skip)]
+    pub name: String,
     /// What the back end was at.
     pub during: During,
     /// What happened.
@@ -32,11 +35,20 @@ impl Failure {
             Ok(Err(error)) => Cause::Error(error),
             Err(report) => Cause::Panicked(report),
         };
-        Err(Box::new(Failure { during, cause }))
+        Err(Failure::new(during, cause))
+    }
+
+    pub(crate) fn new(during: During, cause: Cause) -> Box<Failure> {
+        Box::new(Failure { name: String::new(), during, cause })
     }
 
     pub(crate) fn error(during: During, error: impl Into<RemoteError>) -> Box<Failure> {
-        Box::new(Failure { during, cause: Cause::Error(error.into()) })
+        Failure::new(during, Cause::Error(error.into()))
+    }
+
+    /// As the front end tells of it.
+    pub(crate) fn of_process(self, name: &str) -> Failure {
+        Failure { name: name.to_owned(), ..self }
     }
 }
 
@@ -48,7 +60,8 @@ pub enum During {
     PreRun,
     /// A command, or what was started for it.
     Command {
-        /// Its number, as [`send`](crate::FrontEnd::send) returned it; 0 if it couldn't be read.
+        /// Its number, as [`send`](crate::FrontEnd::send) returned it: from 1 on in each run, requests included; 0 if it
+        /// couldn't be read.
         number: u64,
         /// The name of the enum's variant, of the struct, or of the [`MessageObject`](crate::MessageObject)'s command.
         name: Cow<'static, str>,
@@ -86,6 +99,9 @@ pub enum Policy {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.name.is_empty() {
+            write!(f, "{}: ", self.name)?;
+        }
         write!(f, "{} {}", self.during, self.cause)
     }
 }
@@ -96,7 +112,8 @@ impl fmt::Display for During {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             During::PreRun => f.write_str("pre_run"),
-            During::Command { number, name } => write!(f, "command {name} (number {number})"),
+            During::Command { number: 0, name } => write!(f, "a command {name}"),
+            During::Command { number, name } => write!(f, "command {number} ({name})"),
             During::Watch => f.write_str("the handler of a descriptor"),
             During::Timer => f.write_str("the handler of a timer"),
             During::Listen => f.write_str("listen"),

@@ -64,7 +64,8 @@ where
     }
 
     /// Sends a command, waiting for room as long as it takes. Commands are handled in the order in which they were sent.
-    /// Returns the command's number: from 1 on, in each run of the back end. A [`Failure`](crate::Failure) names it.
+    /// Returns the command's number: from 1 on, in each run of the back end, [requests](FrontEnd::request) included. A
+    /// [`Failure`](crate::Failure) names it.
     ///
     /// A back end that waits for room for its events handles no commands: while it does, this takes in events, up to
     /// [`max_message`](crate::MessageProcess::max_message) bytes of them. So somebody has to receive them in the end; who can't

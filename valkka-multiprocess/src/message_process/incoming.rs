@@ -41,7 +41,9 @@ impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.failure {
             None => write!(f, "the back end {} {}", self.name, self.status),
-            Some(failure) => write!(f, "the back end {} has given up: {failure}", self.name),
+            Some(Failure { during, cause, .. }) => {
+                write!(f, "the back end {} has given up: {during} {cause}", self.name)
+            }
         }
     }
 }

@@ -149,7 +149,7 @@ impl<E: DeserializeOwned> Run<E> {
     fn put(&self, kept: &mut Kept<E>, came: OpenRequest<'_>) {
         let size = came.size() + size_of::<(Received<E>, usize)>() + came.descriptors() * PER_DESCRIPTOR;
         kept.held += size;
-        kept.incoming.push_back((read(came), size));
+        kept.incoming.push_back((read(&self.name, came), size));
         #[cfg(feature = "tokio")]
         self.runtimes.kept.notify_waiters();
     }

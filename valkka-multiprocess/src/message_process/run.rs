@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use crate::async_process::Runtimes;
 use crate::main_loop::source::{LAST_WORDS, Next};
 use crate::message_process::error::ProcessError;
-use crate::message_process::failure::Done;
+use crate::message_process::failure::{Done, Failure};
 use crate::message_process::incoming::{Ended, Incoming};
 use crate::message_process::keeping::{Kept, Received};
 use crate::message_process::wire::{COMMAND, EVENT, FAILED, REFUSED, STOP, VALUE};
@@ -101,6 +101,7 @@ impl<E: DeserializeOwned> Run<E> {
     {
         self.check_alive()?;
         let argument = (self.number(), command);
+        let answer = |reply: OpenReply<'_>| answer(&self.name, reply);
         let replied = self.commands.call::<(u64, C), _, _>(COMMAND, &argument, timeout, answer);
         replied.unwrap_or_else(|error| Err(self.failed(error, timeout)))
     }
@@ -163,7 +164,7 @@ impl<E: DeserializeOwned> Run<E> {
             self.kept.lock().receivers -= 1;
             #[cfg(feature = "tokio")]
             self.runtimes.kept.notify_waiters();
-            Ok(received?.map(read))
+            Ok(received?.map(|came| read(&self.name, came)))
         })
     }
 
@@ -268,9 +269,10 @@ impl<E: DeserializeOwned> Run<E> {
         self.ended.get_or_init(|| {
             // What its body returned.
             let failure = match status.success() {
-                true => self.child.output::<Done>().ok().and_then(Result::err).map(|failure| *failure),
+                true => self.child.output::<Done>().ok().and_then(Result::err),
                 false => None,
             };
+            let failure = failure.map(|failure| failure.of_process(&self.name));
             Ended { name: self.name.clone(), status, failure }
         })
     }
@@ -289,20 +291,29 @@ pub(crate) fn only_events<E>(incoming: Incoming<E>) -> Result<E, ProcessError> {
 }
 
 /// What a reply says.
-pub(crate) fn answer<R: DeserializeOwned>(reply: OpenReply<'_>) -> Result<R, ProcessError> {
+pub(crate) fn answer<R: DeserializeOwned>(name: &str, reply: OpenReply<'_>) -> Result<R, ProcessError> {
     let unreadable = |error: DecodeError| unreadable(error, Some(Execution::Ran));
     match reply.kind() {
         VALUE => reply.decode::<R>().map_err(unreadable),
-        REFUSED => Err(ProcessError::Failed(Box::new(reply.decode().map_err(unreadable)?))),
+        REFUSED => {
+            let failure: Failure = reply.decode().map_err(unreadable)?;
+            Err(ProcessError::Failed(Box::new(failure.of_process(name))))
+        }
         _ => Err(unreadable_kind(Some(Execution::Ran))),
     }
 }
 
-pub(crate) fn read<E: DeserializeOwned>(request: OpenRequest<'_>) -> Result<Incoming<E>, ProcessError> {
+pub(crate) fn read<E: DeserializeOwned>(
+    name: &str,
+    request: OpenRequest<'_>,
+) -> Result<Incoming<E>, ProcessError> {
     let unreadable = |error: DecodeError| unreadable(error, None);
     match request.what() {
         EVENT => request.decode().0.map(Incoming::Event).map_err(unreadable),
-        FAILED => request.decode().0.map(Incoming::Failed).map_err(unreadable),
+        FAILED => {
+            let failure: Failure = request.decode().0.map_err(unreadable)?;
+            Ok(Incoming::Failed(failure.of_process(name)))
+        }
         _ => Err(unreadable_kind(None)),
     }
 }

@@ -106,7 +106,7 @@ fn an_error_in_the_background_belongs_to_no_command() {
         assert_eq!(told(&process).during, During::Task);
     }
     process.send(&Command::Report).unwrap();
-    assert_eq!(told(&process).to_string(), "command Report (number 3) failed: only told");
+    assert_eq!(told(&process).to_string(), "probe: command 3 (Report) failed: only told");
     process.stop().unwrap();
 }
 

@@ -21,9 +21,10 @@ use crate::link::calls::engine::Engine;
 use crate::link::calls::error::CallError;
 use crate::link::calls::slots::Sleeper;
 use crate::link::connection::Came;
-use crate::link::connection::asynchronous::{Line, Readable, until};
+use crate::link::connection::asynchronous::{Line, until};
 use crate::link::error::LinkError;
 use crate::link::poll::Deadline;
+use crate::link::watched::Watched;
 use crate::ownership::generation::Generation;
 
 /// An [`OpenCaller`] whose calls don't block the thread: for tasks of a tokio runtime.
@@ -90,7 +91,7 @@ impl OpenCaller {
     /// In a runtime that was built without `enable_io`.
     pub fn to_async(&self) -> io::Result<AsyncOpenCaller> {
         let engine = Arc::clone(&self.engine);
-        let readable = Readable::new(engine.end())?;
+        let readable = Watched::incoming(engine.end())?;
         engine.lock().map_err(io::Error::other)?.drivers += 1;
         let driving = Driving(Arc::downgrade(&engine));
         let driver = Handle::current().spawn(driving.drive(readable)).abort_handle();

@@ -14,9 +14,10 @@ use crate::link::calls::NO_REPLY;
 use crate::link::calls::error::ReplyError;
 use crate::link::calls::server::{OpenRequest, OpenResponder, OpenServer, encode_reply};
 use crate::link::connection::Came;
-use crate::link::connection::asynchronous::{Line, Readable};
+use crate::link::connection::asynchronous::Line;
 use crate::link::connection::room::Patience;
 use crate::link::error::LinkError;
+use crate::link::watched::Watched;
 
 /// An [`OpenServer`] whose calls don't block the thread: for tasks of a tokio runtime.
 ///
@@ -43,7 +44,7 @@ use crate::link::error::LinkError;
 /// ```
 pub struct AsyncOpenServer {
     server: OpenServer,
-    readable: Readable,
+    readable: Watched,
 }
 
 impl OpenServer {
@@ -58,7 +59,7 @@ impl OpenServer {
     ///
     /// In a runtime that was built without `enable_io`.
     pub fn to_async(&self) -> io::Result<AsyncOpenServer> {
-        let readable = Readable::new(self.connection.end())?;
+        let readable = Watched::incoming(self.connection.end())?;
         let line =
             self.line.clone().unwrap_or_else(|| Arc::new(Line::new(Arc::clone(self.connection.end()))));
         let server = OpenServer { connection: self.connection.clone(), outbox: None, line: Some(line) };

@@ -22,10 +22,10 @@ use std::time::Duration;
 use tokio::io::unix::AsyncFdReadyGuard;
 
 use crate::link::calls::engine::Engine;
-use crate::link::connection::asynchronous::Readable;
 use crate::link::connection::scratch;
 use crate::link::connection::waiting::Wait;
 use crate::link::poll::Deadline;
+use crate::link::watched::Watched;
 
 /// The driver's share in the engine: while it waits it keeps no connection open.
 pub(super) struct Driving(pub(super) Weak<Engine>);
@@ -47,7 +47,7 @@ const AT_ONCE: usize = 128;
 
 impl Driving {
     /// Until nothing will come any more, or the runtime ends.
-    pub(super) async fn drive(self, readable: Readable) {
+    pub(super) async fn drive(self, readable: Watched) {
         let mut seen = None;
         while let Some(engine) = self.0.upgrade() {
             let Ok(released) = engine.lock().map(|slots| Arc::clone(&slots.released)) else { return };

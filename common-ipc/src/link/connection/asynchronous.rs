@@ -3,15 +3,13 @@
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
-use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use crate::link::attachments::Outgoing;
@@ -21,11 +19,8 @@ use crate::link::connection::end::End;
 use crate::link::connection::room::Patience;
 use crate::link::error::LinkError;
 use crate::link::poll::Deadline;
-use crate::ownership::descriptors::PrivateFd;
-use crate::ownership::generation::{Generation, WrongProcess};
+use crate::link::watched::Watched;
 use crate::ownership::give::{Give, Giver, private};
-use crate::sys;
-use crate::sys::readiness::Number;
 
 /// A [`Connection`] whose calls don't block the thread: for tasks of a tokio runtime.
 ///
@@ -64,56 +59,8 @@ pub struct AsyncConnection<Out, In> {
 }
 
 struct Shared {
-    readable: Readable,
+    readable: Watched,
     line: Line,
-}
-
-/// Whether there is something to be received, as a runtime watches it.
-pub(crate) struct Readable {
-    /// Dropped before the descriptor that it watches.
-    watch: Option<AsyncFd<Number>>,
-    /// A copy of the end's epoll: a runtime takes each number only once.
-    _watched: PrivateFd,
-    home: Generation,
-}
-
-impl Readable {
-    /// Has the current runtime watch an end. It is pollable from then on.
-    ///
-    /// # Errors
-    ///
-    /// Outside of a runtime; no descriptors left; an end of another process.
-    ///
-    /// # Panics
-    ///
-    /// In a runtime without I/O.
-    pub(crate) fn new(end: &End) -> io::Result<Readable> {
-        Handle::try_current().map_err(|error| {
-            let text = "outside of a tokio runtime: call this within block_on, or in a task";
-            io::Error::other(format!("{text} ({error})"))
-        })?;
-        let epoll = end.epoll().map_err(io::Error::other)?;
-        let watched = PrivateFd::new(|| sys::descriptors::duplicate_above(epoll, 2))?;
-        let number = watched.get().map_err(io::Error::other)?.as_raw_fd();
-        let watch = sys::readiness::watch(number)?;
-        Ok(Readable { watch: Some(watch), _watched: watched, home: Generation::current() })
-    }
-
-    /// Waits until there may be something. Whoever then finds nothing clears it.
-    pub(crate) async fn wait(&self) -> Result<AsyncFdReadyGuard<'_, Number>, LinkError> {
-        self.home.check()?;
-        let watch = self.watch.as_ref().ok_or(WrongProcess)?;
-        Ok(watch.readable().await?)
-    }
-}
-
-impl Drop for Readable {
-    fn drop(&mut self) {
-        // A forked child has a copy of the runtime's epoll, the parent's: it mustn't take anything off that.
-        if self.home.check().is_err() {
-            std::mem::forget(self.watch.take());
-        }
-    }
 }
 
 impl<Out, In> Connection<Out, In> {
@@ -128,7 +75,7 @@ impl<Out, In> Connection<Out, In> {
     ///
     /// In a runtime that was built without `enable_io`, as everything of tokio's that waits does there.
     pub fn into_async(self) -> io::Result<AsyncConnection<Out, In>> {
-        let readable = Readable::new(&self.end)?;
+        let readable = Watched::incoming(&self.end)?;
         let shared = Shared { readable, line: Line::new(self.end) };
         Ok(AsyncConnection { shared: Arc::new(shared), types: PhantomData })
     }

@@ -1,5 +1,7 @@
 //! Typed items from many processes to many, each to one of them.
 
+#[cfg(feature = "tokio")]
+mod asynchronous;
 mod packet;
 mod take;
 #[cfg(test)]
@@ -68,6 +70,8 @@ const ROOM_TO_ASK_FOR: usize = 106_496;
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// Tasks of a tokio runtime wait by `send_async` and `recv_async` (feature `tokio`).
 ///
 /// An item is received once, by one process, whole. Items of one sender's thread come in the order in which
 /// they were sent, to each receiver those that it gets. Clones are the same queue, and any number of threads
@@ -269,39 +273,44 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// `None`: there was no room before the deadline.
     fn send_until(&self, item: &T, deadline: Deadline) -> Result<Option<()>, LinkError> {
         let socket = self.pair.sending.get()?;
-        let parcel = Parcel::pack(item, self.pair.outgoing.take(), self.pair.max, self.pair.room)?;
-        let mut fds = Vec::new();
-        for (fd, how) in parcel.fds() {
-            if *how != How::Shared {
-                return Err(unsendable::<T>(BELONGS_TO_ONE).into());
-            }
-            fds.push(fd.get()?);
-        }
-        let memfd = if parcel.is_in_memfd() { Some(parcel.in_memory()?) } else { None };
-        if let Some(memfd) = &memfd {
-            fds.insert(0, memfd.get()?);
-        }
-        if fds.len() > attachments::FDS_MAX {
-            return Err(unsendable::<T>(ONE_TOO_MANY).into());
-        }
-        if !fds.is_empty() {
-            self.pair.caution.advise();
-        }
-        let parts = parcel.parts(self.pair.room);
+        let parcel = self.pack(item)?;
         let sent = loop {
-            match sys::socket::send_parts(socket, &parts, &fds) {
-                Ok(()) => break Some(()),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error.into()),
+            if self.offer(&parcel)? {
+                break Some(());
             }
             if deadline.has_passed() || !wait_until(&mut [PollFd::new(socket, PollFlags::POLLOUT)], deadline)?
             {
                 break None;
             }
         };
-        drop(parts);
         self.pair.outgoing.put_back(parcel.into_buffer());
         Ok(sent)
+    }
+
+    /// An item as it travels, all of it.
+    fn pack(&self, item: &T) -> Result<Parcel, LinkError> {
+        let mut parcel = Parcel::pack(item, self.pair.outgoing.take(), self.pair.max, self.pair.room)?;
+        if parcel.fds().iter().any(|(_, how)| *how != How::Shared) {
+            return Err(unsendable::<T>(BELONGS_TO_ONE).into());
+        }
+        if parcel.descriptors() > attachments::FDS_MAX {
+            return Err(unsendable::<T>(ONE_TOO_MANY).into());
+        }
+        parcel.fill_memory()?;
+        if parcel.descriptors() > 0 {
+            self.pair.caution.advise();
+        }
+        Ok(parcel)
+    }
+
+    /// Sends it, if there is room for it now.
+    fn offer(&self, parcel: &Parcel) -> Result<bool, LinkError> {
+        let fds = parcel.open_fds()?;
+        match sys::socket::send_parts(self.pair.sending.get()?, &parcel.parts(self.pair.room), &fds) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn recv_until(&self, deadline: Deadline) -> Result<Option<T>, LinkError> {

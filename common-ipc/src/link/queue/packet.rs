@@ -8,7 +8,7 @@
 //! Packets are input from another process: nothing in them is believed that doesn't add up.
 
 use std::io::{self, IoSlice};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -21,6 +21,7 @@ use crate::link::codec::{self, DecodeError};
 use crate::link::frame::FrameTooLarge;
 use crate::link::sealed::{self, Sealed};
 use crate::ownership::descriptors::PrivateFd;
+use crate::ownership::generation::WrongProcess;
 use crate::ownership::give::How;
 
 /// How many bytes the header has.
@@ -81,6 +82,8 @@ pub(super) struct Parcel {
     header: Header,
     /// Of the body.
     length: usize,
+    /// The body of a large one.
+    memory: Option<PrivateFd>,
 }
 
 impl Parcel {
@@ -112,26 +115,35 @@ impl Parcel {
             encoding: encoding as u32,
         };
         bytes[..HEADER].copy_from_slice(&header.to_bytes());
-        Ok(Parcel { bytes, outgoing, header, length })
+        Ok(Parcel { bytes, outgoing, header, length, memory: None })
     }
 
-    /// The descriptors in it.
+    /// The descriptors in the item.
     pub(super) fn fds(&self) -> &[(Arc<PrivateFd>, How)] {
         &self.outgoing.fds
     }
 
-    /// Whether the body goes beside the packet.
-    pub(super) fn is_in_memfd(&self) -> bool {
-        self.header.in_memfd
+    /// How many descriptors the packet comes with.
+    pub(super) fn descriptors(&self) -> usize {
+        self.outgoing.fds.len() + usize::from(self.header.in_memfd)
     }
 
-    /// The body in sealed memory.
-    pub(super) fn in_memory(&self) -> io::Result<PrivateFd> {
+    /// Puts a large body into sealed memory, beside the packet.
+    pub(super) fn fill_memory(&mut self) -> io::Result<()> {
+        if !self.header.in_memfd {
+            return Ok(());
+        }
         let memfd = PrivateFd::new(|| sealed::create("queue", self.length))?;
         let mut parts = vec![&self.bytes[HEADER..]];
         parts.extend(self.outgoing.buffers.iter().map(|buffer| &buffer[..]));
         sealed::fill(memfd.get().map_err(io::Error::other)?, &parts)?;
-        Ok(memfd)
+        self.memory = Some(memfd);
+        Ok(())
+    }
+
+    /// The packet's descriptors: those of the item come after the memory.
+    pub(super) fn open_fds(&self) -> Result<Vec<BorrowedFd<'_>>, WrongProcess> {
+        self.memory.iter().chain(self.outgoing.fds.iter().map(|(fd, _)| &**fd)).map(PrivateFd::get).collect()
     }
 
     /// The packet.

@@ -340,3 +340,81 @@ fn a_time_out_is_kept_and_costs_nothing() {
     fn is_send_and_sync<T: Send + Sync>(_: &T) {}
     is_send_and_sync(&queue);
 }
+
+#[cfg(feature = "tokio")]
+mod asynchronous {
+    use super::*;
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+    }
+
+    #[test]
+    fn many_tasks_of_one_queue_get_each_item_once() {
+        const EACH: u64 = 500;
+        let queue = Queue::new().unwrap();
+        let all = runtime().block_on(async {
+            let send = |from: u64| {
+                let queue = queue.clone();
+                tokio::spawn(async move {
+                    for number in from..from + EACH {
+                        // With a text, there is room for some ten of them.
+                        queue.send_async(&(number, text(9_000))).await.unwrap();
+                    }
+                })
+            };
+            let receive = |_| {
+                let queue = queue.clone();
+                tokio::spawn(async move {
+                    let mut numbers = Vec::new();
+                    for _ in 0..EACH {
+                        let (number, beside) = queue.recv_async().await.unwrap();
+                        assert_eq!(beside, text(9_000));
+                        numbers.push(number);
+                    }
+                    numbers
+                })
+            };
+            let receivers: Vec<_> = (0..3).map(receive).collect();
+            let senders: Vec<_> = (0..3).map(|sender| send(sender * EACH)).collect();
+            let mut all = BTreeSet::new();
+            for receiver in receivers {
+                all.extend(tokio::time::timeout(SOON, receiver).await.unwrap().unwrap());
+            }
+            for sender in senders {
+                sender.await.unwrap();
+            }
+            all
+        });
+        assert!(all.into_iter().eq(0..3 * EACH));
+    }
+
+    #[test]
+    fn what_is_given_up_loses_nothing() {
+        let queue = Queue::new().unwrap();
+        runtime().block_on(async {
+            let soon = Duration::from_millis(20);
+            assert!(tokio::time::timeout(soon, queue.recv_async()).await.is_err());
+            let mut sent = 0;
+            while tokio::time::timeout(soon, queue.send_async(&(sent, text(60_000)))).await.is_ok() {
+                sent += 1;
+            }
+            assert!(sent > 0, "it has room for some");
+            for number in 0..sent {
+                assert_eq!(queue.recv_async().await.unwrap().0, number);
+            }
+            assert!(queue.try_recv().unwrap().is_none(), "what was given up wasn't sent");
+        });
+    }
+
+    #[test]
+    fn outside_of_a_runtime_it_is_an_error_to_wait() {
+        let queue = Queue::<u32>::new().unwrap();
+        let mut waits = std::pin::pin!(queue.recv_async());
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let std::task::Poll::Ready(Err(LinkError::Io(error))) = waits.as_mut().poll(&mut context) else {
+            panic!("no error")
+        };
+        assert!(error.to_string().contains("outside of a tokio runtime"), "{error}");
+    }
+}

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
@@ -41,6 +42,8 @@ pub(crate) const CASE: Case = Case {
 };
 
 const FILES: usize = 1_000;
+/// One thread alone would take longer for all of them than a turn may.
+const FEWER: usize = FILES / 4;
 const TILE: u32 = 160;
 const MEMORY: u64 = 512_000_000;
 
@@ -48,11 +51,11 @@ const MEMORY: u64 = 512_000_000;
 struct Folder(PathBuf);
 
 impl Folder {
-    fn new() -> Folder {
+    fn new(files: usize) -> Folder {
         let folder = std::env::temp_dir().join(format!("pictures-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let pictures: Vec<_> = (0..10).map(jpeg).collect();
-        for number in 0..FILES {
+        for number in 0..files {
             fs::write(folder.join(format!("{number:04}.jpg")), &pictures[number % pictures.len()]).unwrap();
         }
         Folder(folder)
@@ -82,16 +85,16 @@ fn light(pixels: &[u8]) -> u64 {
     pixels.iter().map(|value| u64::from(*value)).sum()
 }
 
-fn each(setting: Setting, all: impl Fn(&[PathBuf]) -> u64) -> f64 {
-    let folder = Folder::new();
-    let files = files::below(&folder.0, Path::new("none")).unwrap();
+fn each(setting: Setting, count: usize, all: impl Fn(&[PathBuf]) -> u64) -> f64 {
+    let folder = Folder::new(count);
+    let files = files::below(&folder.0, Path::new("none"), &AtomicBool::new(false)).unwrap().unwrap();
     let mut figures = Vec::new();
     let mut seen = None;
     let begin = Instant::now();
     while begin.elapsed() < setting.time || figures.is_empty() {
         let before = Instant::now();
         let light = all(&files);
-        figures.push(before.elapsed().as_nanos() as f64 / 1e3 / FILES as f64);
+        figures.push(before.elapsed().as_nanos() as f64 / 1e3 / count as f64);
         assert!(light > 0 && *seen.get_or_insert(light) == light);
     }
     median(&mut figures)
@@ -99,7 +102,7 @@ fn each(setting: Setting, all: impl Fn(&[PathBuf]) -> u64) -> f64 {
 
 fn workers(setting: Setting) -> f64 {
     let pool = WorkerPool::new(2).unwrap();
-    each(setting, |files| {
+    each(setting, FILES, |files| {
         let jobs = files.iter().map(|path| Job {
             file: files::read(path, MEMORY),
             extension: "jpg".to_owned(),
@@ -117,9 +120,9 @@ fn decode_here(path: &PathBuf) -> u64 {
 
 fn threads(setting: Setting) -> f64 {
     let threads = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
-    each(setting, |files| threads.install(|| files.par_iter().map(decode_here).sum()))
+    each(setting, FILES, |files| threads.install(|| files.par_iter().map(decode_here).sum()))
 }
 
 fn one_thread(setting: Setting) -> f64 {
-    each(setting, |files| files.iter().map(decode_here).sum())
+    each(setting, FEWER, |files| files.iter().map(decode_here).sum())
 }

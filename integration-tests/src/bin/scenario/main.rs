@@ -48,6 +48,10 @@ mod events;
 mod failed_starts;
 mod fork_rule;
 mod inheritance;
+mod injected;
+mod injected_children;
+mod injected_links;
+mod injected_siblings;
 mod link;
 mod link_death;
 mod log_abuse;
@@ -183,6 +187,9 @@ const TABLES: &[&[Scenario]] = &[
     failed_starts::ALL,
     fork_rule::ALL,
     inheritance::ALL,
+    injected_children::ALL,
+    injected_links::ALL,
+    injected_siblings::ALL,
     link::ALL,
     link_death::ALL,
     log_abuse::ALL,

@@ -203,7 +203,8 @@ fn an_error_of_a_handler_is_told_with_its_command() -> Outcome {
         assert_eq!(watched.process.recv().unwrap(), Event::Number(1));
         let failure = told(&watched);
         assert_eq!(failure.during, During::Command { number, name: "Fail".into() });
-        assert_eq!(failure.to_string(), "command Fail (number 2) failed: as it was told");
+        let name = watched.process.name();
+        assert_eq!(failure.to_string(), format!("{name}: command 2 (Fail) failed: as it was told"));
         assert_eq!(watched.process.recv().unwrap(), Event::Number(3));
     }
     Passed
@@ -236,7 +237,7 @@ fn a_handler_that_panics_each_time_does_not_end_the_back_end() -> Outcome {
 fn a_report_does_not_end_the_handler() -> Outcome {
     let watched = started(Made::Delicate);
     watched.process.send(&Command::Report).unwrap();
-    assert_eq!(told(&watched).to_string(), "command Report (number 1) failed: only told");
+    assert_eq!(told(&watched).to_string(), "probe: command 1 (Report) failed: only told");
     assert_eq!(watched.add(1).unwrap(), 1);
     Passed
 }

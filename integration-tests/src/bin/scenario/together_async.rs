@@ -1,15 +1,12 @@
 //! A loop of offspring's that feeds a queue, which a back end of tokio tasks reads beside its commands.
 
 use std::cell::Cell;
-use std::os::fd::AsFd;
 use std::rc::Rc;
 
 use common_ipc::link::Queue;
 use common_ipc::process::LaunchOptions;
 use integration_tests::proc;
 use serde::{Deserialize, Serialize};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use valkka_multiprocess::{AsyncBackMessageProcess, AsyncBackend, AsyncContext, RemoteError, Reply};
 
 use crate::Outcome::{self, Passed};
@@ -22,17 +19,6 @@ scenarios![
     fault_13_together_a_loop_that_is_killed_and_the_back_end_of_tasks_it_fed,
     together_a_back_end_of_tasks_reads_what_two_loops_feed_to_two,
 ];
-
-/// The next item, without a thread that waits for it.
-async fn receive(readable: &AsyncFd<std::os::fd::OwnedFd>, queue: &Queue<Item>) -> Result<Item, RemoteError> {
-    loop {
-        let mut ready = readable.readable().await?;
-        match queue.try_recv()? {
-            Some(item) => return Ok(item),
-            None => ready.clear_ready(),
-        }
-    }
-}
 
 #[derive(Serialize, Deserialize)]
 enum Command {
@@ -54,15 +40,10 @@ impl AsyncBackend for Reader {
 
     async fn async_pre(&mut self, cx: &AsyncContext<Self>) -> Result<(), RemoteError> {
         let (queue, shared, outlet) = (self.queue.clone(), Rc::clone(&self.seen), cx.clone());
-        #[allow(
-            deprecated,
-            reason = "newer versions of tokio would have it unsafe, also for a descriptor that one owns"
-        )]
-        let readable = AsyncFd::with_interest(queue.as_fd().try_clone_to_owned()?, Interest::READABLE)?;
         cx.spawn_background(async move {
             let mut seen = Seen::default();
             loop {
-                seen.take(receive(&readable, &queue).await?);
+                seen.take(queue.recv_async().await?);
                 if seen.fed.is_some() {
                     outlet.send_out(&std::mem::take(&mut seen)).await?;
                 }

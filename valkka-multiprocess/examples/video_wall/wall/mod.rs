@@ -99,7 +99,7 @@ impl MainContext for Wall {
                     desk.released(buffer);
                 }
             }
-            Event::Web(Incoming::Failed(failure)) => note(&format_args!("web: {failure}")),
+            Event::Web(Incoming::Failed(failure)) => note(&failure),
             Event::Web(Incoming::Ended(ended)) => {
                 note(&ended);
                 self.cameras.iter_mut().for_each(Desk::released_all);
