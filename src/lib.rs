@@ -140,8 +140,8 @@
 //! | what a child has | |
 //! |---|---|
 //! | the parent's memory | by a fork or from a template all of it, as it was then; from a zygote nothing but what it was at `init` |
-//! | descriptors | those that it was given, and no others |
-//! | the parent's environment | a copy, unless [`env_clear`](LaunchOptions::env_clear) |
+//! | descriptors | those that it was given, and no others; by a fork or from a template the files that the program has opened itself as well |
+//! | the parent's environment | a copy, unless [`env_clear`](LaunchOptions::env_clear), which says what of it stays in memory |
 //! | the parent's rights | the same, unless [`user`](LaunchOptions::user), [`no_new_privs`](LaunchOptions::no_new_privs) and [`limit`](LaunchOptions::limit) say less |
 //!
 //! It is no sandbox: a process that was taken over can call the kernel as its user may. A filter of system calls can be set

@@ -74,6 +74,8 @@ compile_error!("common-ipc works on Linux with glibc only: it stands on pidfd, m
 // From the ground up: sys (all unsafe code), error, ownership, link, memory, logging, process, sync, testing. Each room
 // uses those before it only.
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod link;
 pub mod logging;
 pub mod memory;
@@ -85,8 +87,6 @@ mod sys;
 pub mod testing;
 
 pub use error::RemoteError;
-#[cfg(fuzzing)]
-pub use link::connection::fuzzing;
 
 /// A number that nobody can guess: for the crates of this family.
 #[doc(hidden)]

@@ -97,6 +97,8 @@
 #[cfg(feature = "tokio")]
 mod async_process;
 mod events;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod logging;
 mod main_loop;
 mod message_process;

@@ -38,6 +38,8 @@ mod exit_hook;
 pub(crate) mod fork_rule;
 mod fork_server;
 mod forking;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod gate;
 mod keeper;
 mod launch;

@@ -154,22 +154,20 @@ impl<'a> Plan<'a> {
         let spoken = |heard: &Heard| heard.was_ready || heard.last.is_some();
         let failed = match record.wait_to_hear(spoken, deadline) {
             Ok(Awaited::Nothing) => StartError::NotReady { timeout },
-            Ok(Awaited::Heard | Awaited::End) => match record.heard(|heard| heard.was_ready) {
-                Ok(true) => return Ok(()),
-                Err(error) => StartError::Child(error),
-                Ok(false) => match record.last_report() {
-                    // Of a hook after the fork. It may not be collected yet, so the status is made here.
-                    Some(Report::Panicked(report)) => {
-                        StartError::EndedEarly { status: ExitStatus::Panicked(Arc::new(report)) }
-                    }
-                    Some(report) => match self.failure(&report) {
-                        Some(failed) => failed,
-                        None => return Ok(()),
-                    },
-                    None => match record.ended() {
-                        Some(ended) => StartError::EndedEarly { status: ended.status.clone() },
-                        None => return Ok(()),
-                    },
+            // No more is heard here: it may be garbled by now, and the child is started all the same.
+            Ok(Awaited::Heard | Awaited::End) if record.was_ready() => return Ok(()),
+            Ok(Awaited::Heard | Awaited::End) => match record.last_report() {
+                // Of a hook after the fork. It may not be collected yet, so the status is made here.
+                Some(Report::Panicked(report)) => {
+                    StartError::EndedEarly { status: ExitStatus::Panicked(Arc::new(report)) }
+                }
+                Some(report) => match self.failure(&report) {
+                    Some(failed) => failed,
+                    None => return Ok(()),
+                },
+                None => match record.ended() {
+                    Some(ended) => StartError::EndedEarly { status: ended.status.clone() },
+                    None => return Ok(()),
                 },
             },
             Err(error) => StartError::Child(error),

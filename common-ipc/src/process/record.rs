@@ -379,10 +379,12 @@ impl Record {
             };
             let pidfd = Arc::clone(pidfd);
             // Under the lock: whoever collects the child receives as well.
-            heard.hear(reports.get()?, self.max_output).map_err(os)?;
+            let heard_well = heard.hear(reports.get()?, self.max_output);
+            // Whatever it has said after that.
             if condition(heard) {
                 return Ok(Awaited::Heard);
             }
+            heard_well.map_err(os)?;
             if deadline.has_passed() && !has_ended {
                 return Ok(Awaited::Nothing);
             }
@@ -420,6 +422,11 @@ impl Record {
             Life::Running { .. } => state.heard.last.clone(),
             Life::Ended(ended) => ended.report.clone().ok().flatten(),
         }
+    }
+
+    /// Whether it was heard that it is set up, as far as somebody has listened.
+    pub(crate) fn was_ready(&self) -> bool {
+        self.state.lock().heard.was_ready
     }
 
     /// What was heard from it until now, as far as `look` asks.

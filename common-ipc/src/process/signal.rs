@@ -91,3 +91,19 @@ impl fmt::Debug for Signal {
         fmt::Display::fmt(self, f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_signals_if_the_kernel_has_them() {
+        assert_eq!(Signal::try_from(15), Ok(Signal::TERM));
+        assert_eq!(Signal::try_from(0).unwrap_err().to_string(), "there is no signal 0");
+        assert_eq!(Signal::try_from(65), Err(NoSuchSignal(65)));
+        assert_eq!(format!("{} {:?}", Signal::KILL, Signal::KILL), "SIGKILL SIGKILL");
+        // Those that programs give a meaning have none of their own.
+        let real_time = Signal::try_from(40).unwrap();
+        assert_eq!((real_time.to_string(), i32::from(real_time)), ("signal 40".to_owned(), 40));
+    }
+}

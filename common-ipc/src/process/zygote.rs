@@ -240,14 +240,20 @@ impl Zygote {
         let options = LaunchOptions::new().name("mp-zygote").stdin(Stdio::Inherit);
         let mut plan = Plan::of_server(&options)?;
         plan.relays_records = self.inner.preload.is_some();
-        // It is, from the beginning, in the directory that is noted down, should another thread enter another one.
         let os = |source| StartError::Os { step: "open the working directory", source };
-        let cwd = fork_server::open_cwd().map_err(os)?;
-        let now = fork_server::now()?.within(cwd.as_fd()).map_err(os)?;
-        let now = now.no_nicer_than(keeper.surroundings());
-        let child = keeper.start_in(&plan, &start, &now, Some(cwd), deadline).map_err(StartError::from)?;
-        let modules = Arc::clone(keeper.modules());
-        Ok(Arc::new(Server::new(ForkServer::Zygote, child, ours, now, modules)))
+        loop {
+            // It is, from the beginning, in the directory that is noted down, should another thread enter another one.
+            let cwd = fork_server::open_cwd().map_err(os)?;
+            let now = fork_server::now()?.within(cwd.as_fd()).map_err(os)?;
+            let now = now.no_nicer_than(keeper.surroundings());
+            let child = match keeper.start_in(&plan, &start, &now, Some(cwd), deadline) {
+                // On a busy machine, say: it is asked anew, with the state of now.
+                Err(NoChild::Late(_)) if !deadline.has_passed() => continue,
+                made => made.map_err(StartError::from)?,
+            };
+            let modules = Arc::clone(keeper.modules());
+            return Ok(Arc::new(Server::new(ForkServer::Zygote, child, ours, now, modules)));
+        }
     }
 }
 

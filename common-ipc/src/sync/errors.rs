@@ -92,3 +92,23 @@ impl<T: Pod> From<AcquireError> for LockError<T> {
         LockError::Acquire(error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::Mutex;
+
+    #[test]
+    fn the_guard_of_a_dead_owner_can_be_had() {
+        let mutex = Mutex::new(3u8).unwrap();
+        let error = LockError::OwnerDied(mutex.lock().unwrap());
+        assert!(error.to_string().contains("a process died while it had this mutex locked"));
+        assert_eq!(format!("{error}"), format!("{error:?}"));
+        *error.into_guard().unwrap() += 1;
+        assert_eq!(*mutex.lock().unwrap(), 4);
+        let error = LockError::<u8>::from(AcquireError::OtherNamespace);
+        let text = error.to_string();
+        let error = error.into_guard().unwrap_err();
+        assert_eq!((error.to_string(), io::Error::from(error).to_string()), (text.clone(), text));
+    }
+}

@@ -84,3 +84,66 @@ pub fn forbid_reading_files() -> bool {
         result == 0
     }
 }
+
+/// The three sets of capabilities of this process that capget(2) tells: effective, permitted, inheritable.
+fn capabilities() -> [u64; 3] {
+    let header = [0x2008_0522u32, 0];
+    let mut data = [0u32; 6];
+    // SAFETY: what this version of capget reads and has room to write to.
+    unsafe { libc::syscall(libc::SYS_capget, header.as_ptr(), data.as_mut_ptr()) };
+    [0, 1, 2].map(|set| u64::from(data[set]) | u64::from(data[3 + set]) << 32)
+}
+
+/// Whether this process has any in its effective or permitted set.
+#[must_use]
+pub fn has_capabilities() -> bool {
+    let [effective, permitted, _] = capabilities();
+    effective | permitted != 0
+}
+
+/// Whether this process gets all of them by asking, in each way that there is.
+#[must_use]
+pub fn raise_capabilities() -> bool {
+    let header = [0x2008_0522u32, 0];
+    let data = [u32::MAX, u32::MAX, u32::MAX, 0x1ff, 0x1ff, 0x1ff];
+    // SAFETY: integers, and what this version of capset reads.
+    let (set, raised) = unsafe {
+        let set = libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) == 0;
+        (set, libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE, 21, 0, 0) == 0)
+    };
+    set || raised
+}
+
+/// Whether this process gets a nice value of this much, which is less than it has.
+#[must_use]
+pub fn is_nicer(nice: i32) -> bool {
+    // SAFETY: integers.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) == 0 }
+}
+
+/// Whether this process gets a socket on which it sees what is sent to others.
+#[must_use]
+pub fn has_raw_socket() -> bool {
+    // SAFETY: integers; the number is a socket's that nobody else knows.
+    unsafe {
+        let socket = libc::socket(libc::AF_INET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::IPPROTO_ICMP);
+        if socket >= 0 {
+            libc::close(socket);
+        }
+        socket >= 0
+    }
+}
+
+/// What is forbidden of memory that is both written and executed (PR_GET_MDWE).
+#[must_use]
+pub fn memory_rules() -> i32 {
+    // SAFETY: integers.
+    unsafe { libc::prctl(66, 0, 0, 0, 0) }
+}
+
+/// Forbids what would make code of what was written (PR_SET_MDWE). False if the kernel doesn't know that.
+#[must_use]
+pub fn forbid_changes_of_code() -> bool {
+    // SAFETY: integers.
+    unsafe { libc::prctl(65, 1, 0, 0, 0) == 0 }
+}

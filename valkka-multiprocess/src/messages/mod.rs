@@ -3,6 +3,8 @@
 mod anything;
 mod error;
 mod from_value;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod message_object;
 mod parameters;
 mod repr;

@@ -1,4 +1,4 @@
-//! What the fuzz targets run: an honest end whose peer does anything. Only there if `cfg(fuzzing)` is set.
+//! What the fuzz targets of connections run: an honest end whose peer does anything.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::link::connection::Connection;
 
 /// A value with something of everything.
 #[derive(Debug, Serialize, Deserialize)]
-enum Value {
+pub(crate) enum Value {
     Nothing,
     Text(String),
     Bytes(Bytes),
@@ -46,7 +46,7 @@ fn word(data: &mut &[u8]) -> u32 {
 }
 
 /// The data as an encoded value, then as chunks with any flags.
-pub fn frames(data: &[u8]) {
+pub(crate) fn frames(data: &[u8]) {
     let incoming = Incoming {
         fds: vec![None],
         buffers: vec![Some(Bytes::new()), None],
@@ -77,7 +77,7 @@ pub fn frames(data: &[u8]) {
 }
 
 /// The data as writes to any words, between calls of every kind.
-pub fn words(data: &[u8]) {
+pub(crate) fn words(data: &[u8]) {
     let Some((one, other)) = pair() else { return };
     let Ok(view) = other.end.view() else { return };
     let mut data = data;

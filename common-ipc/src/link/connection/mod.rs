@@ -4,8 +4,8 @@
 pub(crate) mod asynchronous;
 mod bell;
 mod end;
-#[cfg(fuzzing)]
-pub mod fuzzing;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod halves;
 pub(crate) mod moving;
 mod raw;

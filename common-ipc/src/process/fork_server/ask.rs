@@ -205,8 +205,12 @@ impl Server {
         deadline: Deadline,
     ) -> Result<Child, NoChild> {
         let socket = self.socket.get().map_err(StartError::WrongProcess)?;
-        let changes =
+        let mut changes =
             self.surroundings.until(now).map_err(|what| StartError::ZygoteStale { what, source: None })?;
+        if plan.options.own.env_clear {
+            // It isn't told what it is to forget.
+            changes.environment = None;
+        }
         let streams = streams::streams(plan.options)?;
         let (ours, theirs) = PrivateFd::pair(report::pair).map_err(os("make a socket pair"))?;
         let end = theirs.get().map_err(StartError::WrongProcess)?;

@@ -33,6 +33,8 @@
 mod ask;
 mod births;
 mod changes;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod packed;
 mod records;
 mod request;

@@ -75,6 +75,8 @@ pub(crate) fn serve(socket: &PrivateFd, births: Births, mut work: Work<'_>) -> i
         }
         server.make_child(&packet[..length], &mut fds, fds_lost, &mut work);
         fds.clear();
+        // What this child was told is no business of the next one, which is a copy of this process.
+        packet[..length].fill(0);
     }
 }
 

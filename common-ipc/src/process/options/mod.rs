@@ -133,9 +133,10 @@ impl LaunchOptions {
 
     /// Starts from an empty environment; what was set before this call is dropped as well.
     ///
-    /// It hides no secrets from the child's code: every child is a fork, of the program, of a template or of a zygote, and
-    /// in the memory that it has from there are the strings that the program was started with, as `/proc/self/environ`
-    /// shows.
+    /// The strings that the program was started with are overwritten in the child, so that its `/proc/self/environ` is
+    /// empty as well, for whoever gets it to read a file. That hides no secrets from the child's own code: every child is
+    /// a fork, of the program, of a template or of a zygote, and has in its memory what copies of them were made there,
+    /// as by [`std::env::vars`].
     pub fn env_clear(mut self) -> Self {
         self.own.env.clear();
         self.own.env_clear = true;

@@ -106,6 +106,10 @@ mod pool_times;
 mod preload;
 mod programs;
 mod queue;
+mod security_honest;
+mod security_liar;
+mod security_rights;
+mod security_secrets;
 mod server_programs;
 mod servers;
 mod setup;
@@ -245,6 +249,9 @@ const TABLES: &[&[Scenario]] = &[
     pool_times::ALL,
     preload::ALL,
     queue::ALL,
+    security_liar::ALL,
+    security_rights::ALL,
+    security_secrets::ALL,
     setup::ALL,
     sharing::ALL,
     slots::ALL,
@@ -300,6 +307,7 @@ fn main() {
         || log_programs::run(name)
         || together_programs::play(name, &arguments[1..])
         || workers_life::run(name)
+        || security_secrets::run(name, &arguments[1..])
     {
         return;
     }

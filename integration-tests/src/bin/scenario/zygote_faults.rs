@@ -9,11 +9,12 @@ use common_ipc::process::{
 };
 use integration_tests::{proc, raw};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::Signal as NixSignal;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::Outcome::{self, Passed, Skipped};
 use crate::children::{self, sleep_for_long};
-use crate::servers::{start_in, zygote};
+use crate::servers::{kill, server, start_in, zygote};
 
 scenarios!(
     fault_11_a_zygote_without_processes_to_spare_is_a_typed_error,
@@ -23,6 +24,7 @@ scenarios!(
     fault_26_an_argument_that_takes_too_long_is_an_error_of_the_start,
     fault_52_a_program_with_a_limit_on_file_sizes_is_a_typed_error,
     a_function_that_the_zygote_lacks_is_an_error_of_the_start,
+    a_keeper_that_comes_late_is_asked_again,
     a_program_without_init_is_told,
     ends_that_the_options_give_are_not_for_zygotes,
     init_beside_threads_is_too_late,
@@ -296,5 +298,23 @@ fn init_beside_threads_is_too_late() -> Outcome {
     });
     assert_eq!(crate::servers::server("mp-keeper"), keeper);
     assert_unharmed(None);
+    Passed
+}
+
+/// As on a machine that has more to do than it can.
+fn a_keeper_that_comes_late_is_asked_again() -> Outcome {
+    process::init().unwrap();
+    assert!(proc::eventually(|| server("mp-keeper").is_some()));
+    let keeper = server("mp-keeper").unwrap();
+    kill(keeper, NixSignal::SIGSTOP);
+    std::thread::scope(|scope| {
+        let launch =
+            || Launch::new(&LaunchOptions::new()).start_in(&Zygote::global(), |number: u64| number * 2, &4);
+        let starting = scope.spawn(launch);
+        std::thread::sleep(Duration::from_millis(1300));
+        assert!(!starting.is_finished());
+        kill(keeper, NixSignal::SIGCONT);
+        assert_eq!(starting.join().unwrap().unwrap().output::<u64>().unwrap(), 8);
+    });
     Passed
 }

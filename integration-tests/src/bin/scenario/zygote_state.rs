@@ -41,6 +41,7 @@ fn seen(_: ()) -> Seen {
     seen.extend(std::fs::read_to_string("/proc/self/limits").unwrap_or_default().lines().map(str::to_owned));
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
     seen.push(format!("nice {:?}", stat.rsplit_once(')').unwrap().1.split_whitespace().nth(16)));
+    seen.push(format!("group {}, rules for memory {}", nix::unistd::getpgrp(), raw::rights::memory_rules()));
     let mut environment: Vec<_> = std::env::vars_os().collect();
     environment.sort();
     seen.extend(environment.into_iter().map(|variable| format!("{variable:?}")));
@@ -248,6 +249,11 @@ fn the_limits_and_habits_of_the_program_are_its_zygotes_childrens() -> Outcome {
         nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o123));
     });
     is_taken_over(|| raw::set_nice(7));
+    let this = nix::unistd::Pid::from_raw(0);
+    is_taken_over(|| nix::unistd::setpgid(this, this).unwrap());
+    if children::start(raw::rights::forbid_changes_of_code).output::<bool>().unwrap() {
+        is_taken_over(|| assert!(raw::rights::forbid_changes_of_code()));
+    }
     is_taken_over(|| raw::ignore_signal(nix::sys::signal::Signal::SIGHUP, true));
     is_taken_over(|| raw::ignore_signal(nix::sys::signal::Signal::SIGPIPE, false));
     let processors = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(0)).unwrap();

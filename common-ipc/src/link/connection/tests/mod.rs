@@ -53,6 +53,25 @@ fn a_drop_ends_a_blocked_recv() {
 }
 
 #[test]
+fn halves_send_and_receive_in_each_way() {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    const LONG: Duration = Duration::from_secs(20);
+    let (one, other) = Connection::<u8, u8>::pair().unwrap();
+    let (sender, receiver) = (one.split().0, other.split().1);
+    sender.try_send(&1).unwrap();
+    sender.send_timeout(&2, LONG).unwrap();
+    assert_eq!(receiver.recv_timeout(LONG).unwrap(), Some(1));
+    assert_eq!(receiver.try_recv().unwrap(), Some(2));
+    assert_eq!(receiver.recv_timeout(Duration::from_millis(5)).unwrap(), None);
+    let is_readable =
+        |time| poll(&mut [PollFd::new(receiver.as_fd(), PollFlags::POLLIN)], time).unwrap() == 1;
+    assert!(!is_readable(PollTimeout::ZERO));
+    sender.send(&3).unwrap();
+    assert!(is_readable(PollTimeout::from(20_000u16)));
+    assert_eq!(receiver.try_recv().unwrap(), Some(3));
+}
+
+#[test]
 fn halves_and_clones_share_an_end() {
     let (one, other) = Connection::<u8, u8>::pair().unwrap();
     let (sender, receiver) = one.split();

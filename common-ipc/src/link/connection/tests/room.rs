@@ -1,6 +1,7 @@
 //! Full rings: who waits, who is told, and that nobody waits for ever.
 
 use super::*;
+use crate::sync::EventFd;
 
 const SMALL: usize = 4096;
 
@@ -193,4 +194,58 @@ fn what_was_given_up_in_a_full_ring_is_told_later() {
     assert!(other.try_recv().unwrap().is_none());
     one.send(&"after".to_owned()).unwrap();
     assert_eq!(other.recv().unwrap(), "after");
+}
+
+/// Descriptors go beside the ring, where there is less room.
+#[test]
+fn descriptors_that_nobody_takes_are_bounded() {
+    let (one, other) = Connection::<EventFd, u8>::pair_with(1 << 10, 1 << 20).unwrap();
+    let event = EventFd::new().unwrap();
+    let mut sent = 0;
+    while one.try_send(&event).is_ok() {
+        sent += 1;
+    }
+    assert!((1..10_000).contains(&sent), "{sent}");
+    assert!(matches!(one.try_send(&event), Err(LinkError::Full)));
+    assert!(matches!(one.send_timeout(&event, Duration::from_millis(20)), Err(LinkError::TimedOut)));
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| one.send(&event));
+        std::thread::sleep(Duration::from_millis(5));
+        for _ in 0..=sent {
+            drop(other.recv().unwrap());
+        }
+        waiting.join().unwrap().unwrap();
+    });
+    assert!(other.try_recv().unwrap().is_none());
+    // Nor are they for ever.
+    while one.try_send(&event).is_ok() {}
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| one.send(&event));
+        std::thread::sleep(Duration::from_millis(5));
+        drop(other);
+        assert!(matches!(waiting.join().unwrap(), Err(LinkError::Closed)));
+    });
+}
+
+#[test]
+fn an_end_whose_other_side_hears_nothing_cannot_move_yet() {
+    let (moves, deaf) = Connection::<EventFd, u8>::pair_with(1 << 10, 1 << 20).unwrap();
+    let (one, other) = Connection::<Connection<EventFd, u8>, u8>::pair().unwrap();
+    let event = EventFd::new().unwrap();
+    let mut sent = 0;
+    while moves.try_send(&event).is_ok() {
+        sent += 1;
+    }
+    assert!(matches!(one.try_send(&moves), Err(LinkError::Full)));
+    assert!(matches!(one.send_timeout(&moves, Duration::from_millis(20)), Err(LinkError::TimedOut)));
+    for _ in 0..sent {
+        drop(deaf.recv().unwrap());
+    }
+    // It is here as before, and then there.
+    moves.send(&event).unwrap();
+    drop(deaf.recv().unwrap());
+    one.send(&moves).unwrap();
+    let moved = other.recv().unwrap();
+    moved.send(&event).unwrap();
+    drop(deaf.recv().unwrap());
 }
