@@ -58,7 +58,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
     let mut report = Report::of(&stage.tally);
     report.seconds = begin.elapsed().as_secs_f64();
     report.faults = record.counts().into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
-    report.blocked = stage.blocked.quantiles();
+    (report.blocked, report.slowest) = (stage.blocked.quantiles(), stage.blocked.slowest());
     report.memory = [memory, remembered()];
     let left = active_children();
     left.iter().for_each(|child| eprintln!("LEFT: {child:?}"));
@@ -119,11 +119,12 @@ fn tell(stage: &Stage, time: Duration) {
     let get = |count| stage.tally.get(count);
     let wrongs = get(Count::Lost) + get(Count::Double) + get(Count::Inconsistent);
     let line = format!(
-        "{:4} s: {} processes, {} calls, {} messages, {wrongs} wrong",
+        "{:4} s: {} processes, {} calls, {} messages, {} KiB, {wrongs} wrong",
         time.as_secs(),
         get(Count::Started),
         get(Count::Calls),
         get(Count::Messages),
+        proc::resident_kib(),
     );
     if std::io::stderr().is_terminal() { eprint!("\r{line}") } else { eprintln!("{line}") }
 }
@@ -135,7 +136,7 @@ fn give_up(stage: &Stage, begin: Instant, count: u64, text: &str) {
     let mut report = Report::of(&stage.tally);
     report.seconds = begin.elapsed().as_secs_f64();
     report.faults = stage.record.counts().into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
-    report.blocked = stage.blocked.quantiles();
+    (report.blocked, report.slowest) = (stage.blocked.quantiles(), stage.blocked.slowest());
     if let Ok(line) = serde_json::to_string(&report) {
         println!("{line}");
     }

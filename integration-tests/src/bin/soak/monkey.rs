@@ -131,8 +131,11 @@ struct Done {
 
 /// So many deeds are kept in full.
 const RECENT: usize = 1_000;
-/// So many signals that end one are kept of each number.
+/// So many signals that end one are kept of each number, ...
 const SIGNALS: usize = 8;
+/// ... and of so many numbers, or of those that were sent any of late.
+const NUMBERS: usize = 4_096;
+const LATE: Duration = Duration::from_secs(120);
 
 impl Record {
     fn lock(&self) -> MutexGuard<'_, Done> {
@@ -179,6 +182,12 @@ impl Record {
         self.lock().counts.get(what).map(|(_, at)| *at)
     }
 
+    /// What was done last to the process with this number, of the last thousand deeds.
+    #[must_use]
+    pub fn last_to(&self, pid: u32) -> Option<Deed> {
+        self.lock().recent.iter().rev().find(|deed| deed.pid == Some(pid)).cloned()
+    }
+
     /// The last thousand deeds, the oldest first.
     #[must_use]
     pub fn recent(&self) -> Vec<Deed> {
@@ -211,6 +220,9 @@ impl Record {
 
 impl Done {
     fn kills(&mut self, child: &Child, signal: Signal) {
+        if self.killed.len() > NUMBERS {
+            self.killed.retain(|_, killed| killed.back().is_some_and(|(at, _)| at.elapsed() < LATE));
+        }
         let killed = self.killed.entry(child.id()).or_default();
         if killed.len() == SIGNALS {
             killed.pop_front();
@@ -385,7 +397,7 @@ impl Cage {
             Some((_, Kind::OfChild(fault))) => {
                 let fault = *fault;
                 let mut victims: Vec<_> =
-                    active_children().into_iter().filter(|child| (plan.victims)(child)).collect();
+                    active_children().into_iter().filter(|child| self.may_harm(plan, child)).collect();
                 if !victims.is_empty() {
                     let child = victims.swap_remove(self.random.below(victims.len() as u64) as usize);
                     self.harm(child, fault);
@@ -397,6 +409,11 @@ impl Cage {
             }
             None => {}
         }
+    }
+
+    /// Nobody is given a second fault in the midst of the first one: what a stopped process is sent, it hears later.
+    fn may_harm(&self, plan: &MonkeyBuilder, child: &Child) -> bool {
+        self.begun.iter().all(|begun| begun.child.id() != child.id()) && (plan.victims)(child)
     }
 
     /// One that has ended meanwhile is left as it is; then it stands in the record for nothing.

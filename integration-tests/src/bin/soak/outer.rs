@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::io::Read;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use integration_tests::proc;
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use crate::arguments::Arguments;
@@ -19,8 +19,10 @@ use crate::report::{self, Report};
 const PATIENCE: Duration = Duration::from_secs(150);
 /// So long a process may live without its parent: it is killed for that, but a stopped or a busy one takes a moment.
 const GRACE: Duration = Duration::from_secs(10);
-/// So long the outer process sleeps between two looks.
-const TURN: Duration = Duration::from_millis(50);
+/// So long the outer process sleeps between two looks at who has ended, ...
+const TURN: Duration = Duration::from_millis(20);
+/// ... and at who lives without a parent. It is seldom, since a process that is looked at in /proc is slower to bury.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Whether all was as it must be.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
@@ -40,23 +42,27 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
             text
         })
     });
-    let mut orphans = Orphans { inner: inner.id() as i32, since: BTreeMap::new(), count: 0 };
-    let end = wait(&mut inner, &mut orphans, begin + Duration::from_secs(arguments.seconds) + PATIENCE)?;
-    orphans.end();
+    let deadline = begin + Duration::from_secs(arguments.seconds) + PATIENCE;
+    let mut family =
+        Family { inner: Pid::from_raw(inner.id() as i32), end: None, since: BTreeMap::new(), orphans: 0 };
+    // What becomes of it is seen here, among all others.
+    drop(inner);
+    let has_ended = family.wait(deadline);
 
     let text = told.and_then(|told| told.join().ok()).unwrap_or_default();
     let mut report: Report =
         text.lines().last().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();
-    match end {
-        None => report.wrong(report::HUNG, 1),
+    match family.end {
+        _ if !has_ended => report.wrong(report::HUNG, 1),
         // It has told why.
-        Some(code) if code.success() || !report.is_right() => {}
-        Some(code) => {
-            eprintln!("the inner process: {code}");
+        Some(WaitStatus::Exited(_, 0)) => {}
+        _ if !report.is_right() => {}
+        end => {
+            eprintln!("the inner process ended so: {end:?}");
             report.wrong(report::FAILED, 1);
         }
     }
-    report.wrong(report::ORPHANS, orphans.count);
+    report.wrong(report::ORPHANS, family.orphans);
     report.wrong(report::SHM, shared_memory().difference(&shm).count() as u64);
     println!("{report}");
     let is_right = report.is_right();
@@ -64,63 +70,67 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
     Ok(is_right)
 }
 
-/// `None`: it hung, and was killed.
-fn wait(
-    inner: &mut Child,
-    orphans: &mut Orphans,
-    deadline: Instant,
-) -> std::io::Result<Option<std::process::ExitStatus>> {
-    loop {
-        if let Some(status) = inner.try_wait()? {
-            return Ok(Some(status));
+/// The inner process, and those whose parent has died. They are to die with it: those who do are buried, the others
+/// counted.
+struct Family {
+    inner: Pid,
+    end: Option<WaitStatus>,
+    /// Since when who lives is known.
+    since: BTreeMap<Pid, Instant>,
+    orphans: u64,
+}
+
+impl Family {
+    /// Until nobody is left. Whether the inner process has ended by itself.
+    fn wait(&mut self, deadline: Instant) -> bool {
+        let (mut looked, mut in_time) = (Instant::now(), true);
+        loop {
+            let somebody_lives = self.bury();
+            if self.end.is_none() && in_time && Instant::now() > deadline {
+                eprintln!("HUNG: the inner process doesn't end");
+                in_time = false;
+                let _ = kill(self.inner, Signal::SIGKILL);
+            }
+            if !somebody_lives {
+                return in_time;
+            }
+            if looked.elapsed() > LOOK {
+                looked = Instant::now();
+                self.look();
+            }
+            std::thread::sleep(TURN);
         }
-        if Instant::now() > deadline {
-            eprintln!("HUNG: the inner process doesn't end");
-            inner.kill()?;
-            inner.wait()?;
-            return Ok(None);
-        }
-        orphans.look();
-        std::thread::sleep(TURN);
     }
-}
 
-/// Processes whose parent has died. They are to die with it: those who do are buried, the others counted.
-struct Orphans {
-    inner: i32,
-    since: BTreeMap<i32, Instant>,
-    count: u64,
-}
-
-impl Orphans {
-    fn look(&mut self) {
-        let children = proc::children(std::process::id() as i32);
-        let orphans: Vec<_> = children.into_iter().filter(|child| child.pid != self.inner).collect();
-        self.since.retain(|pid, _| orphans.iter().any(|orphan| orphan.pid == *pid));
-        for orphan in orphans {
-            let pid = Pid::from_raw(orphan.pid);
-            if orphan.state == 'Z' {
-                let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
-                self.since.remove(&orphan.pid);
-            } else if self.since.entry(orphan.pid).or_insert_with(Instant::now).elapsed() > GRACE {
-                eprintln!("ORPHAN: {} {orphan:?}", proc::name(orphan.pid));
-                self.count += 1;
-                let _ = kill(pid, Signal::SIGKILL);
-                let _ = waitpid(pid, None);
+    /// Whether anybody is left.
+    fn bury(&mut self) -> bool {
+        loop {
+            match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::StillAlive) => return true,
+                Ok(end) if end.pid() == Some(self.inner) => self.end = Some(end),
+                Ok(end) => drop(end.pid().and_then(|pid| self.since.remove(&pid))),
+                Err(_) => return false,
             }
         }
     }
 
-    /// Until none is left.
-    fn end(&mut self) {
-        self.look();
-        while !self.since.is_empty()
-            || proc::children(std::process::id() as i32).iter().any(|child| child.pid != self.inner)
-        {
-            std::thread::sleep(TURN);
-            self.look();
+    fn look(&mut self) {
+        // Whoever isn't buried yet is this process's, and its number is its own.
+        for pid in children().into_iter().filter(|pid| *pid != self.inner) {
+            if self.since.entry(pid).or_insert_with(Instant::now).elapsed() > GRACE {
+                eprintln!("ORPHAN: {} {:?}", proc::name(pid.as_raw()), proc::stat(pid.as_raw()));
+                self.orphans += 1;
+                let _ = kill(pid, Signal::SIGKILL);
+            }
         }
     }
+}
+
+/// Those of this process, as its one thread that has any knows them.
+fn children() -> Vec<Pid> {
+    let me = std::process::id();
+    let text = std::fs::read_to_string(format!("/proc/self/task/{me}/children")).unwrap_or_default();
+    text.split_whitespace().filter_map(|pid| Some(Pid::from_raw(pid.parse().ok()?))).collect()
 }
 
 fn shared_memory() -> BTreeSet<PathBuf> {

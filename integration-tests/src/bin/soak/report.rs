@@ -13,7 +13,9 @@ use crate::model::tally::{Count, Tally};
 pub(crate) struct Report {
     pub(crate) counts: BTreeMap<String, u64>,
     pub(crate) faults: BTreeMap<String, u64>,
-    pub(crate) blocked: Quantiles,
+    pub(crate) blocked: BTreeMap<String, Quantiles>,
+    /// The slowest of those, in microseconds, and what they were.
+    pub(crate) slowest: Vec<(u32, String)>,
     /// What must not be.
     pub(crate) wrongs: BTreeMap<String, u64>,
     pub(crate) seconds: f64,
@@ -35,7 +37,7 @@ const WRONGS: [&str; 10] =
 
 const COUNTS: [(&str, Count); 13] = [
     ("processes started", Count::Started),
-    ("processes ended", Count::Ended),
+    ("processes seen to end", Count::Ended),
     ("starts that failed", Count::NotStarted),
     ("calls", Count::Calls),
     ("  ok", Count::Fine),
@@ -87,10 +89,15 @@ impl fmt::Display for Report {
         for (name, count) in &self.faults {
             writeln!(f, "  {name:26}{count:>12}{:>12.1} a second", *count as f64 / seconds)?;
         }
-        let Quantiles { count, p50, p99, max } = self.blocked;
-        let [p50, p99, max] = [p50, p99, max].map(milliseconds);
-        writeln!(f, "from a kill to the end of a call that was blocked on it")?;
-        writeln!(f, "  {count} calls: p50 {p50:.2} ms, p99 {p99:.2} ms, max {max:.2} ms")?;
+        writeln!(f, "from a kill to the end of a call that was blocked on it, in milliseconds")?;
+        writeln!(f, "  {:26}{:>12}{:>12}{:>12}{:>12}", "", "calls", "p50", "p99", "max")?;
+        for (who, Quantiles { count, p50, p99, max }) in &self.blocked {
+            let [p50, p99, max] = [*p50, *p99, *max].map(milliseconds);
+            writeln!(f, "  {who:26}{count:>12}{p50:>12.2}{p99:>12.2}{max:>12.2}")?;
+        }
+        for (micros, what) in &self.slowest {
+            writeln!(f, "  one of the slowest: {:.2} ({what})", milliseconds(*micros))?;
+        }
         let [(before, maps_before), (after, maps_after)] = self.memory;
         writeln!(
             f,

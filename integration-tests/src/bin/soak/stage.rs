@@ -73,6 +73,12 @@ pub(crate) fn options(name: &str) -> LaunchOptions {
     )
 }
 
+/// Takes a rest, `mean` long on average: who works without one keeps the others from their work, and all of them together
+/// are to leave the processors room for those who have just been killed.
+pub(crate) fn rest(random: &mut Random, mean: Duration) {
+    std::thread::sleep(random.up_to(2 * mean));
+}
+
 /// The time of a round, which is over sooner if all is.
 pub(crate) struct Round<'a> {
     stage: &'a Stage,
@@ -81,7 +87,11 @@ pub(crate) struct Round<'a> {
 
 impl<'a> Round<'a> {
     pub(crate) fn begin(stage: &'a Stage) -> Round<'a> {
-        Round { stage, end: Instant::now() + ROUND }
+        Round::of(stage, ROUND)
+    }
+
+    pub(crate) fn of(stage: &'a Stage, time: Duration) -> Round<'a> {
+        Round { stage, end: Instant::now() + time }
     }
 
     pub(crate) fn goes_on(&self) -> bool {

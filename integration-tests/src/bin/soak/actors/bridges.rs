@@ -12,7 +12,7 @@ use crate::model::ledger::{Ledger, mark};
 use crate::model::tally::Count;
 use crate::model::watch::Pulse;
 use crate::monkey::Random;
-use crate::stage::{Round, Stage, options};
+use crate::stage::{Round, Stage, options, rest};
 
 const NAME: &str = "bridges";
 const CALLS: usize = 1 << 16;
@@ -81,6 +81,9 @@ pub(crate) fn run(stage: &Stage) {
                     while round.goes_on() {
                         let Some(slot) = ledger.take() else { break };
                         caller.call(slot);
+                        if slot % 32 == 0 {
+                            rest(caller.random, Duration::from_millis(20));
+                        }
                     }
                     pulse.over();
                 });
@@ -178,7 +181,7 @@ impl Caller<'_> {
         let is_true = match error {
             BridgeError::PeerDied { .. } => {
                 if let Some(pid) = pid {
-                    self.stage.blocked.note(&self.stage.record, pid, began);
+                    self.stage.blocked.note(NAME, &self.stage.record, pid, began);
                 }
                 true
             }

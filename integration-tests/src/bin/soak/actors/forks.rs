@@ -24,7 +24,7 @@ use crate::model::excuse;
 use crate::model::tally::{Count, Tally};
 use crate::model::watch::Pulse;
 use crate::monkey::Random;
-use crate::stage::{ROUND, Stage, options};
+use crate::stage::{ROUND, Stage, options, rest};
 
 const NAME: &str = "forks";
 
@@ -70,7 +70,7 @@ pub(crate) fn run(stage: &Stage) {
                 stage.tally.check(false, || format!("{NAME}: {text}"));
             }),
             Err(error) => {
-                stage.blocked.note(&stage.record, child.id(), began);
+                stage.blocked.note(NAME, &stage.record, child.id(), began);
                 let fits = matches!(&error, JoinError::Died(status) if status.signal().is_some_and(|signal| {
                     excuse::death(&stage.record, child.id(), since, signal.as_raw())
                 }));
@@ -92,6 +92,7 @@ fn live(program: Program) -> Vec<String> {
     let begun = Instant::now();
     let mut wrongs = Vec::new();
     while begun.elapsed() < ROUND {
+        rest(&mut life.random, Duration::from_millis(150));
         if let Err(error) = life.step() {
             wrongs.push(error.to_string());
             break;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::excuse;
 use crate::model::tally::{Count, Tally};
 use crate::model::watch::Pulse;
-use crate::stage::{Round, Stage, options};
+use crate::stage::{ROUND, Round, Stage, options};
 
 const NAME: &str = "managers";
 const CLIENTS: usize = 2;
@@ -120,6 +120,9 @@ impl Shared {
 /// A client: operation after operation, until all is over or the manager is gone.
 fn work((shared, first): Given) {
     for number in (first..first + SHARE).take_while(|_| !shared.board.is_over()) {
+        if number % 16 == 0 {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         if shared.carry_out(number).is_err_and(|error| error.is_gone()) {
             return;
         }
@@ -127,7 +130,7 @@ fn work((shared, first): Given) {
 }
 
 pub(crate) fn run(stage: &Stage) {
-    let pulse = stage.pulse(NAME);
+    let (pulse, mut random) = (stage.pulse(NAME), stage.random(NAME));
     while !stage.is_over() {
         pulse.at("start a manager");
         let begun = Board::new().map_err(|_| None).and_then(|board| {
@@ -138,7 +141,10 @@ pub(crate) fn run(stage: &Stage) {
         });
         match begun {
             Ok((manager, shared)) => {
-                let mut play = Play { stage, pulse: &pulse, manager: &manager, shared, next: 0, died: 0 };
+                // A manager that is killed takes with it what could be looked at.
+                let time = ROUND / 3 + random.up_to(ROUND / 3);
+                let mut play =
+                    Play { stage, pulse: &pulse, manager: &manager, shared, next: 0, died: 0, time };
                 play.round();
                 play.settle();
                 pulse.at("stop");
@@ -173,13 +179,14 @@ struct Play<'a> {
     manager: &'a Manager,
     shared: Shared,
     next: usize,
+    time: Duration,
     /// Clients that were killed, each of which may have taken an item with it.
     died: u64,
 }
 
 impl Play<'_> {
     fn round(&mut self) {
-        let round = Round::begin(self.stage);
+        let round = Round::of(self.stage, self.time);
         let mut clients = Vec::new();
         let pid = self.manager.child().id();
         while round.goes_on() && self.next + SHARE <= OPERATIONS {
@@ -197,10 +204,11 @@ impl Play<'_> {
                     matches!(error, ManagerError::Timeout { .. }) || is_of_a_fault(self.stage, &error);
                 self.stage.tally.check(is_true, || format!("{NAME}: {error}"));
                 if error.is_gone() {
-                    self.stage.blocked.note(&self.stage.record, pid, began);
+                    self.stage.blocked.note(NAME, &self.stage.record, pid, began);
                     break;
                 }
             }
+            std::thread::sleep(MOMENT);
             self.collect(&mut clients);
             if !self.manager.child().is_alive().unwrap_or(false) {
                 break;

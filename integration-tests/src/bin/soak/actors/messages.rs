@@ -12,7 +12,7 @@ use crate::model::ledger::{Ledger, mark};
 use crate::model::tally::Count;
 use crate::model::watch::Pulse;
 use crate::monkey::Random;
-use crate::stage::{Round, Stage, options};
+use crate::stage::{Round, Stage, options, rest};
 
 const NAME: &str = "messages";
 
@@ -154,8 +154,8 @@ impl Front<'_> {
                     self.stage.tally.check(is_of_a_fault(self.stage, &error), || format!("{NAME}: {error}"));
                 }
             }
-            if self.random.one_in(8) {
-                std::thread::sleep(self.random.up_to(Duration::from_millis(2)));
+            if self.random.one_in(16) {
+                rest(self.random, Duration::from_millis(15));
             }
         }
         self.stage.tally.add(Count::Messages, sent.len() as u64);
@@ -185,6 +185,9 @@ impl Front<'_> {
     fn requests(self, round: &Round<'_>) {
         while round.goes_on() {
             let Some(slot) = self.ledger.take() else { break };
+            if self.random.one_in(16) {
+                rest(self.random, Duration::from_millis(15));
+            }
             let (pid, began) = (self.desk.pid(), Instant::now());
             self.pulse.at("request");
             let micros = if self.random.one_in(100) { self.random.below(3_000) } else { 0 };
@@ -211,7 +214,7 @@ impl Front<'_> {
             self.ledger.note(slot, &error);
             if error.ended().is_some() {
                 if let Some(pid) = pid {
-                    self.stage.blocked.note(&self.stage.record, pid, began);
+                    self.stage.blocked.note(NAME, &self.stage.record, pid, began);
                 }
                 // Until the next start there is nobody to ask.
                 return;

@@ -19,7 +19,7 @@ use crate::model::excuse;
 use crate::model::ledger::Ledger;
 use crate::model::tally::{Count, Tally};
 use crate::model::watch::Pulse;
-use crate::stage::{Stage, options};
+use crate::stage::{Stage, options, rest};
 
 const NAME: &str = "nested";
 const LONG: Deed = Deed::Sleep(3_600_000_000);
@@ -109,7 +109,7 @@ pub(crate) fn run(stage: &Stage) {
                 stage.tally.check(false, || format!("{NAME}: {text}"));
             }),
             Err(error) => {
-                stage.blocked.note(&stage.record, pid, began);
+                stage.blocked.note(NAME, &stage.record, pid, began);
                 let fits = matches!(&error, JoinError::Died(status) if status.signal().is_some_and(|signal| {
                     excuse::death(&stage.record, pid, since, signal.as_raw())
                 }));
@@ -119,6 +119,7 @@ pub(crate) fn run(stage: &Stage) {
         stage.tally.one(Count::Ended);
         inner.over();
         drop(task);
+        rest(&mut random, Duration::from_millis(100));
     }
     pulse.over();
 }
@@ -179,6 +180,7 @@ fn try_to_live(plan: &Plan, begun: Instant) -> Result<(), Box<dyn std::error::Er
         if all != (number, number * number, number) || queue.recv()? != number {
             return Err(format!("{number} gave {all:?}").into());
         }
+        std::thread::sleep(Duration::from_millis(1));
         tally.add(Count::Calls, 4);
         tally.add(Count::Fine, 4);
     }

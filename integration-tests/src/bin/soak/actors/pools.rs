@@ -9,7 +9,7 @@ use crate::model::excuse;
 use crate::model::ledger::Ledger;
 use crate::model::tally::Count;
 use crate::monkey::Random;
-use crate::stage::{Round, Stage, options};
+use crate::stage::{Round, Stage, options, rest};
 
 const NAME: &str = "pools";
 const LIMIT: Duration = Duration::from_millis(40);
@@ -22,6 +22,7 @@ pub(crate) fn run(stage: &Stage) {
         let pool = pool.options(options(NAME)).task_timeout(LIMIT);
         let round = Round::begin(stage);
         while round.goes_on() {
+            rest(&mut random, Duration::from_millis(400));
             let judge = stage.judge(NAME, &ledger);
             let orders: Vec<_> = (0..1 + random.below(40))
                 .map_while(|_| ledger.take())

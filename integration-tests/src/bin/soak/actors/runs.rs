@@ -12,7 +12,7 @@ use crate::model::ledger::Ledger;
 use crate::model::tally::Count;
 use crate::model::watch::Pulse;
 use crate::monkey::Random;
-use crate::stage::{Round, Stage, options};
+use crate::stage::{Round, Stage, options, rest};
 
 const NAME: &str = "runs";
 const DEEDS: [Deed; 4] = [Deed::Return, Deed::Sleep(4_000), Deed::Exit(5), Deed::Panic];
@@ -39,6 +39,7 @@ pub(crate) fn run(stage: &Stage) {
                     pulse.here("begin");
                     while round.goes_on() {
                         act(stage, process, deed, pulse, random);
+                        rest(random, Duration::from_millis(15));
                     }
                     pulse.over();
                 });
@@ -116,6 +117,9 @@ fn act(stage: &Stage, process: &Process<Answer>, deed: Deed, pulse: &Pulse, rand
         _ => {
             pulse.at("join");
             let (Some(run), began) = (process.open(), Instant::now()) else { return };
+            if !run.is_alive().unwrap_or(false) {
+                return;
+            }
             match run.output() {
                 Ok(answer) => {
                     stage.tally.fine();
@@ -125,7 +129,7 @@ fn act(stage: &Stage, process: &Process<Answer>, deed: Deed, pulse: &Pulse, rand
                     );
                 }
                 Err(_) => {
-                    stage.blocked.note(&stage.record, run.pid(), began);
+                    stage.blocked.note(NAME, &stage.record, run.pid(), began);
                     stage.tally.failed(common_ipc::link::Execution::Unknown);
                 }
             }

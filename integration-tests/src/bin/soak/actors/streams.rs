@@ -1,6 +1,6 @@
 //! Items that come one by one, and closures that are called from the other process: until it dies.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use common_ipc::link::Execution;
 use common_ipc::memory::SharedAtomics;
@@ -11,7 +11,7 @@ use crate::model::ledger::{Ledger, mark};
 use crate::model::tally::Count;
 use crate::model::watch::Pulse;
 use crate::monkey::Random;
-use crate::stage::{Round, Stage, options};
+use crate::stage::{Round, Stage, options, rest};
 
 const NAME: &str = "streams";
 
@@ -47,6 +47,7 @@ pub(crate) fn run(stage: &Stage) {
         let round = Round::begin(stage);
         while round.goes_on() {
             let Some(slot) = ledger.take() else { break };
+            rest(&mut random, Duration::from_millis(4));
             let mut reader = Reader { stage, source: &source, pulse: &pulse, random: &mut random };
             let (pid, began) = (source.process().pid(), Instant::now());
             match if slot % 2 == 0 { reader.stream(slot) } else { reader.closure(slot) } {
@@ -60,7 +61,7 @@ pub(crate) fn run(stage: &Stage) {
                     ledger.told(slot, error.execution());
                     ledger.note(slot, &error);
                     if let (BridgeError::PeerDied { .. }, Some(pid)) = (&error, pid) {
-                        stage.blocked.note(&stage.record, pid, began);
+                        stage.blocked.note(NAME, &stage.record, pid, began);
                     }
                     stage.tally.check(is_of_a_fault(stage, &error), || format!("{NAME}: {error}"));
                     if error.needs_start() {

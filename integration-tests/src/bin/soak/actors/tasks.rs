@@ -13,7 +13,7 @@ use crate::model::ledger::Ledger;
 use crate::model::tally::Count;
 use crate::model::watch::Pulse;
 use crate::monkey::Random;
-use crate::stage::{Round, Stage, options};
+use crate::stage::{Round, Stage, options, rest};
 
 const NAME: &str = "tasks";
 const AT_ONCE: usize = 4;
@@ -34,6 +34,7 @@ pub(crate) fn run(stage: &Stage) {
         while round.goes_on() {
             let Some(slot) = ledger.take() else { break };
             tasks.begin(slot, &mut random);
+            rest(&mut random, Duration::from_millis(20));
             while tasks.running.len() > AT_ONCE {
                 tasks.end(&mut random);
             }
@@ -139,7 +140,7 @@ impl Tasks<'_> {
                 }
             }
             Err(error) => {
-                stage.blocked.note(&stage.record, pid, began);
+                stage.blocked.note(NAME, &stage.record, pid, began);
                 self.judge.unanswered_by(slot, deed, &error, pid, since);
             }
         }

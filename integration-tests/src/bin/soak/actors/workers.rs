@@ -11,7 +11,7 @@ use crate::model::ledger::Ledger;
 use crate::model::tally::Count;
 use crate::model::watch::Pulse;
 use crate::monkey::Random;
-use crate::stage::{Round, Stage, options};
+use crate::stage::{Round, Stage, options, rest};
 
 const NAME: &str = "workers";
 const SIZE: usize = 3;
@@ -42,7 +42,9 @@ pub(crate) fn run(stage: &Stage) {
                     let mut client =
                         Client { stage, judge: stage.judge(NAME, ledger), ledger, pool, pulse, random };
                     pulse.here("begin");
-                    while round.goes_on() && client.act() {}
+                    while round.goes_on() && client.act() {
+                        rest(client.random, Duration::from_millis(15));
+                    }
                     pulse.over();
                 });
             }
