@@ -24,7 +24,8 @@ pub enum StartError {
     /// An option can't be meant.
     #[error(transparent)]
     Option(#[from] OptionError),
-    /// The kernel refused something in this process: descriptors, memory or processes ran out.
+    /// The kernel refused something in this process: descriptors, memory or processes ran out. Should no descriptor have come
+    /// free for a child that was there by then, it was killed.
     #[error("could not {step}: {source}")]
     Os {
         /// What was tried.

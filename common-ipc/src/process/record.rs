@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -72,7 +72,7 @@ struct State {
 enum Life {
     /// Not collected; `status` is there once the kernel has given it, and what the child reported
     /// couldn't be read yet.
-    Running { pidfd: Arc<PrivateFd>, reports: PrivateFd, status: Option<Option<RawStatus>> },
+    Running { pidfd: Arc<PrivateFd>, reports: Arc<PrivateFd>, status: Option<Option<RawStatus>> },
     /// Collected, and what is left of it.
     Ended(Arc<Ended>),
 }
@@ -130,7 +130,7 @@ impl Record {
     ) -> Record {
         let mut heard = Heard::default();
         let life = match pidfd {
-            Some(pidfd) => Life::Running { pidfd: Arc::new(pidfd), reports, status: None },
+            Some(pidfd) => Life::Running { pidfd: Arc::new(pidfd), reports: Arc::new(reports), status: None },
             None => {
                 let ended = reports.get().map_err(io::Error::other);
                 let ended = ended.and_then(|reports| Ended::new(None, &mut heard, reports, max_output));
@@ -377,14 +377,15 @@ impl Record {
             let Life::Running { pidfd, reports, .. } = life else {
                 return Ok(if condition(heard) { Awaited::Heard } else { Awaited::End });
             };
-            let pidfd = Arc::clone(pidfd);
-            // Under the lock: whoever collects the child receives as well.
-            let heard_well = heard.hear(reports.get()?, self.max_output);
-            // Whatever it has said after that.
+            // The clones keep them open for the polling: another thread may collect it meanwhile.
+            let (pidfd, reports) = (Arc::clone(pidfd), Arc::clone(reports));
+            // Under the lock: whoever collects the child receives as well. What came before an output for which there is
+            // no descriptor was heard.
+            let listened = heard.hear(reports.get()?, self.max_output);
             if condition(heard) {
                 return Ok(Awaited::Heard);
             }
-            heard_well.map_err(os)?;
+            listened.map_err(os)?;
             if deadline.has_passed() && !has_ended {
                 return Ok(Awaited::Nothing);
             }
@@ -396,12 +397,10 @@ impl Record {
                 }
                 continue;
             }
-            // For polling, a descriptor of its own, since another thread may collect it meanwhile.
-            let reports = reports.get()?.try_clone_to_owned().map_err(os)?;
             drop(state);
             let mut fds = [
                 PollFd::new(pidfd.get()?, PollFlags::POLLIN),
-                PollFd::new(reports.as_fd(), if listening { PollFlags::POLLIN } else { PollFlags::empty() }),
+                PollFd::new(reports.get()?, if listening { PollFlags::POLLIN } else { PollFlags::empty() }),
             ];
             let watched = if listening { &mut fds[..] } else { &mut fds[..1] };
             if !wait_until(watched, deadline).map_err(os)? {
@@ -434,8 +433,11 @@ impl Record {
         let mut state = self.state.lock();
         let State { life, heard, .. } = &mut *state;
         if let Life::Running { reports, .. } = life {
-            let failed = |source| ChildError::Os { step: "receive its report", source };
-            heard.hear(reports.get()?, self.max_output).map_err(failed)?;
+            match heard.hear(reports.get()?, self.max_output) {
+                // An output waits where it is; all that came before it was heard.
+                Err(error) if is_out_of_descriptors(&error) => {}
+                heard => heard.map_err(|source| ChildError::Os { step: "receive its report", source })?,
+            }
         }
         Ok(look(heard))
     }

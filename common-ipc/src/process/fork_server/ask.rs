@@ -132,6 +132,29 @@ const OTHER_FDS: usize = 6;
 /// How long a server that was killed may take to die.
 const DEATH_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a descriptor for a child that is there is waited for.
+const DESCRIPTOR_PATIENCE: Duration = Duration::from_secs(1);
+const DESCRIPTOR_TURN: Duration = Duration::from_millis(1);
+
+/// The pidfd of a child that was just made. Others may have taken the last descriptors since it was asked for; but it runs,
+/// and it would be wrong to say that nothing was started. So one that comes free is waited for. There is nothing that tells
+/// of that.
+fn pidfd(pid: i32, deadline: Deadline) -> io::Result<PrivateFd> {
+    let patience = Deadline::after(DESCRIPTOR_PATIENCE);
+    loop {
+        match PrivateFd::new(|| sys::pidfd::open(pid)) {
+            Err(error)
+                if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
+                    && !patience.has_passed()
+                    && !deadline.has_passed() =>
+            {
+                std::thread::sleep(DESCRIPTOR_TURN);
+            }
+            opened => return opened,
+        }
+    }
+}
+
 /// What a new server is to have: its end of the socket, and the memory for the births.
 pub(crate) struct ForServer {
     pub(crate) socket: Arc<PrivateFd>,
@@ -244,7 +267,7 @@ impl Server {
         let records = records.into_ours();
 
         let pid = self.wait_for_birth(&ours, &expected, deadline, plan.timeout())?;
-        let pidfd = match PrivateFd::new(|| sys::pidfd::open(pid)) {
+        let pidfd = match pidfd(pid, deadline) {
             Ok(pidfd) => Some(pidfd),
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => None,
             Err(source) => {
