@@ -435,7 +435,7 @@ impl Record {
         if let Life::Running { reports, .. } = life {
             match heard.hear(reports.get()?, self.max_output) {
                 // An output waits where it is; all that came before it was heard.
-                Err(error) if is_out_of_descriptors(&error) => {}
+                Err(error) if is_shortage(&error) => {}
                 heard => heard.map_err(|source| ChildError::Os { step: "receive its report", source })?,
             }
         }

@@ -34,6 +34,7 @@ use crate::process::lifeline;
 use crate::process::log_thread;
 use crate::process::plan::{Newborn, Plan};
 use crate::process::portable::Portable;
+use crate::process::record::is_shortage;
 use crate::process::report::{self, Report};
 use crate::process::state;
 use crate::sys;
@@ -143,11 +144,7 @@ fn pidfd(pid: i32, deadline: Deadline) -> io::Result<PrivateFd> {
     let patience = Deadline::after(DESCRIPTOR_PATIENCE);
     loop {
         match PrivateFd::new(|| sys::pidfd::open(pid)) {
-            Err(error)
-                if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
-                    && !patience.has_passed()
-                    && !deadline.has_passed() =>
-            {
+            Err(error) if is_shortage(&error) && !patience.has_passed() && !deadline.has_passed() => {
                 std::thread::sleep(DESCRIPTOR_TURN);
             }
             opened => return opened,
