@@ -167,7 +167,7 @@
 //! | `valkka-multiprocess` (default) | [`valkka_multiprocess`] | message processes: a back end that is told what to do, and tells what has happened; the program's loop over many |
 //! | always | [`process`], [`link`], [`memory`], [`sync`], [`logging`] | the base: children; connections, calls and queues; shared memory; events and locks; log records of children |
 //! | `tokio` | `link::AsyncConnection`, and methods named `.._async` | sending, receiving and waiting in tasks of that runtime |
-//! | `testing` | `testing` | for tests alone: system calls that fail, and processes that are killed in the midst of one |
+//! | `testing` | `testing` | for tests alone: faults that are injected, a chaos monkey, leak police, deadlines |
 
 pub mod prelude;
 

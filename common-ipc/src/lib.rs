@@ -10,7 +10,7 @@
 //! - [`sync`]: events, semaphores and mutexes that processes share.
 //! - [`logging`]: log records of children, handed to the program's logger.
 //! - Feature `tokio`: `link::AsyncConnection` and `link::AsyncOpenCaller`, for programs that use that runtime.
-//! - Feature `testing`: `testing`, a kit for tests: faults that are provoked, and what mustn't be left.
+//! - Feature `testing`: `testing`, a kit for tests: fault injection, a chaos monkey, leak police, deadlines.
 //! - [`RemoteError`]: any error, carried from one process to another.
 //!
 //! ```

@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::Deref;
 
 use crate::testing::SystemCall;
-use crate::testing::faults::{Action, Fault, FaultInjector, Scope};
+use crate::testing::injector::{Action, Fault, FaultInjector, Scope};
 
 /// How many faults there were, by their calls.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]

@@ -409,11 +409,11 @@ fn a_method_that_takes_the_object_of_several_threads() -> Outcome {
     each(|store, _| {
         store.push(1).unwrap();
         std::thread::scope(|scope| {
-            let slow = scope.spawn(|| store.sleep(50).unwrap());
-            std::thread::sleep(Duration::from_millis(10));
+            let slow = scope.spawn(|| store.sleep(200).unwrap());
+            assert!(proc::eventually(|| store.most().unwrap() == 1), "it hasn't begun");
             // It waits for that.
             assert_eq!(store.clone().finish(10).unwrap(), 1);
-            assert_eq!(slow.join().unwrap(), 50);
+            assert_eq!(slow.join().unwrap(), 200);
         });
         assert!(matches!(store.echo(1), Err(BridgeError::NotStarted { .. })));
     })

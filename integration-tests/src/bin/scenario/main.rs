@@ -4,7 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a scenario fails by panicking")]
 #![allow(clippy::zombie_processes, reason = "grandchildren that nobody waits for are what some are about")]
 
-use integration_tests::{police, raw, watchdog};
+use common_ipc::testing::LeakPolice;
+use integration_tests::{raw, watchdog};
 use nix::sys::signal::Signal;
 
 /// Scenarios as a table of their names.
@@ -318,11 +319,10 @@ fn main() {
     };
     // Whoever runs the tests may have had it ignored (nohup), which children leave as it is.
     raw::ignore_signal(Signal::SIGHUP, false);
-    let before = police::before();
+    let before = LeakPolice::new();
     let outcome = play();
-    let left_over = police::left_over(&before);
-    if !left_over.is_empty() {
-        eprintln!("{name} left behind:\n  {}", left_over.join("\n  "));
+    if let Err(leaks) = before.check(watchdog::CLEARING_UP) {
+        eprintln!("{name} left behind:\n{leaks}");
         std::process::exit(1);
     }
     if let Outcome::Skipped(why) = outcome {

@@ -275,7 +275,7 @@ fn post_run_that_fails_is_told() -> Outcome {
     let watched = started(Made::BadEnd);
     watched.process.stop().unwrap();
     let ProcessError::Failed(failure) = watched.process.recv().unwrap_err() else { panic!("no failure") };
-    assert_eq!(failure.to_string(), "post_run failed: a bad end");
+    assert_eq!(failure.to_string(), "probe: post_run failed: a bad end");
     let error = watched.process.recv().unwrap_err();
     assert!(!error.ended().unwrap().is_clean(), "{error}");
     assert!(error.to_string().contains("a bad end"), "{error}");

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use common_ipc::link::Connection;
 use common_ipc::process::{self, AtExit, Launch, LaunchOptions, ParentDeath, ProcessGroup};
-use integration_tests::{police, raw};
+use common_ipc::testing::LeakPolice;
+use integration_tests::{raw, watchdog};
 use nix::sys::signal::Signal as NixSignal;
 use offspring::{LoopStep, Subprocess, SubprocessLoop};
 
@@ -309,7 +310,7 @@ fn crossed_streams() {
 
 /// Leaves something behind, and asks the police.
 fn leaks(what: &str) {
-    let before = police::before();
+    let before = LeakPolice::new();
     let mut path = None;
     match what {
         "child" => {
@@ -329,8 +330,10 @@ fn leaks(what: &str) {
         }
         other => panic!("unknown leak {other}"),
     }
-    let found = police::left_over(&before);
+    let found = before.check(watchdog::CLEARING_UP);
     path.map(std::fs::remove_file).transpose().unwrap();
-    eprintln!("{}", found.join("\n"));
-    std::process::exit(i32::from(!found.is_empty()));
+    if let Err(leaks) = &found {
+        eprintln!("{leaks}");
+    }
+    std::process::exit(i32::from(found.is_err()));
 }

@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use common_ipc::process::Zygote;
+use common_ipc::testing::{Harm, Monkey, MonkeyBuilder, Random};
 use integration_tests::proc;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-
-use crate::monkey::{Fault, Monkey, MonkeyBuilder, Random};
 
 /// What they are called in the record.
 pub(crate) const ZYGOTE: &str = "zygote killed";
@@ -22,10 +21,10 @@ pub(crate) fn monkey(seed: u64) -> MonkeyBuilder {
     Monkey::builder(seed)
         .every(Duration::from_millis(12))
         .victims(|child| child.name() != SPARED)
-        .fault(50, Fault::Kill)
-        .fault(15, Fault::Segfault)
-        .fault(20, Fault::Pause(Duration::from_millis(120)))
-        .fault(15, Fault::PauseAndKill(Duration::from_millis(80)))
+        .harm(50, Harm::Kill)
+        .harm(15, Harm::Segfault)
+        .harm(20, Harm::Pause(Duration::from_millis(120)))
+        .harm(15, Harm::PauseAndKill(Duration::from_millis(80)))
         .other(3, ZYGOTE, kill_zygote)
         .other(3, DESCRIPTORS, no_descriptors)
 }

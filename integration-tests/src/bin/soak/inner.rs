@@ -7,7 +7,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use common_ipc::process::{Zygote, active_children, init, join_callbacks};
-use integration_tests::{police, proc};
+use common_ipc::testing::{LeakPolice, Leaks};
+use integration_tests::proc;
+use integration_tests::watchdog::CLEARING_UP;
 use offspring::spawn_in;
 
 use crate::actors::{ALL, Kind, Program};
@@ -27,7 +29,7 @@ const WARM: Duration = Duration::from_secs(3);
 /// Tells its report on standard output. Whether all was as it must be.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
     init()?;
-    let before = police::before();
+    let before = LeakPolice::new();
     let forker = Program::template()?;
     // From here on there are threads.
     let (tally, watch) = (Tally::new()?, Watch::new()?);
@@ -64,9 +66,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
     left.iter().for_each(|child| eprintln!("LEFT: {child:?}"));
     drop(left);
     drop(stage);
-    for left in police::left_over(&before) {
+    for left in before.check(CLEARING_UP).err().iter().flat_map(Leaks::iter) {
         eprintln!("LEFT: {left}");
-        let name = match &*left {
+        let name = match left {
             zombie if zombie.contains("state: 'Z'") => report::ZOMBIES,
             child if child.starts_with("a child") => report::LEFT,
             fd if fd.starts_with("a descriptor") => report::DESCRIPTORS,

@@ -6,7 +6,7 @@
 //! inner       actors, monkey, watch; what is left in the end
 //!   stage     what the actors have in common
 //!   actors/   who does what with processes
-//!   monkey    who does harm to them; faults: what harm
+//!   faults    what harm is done to them, by the monkey of `common_ipc::testing`
 //!   model/    what has to hold nevertheless
 //! report      the table
 //! ```
@@ -16,8 +16,6 @@ mod arguments;
 mod faults;
 mod inner;
 mod model;
-#[allow(unreachable_pub, dead_code, reason = "it is written for others as well")]
-mod monkey;
 mod outer;
 mod report;
 mod stage;

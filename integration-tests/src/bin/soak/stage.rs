@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use common_ipc::process::{LaunchOptions, Resource, Stdio, Zygote, active_children};
+use common_ipc::testing::{Random, Record};
 
 use crate::actors::Forker;
 use crate::model::blocked::Blocked;
@@ -12,7 +13,6 @@ use crate::model::deed::Judge;
 use crate::model::ledger::Ledger;
 use crate::model::tally::{Count, Tally};
 use crate::model::watch::{Pulse, Watch};
-use crate::monkey::{Random, Record};
 
 pub(crate) struct Stage {
     pub(crate) seed: u64,

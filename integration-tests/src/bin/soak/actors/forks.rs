@@ -10,7 +10,8 @@ use common_ipc::process::{
     Child, JoinError, Launch, StartError, Stdio, Template, Zygote, active_children, init, join_callbacks,
 };
 use cross_process_bridge::manager::Manager;
-use integration_tests::{police, proc};
+use integration_tests::proc;
+use integration_tests::watchdog::CLEARING_UP;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use offspring::{spawn_in, spawn_restartable, spawn_with};
@@ -23,8 +24,8 @@ use super::nested::{EchoBridge, Square, Squares};
 use crate::model::excuse;
 use crate::model::tally::{Count, Tally};
 use crate::model::watch::Pulse;
-use crate::monkey::Random;
 use crate::stage::{ROUND, Stage, options, rest};
+use common_ipc::testing::{LeakPolice, Random};
 
 const NAME: &str = "forks";
 
@@ -86,7 +87,7 @@ pub(crate) fn run(stage: &Stage) {
 /// In the process. Returns what was wrong.
 fn live(program: Program) -> Vec<String> {
     program.pulse.here("begin");
-    let before = police::before();
+    let before = LeakPolice::new();
     let Program { tally, pulse, seed } = program;
     let mut life = Life { tally, pulse: pulse.clone(), random: Random::new(seed) };
     let begun = Instant::now();
@@ -103,7 +104,9 @@ fn live(program: Program) -> Vec<String> {
         wrongs.push("callbacks that don't end".to_owned());
     }
     pulse.at("what is left");
-    wrongs.extend(police::left_over(&before).into_iter().map(|left| format!("left: {left}")));
+    if let Err(leaks) = before.check(CLEARING_UP) {
+        wrongs.extend(leaks.iter().map(|left| format!("left: {left}")));
+    }
     wrongs
 }
 

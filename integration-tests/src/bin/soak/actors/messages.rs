@@ -11,8 +11,8 @@ use crate::model::excuse;
 use crate::model::ledger::{Ledger, mark};
 use crate::model::tally::Count;
 use crate::model::watch::Pulse;
-use crate::monkey::Random;
 use crate::stage::{Round, Stage, options, rest};
+use common_ipc::testing::Random;
 
 const NAME: &str = "messages";
 

@@ -8,8 +8,8 @@ use crate::model::deed::{Answer, Deed, Judge, carry_out};
 use crate::model::excuse;
 use crate::model::ledger::Ledger;
 use crate::model::tally::Count;
-use crate::monkey::Random;
 use crate::stage::{Round, Stage, options, rest};
+use common_ipc::testing::Random;
 
 const NAME: &str = "pools";
 const LIMIT: Duration = Duration::from_millis(40);

@@ -11,8 +11,8 @@ use crate::model::excuse;
 use crate::model::ledger::Ledger;
 use crate::model::tally::Count;
 use crate::model::watch::Pulse;
-use crate::monkey::Random;
 use crate::stage::{Round, Stage, options, rest};
+use common_ipc::testing::Random;
 
 const NAME: &str = "runs";
 const DEEDS: [Deed; 4] = [Deed::Return, Deed::Sleep(4_000), Deed::Exit(5), Deed::Panic];

@@ -9,8 +9,8 @@ use crate::model::deed::{Deed, Order, carry_out};
 use crate::model::excuse;
 use crate::model::ledger::Ledger;
 use crate::model::tally::Count;
-use crate::monkey::Random;
 use crate::stage::{Round, Stage, options};
+use common_ipc::testing::Random;
 
 const NAME: &str = "supervised";
 const CHILDREN: [(&str, Deed); 4] = [

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::monkey::Record;
+use common_ipc::testing::Record;
 
 /// How long such calls took to end, by the actor that made them.
 #[derive(Default)]

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::excuse;
 use super::ledger::{Ledger, mark};
 use super::tally::{Count, Tally};
-use crate::monkey::{Random, Record};
+use common_ipc::testing::{Random, Record};
 
 /// What a task does once it has marked its slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

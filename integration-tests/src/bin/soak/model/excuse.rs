@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use common_ipc::process::{ChildError, Signal, StartError};
+use common_ipc::testing::Record;
 
 use crate::faults;
-use crate::monkey::Record;
 
 /// So long after a fault something may still fail for it.
 const AFTERMATH: Duration = Duration::from_secs(20);

@@ -40,6 +40,18 @@ pub fn children(of: i32) -> Vec<Stat> {
     pids.filter_map(stat).filter(|stat| stat.parent == of).collect()
 }
 
+/// The processes that one has started, and those that they have, the oldest first.
+#[must_use]
+pub fn descendants(of: i32) -> Vec<i32> {
+    let mut found: Vec<i32> = children(of).iter().map(|child| child.pid).collect();
+    let mut place = 0;
+    while place < found.len() {
+        found.extend(children(found[place]).iter().map(|child| child.pid));
+        place += 1;
+    }
+    found
+}
+
 /// The name of a process, as `ps -o comm` shows it; empty if there is none.
 #[must_use]
 pub fn name(pid: i32) -> String {
