@@ -52,6 +52,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
     let text = told.and_then(|told| told.join().ok()).unwrap_or_default();
     let mut report: Report =
         text.lines().last().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();
+    if report.counts.values().sum::<u64>() == 0 {
+        eprintln!("the inner process has told nothing");
+        report.wrong(report::FAILED, 1);
+    }
     match family.end {
         _ if !has_ended => report.wrong(report::HUNG, 1),
         // It has told why.

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use common_ipc::link::Execution;
 use common_ipc::memory::SharedAtomics;
+use common_ipc::testing::Random;
 use cross_process_bridge::{BridgeError, Timeout, bridge};
 use integration_tests::raw;
 
@@ -12,7 +13,6 @@ use crate::model::ledger::{Ledger, mark};
 use crate::model::tally::Count;
 use crate::model::watch::Pulse;
 use crate::stage::{Round, Stage, options, rest};
-use common_ipc::testing::Random;
 
 const NAME: &str = "bridges";
 const CALLS: usize = 1 << 16;

@@ -9,6 +9,7 @@ use common_ipc::memory::SharedAtomics;
 use common_ipc::process::{
     Child, JoinError, Launch, StartError, Stdio, Template, Zygote, active_children, init, join_callbacks,
 };
+use common_ipc::testing::{LeakPolice, Random};
 use cross_process_bridge::manager::Manager;
 use integration_tests::proc;
 use integration_tests::watchdog::CLEARING_UP;
@@ -25,7 +26,6 @@ use crate::model::excuse;
 use crate::model::tally::{Count, Tally};
 use crate::model::watch::Pulse;
 use crate::stage::{ROUND, Stage, options, rest};
-use common_ipc::testing::{LeakPolice, Random};
 
 const NAME: &str = "forks";
 

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use common_ipc::link::Execution;
 use common_ipc::memory::SharedAtomics;
+use common_ipc::testing::Random;
 use serde::{Deserialize, Serialize};
 use valkka_multiprocess::{Backend, Context, MessageProcess, ProcessError, RemoteError, Reply};
 
@@ -12,7 +13,6 @@ use crate::model::ledger::{Ledger, mark};
 use crate::model::tally::Count;
 use crate::model::watch::Pulse;
 use crate::stage::{Round, Stage, options, rest};
-use common_ipc::testing::Random;
 
 const NAME: &str = "messages";
 

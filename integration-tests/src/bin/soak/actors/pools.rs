@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use common_ipc::testing::Random;
 use pkit::{PoolError, ProcessPool, TaskError};
 
 use crate::model::deed::{Answer, Deed, Judge, carry_out};
@@ -9,7 +10,6 @@ use crate::model::excuse;
 use crate::model::ledger::Ledger;
 use crate::model::tally::Count;
 use crate::stage::{Round, Stage, options, rest};
-use common_ipc::testing::Random;
 
 const NAME: &str = "pools";
 const LIMIT: Duration = Duration::from_millis(40);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use common_ipc::testing::Random;
 use pkit::{ExitStatus, Process, ProcessBuilder, RestartPolicy, StartError};
 
 use crate::model::deed::{Answer, Deed, Order, carry_out};
@@ -12,7 +13,6 @@ use crate::model::ledger::Ledger;
 use crate::model::tally::Count;
 use crate::model::watch::Pulse;
 use crate::stage::{Round, Stage, options, rest};
-use common_ipc::testing::Random;
 
 const NAME: &str = "runs";
 const DEEDS: [Deed; 4] = [Deed::Return, Deed::Sleep(4_000), Deed::Exit(5), Deed::Panic];

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use common_ipc::testing::Random;
 use pkit::supervisor::{Backoff, ChildSpec, Event, Restart, Strategy, Supervisor, SupervisorError};
 
 use crate::model::deed::{Deed, Order, carry_out};
@@ -10,7 +11,6 @@ use crate::model::excuse;
 use crate::model::ledger::Ledger;
 use crate::model::tally::Count;
 use crate::stage::{Round, Stage, options};
-use common_ipc::testing::Random;
 
 const NAME: &str = "supervised";
 const CHILDREN: [(&str, Deed); 4] = [

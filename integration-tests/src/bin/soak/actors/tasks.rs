@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use common_ipc::testing::Random;
 use offspring::{Handle, spawn_in};
 
 use crate::model::deed::{Answer, Deed, Judge, Order, carry_out, limited};
@@ -13,7 +14,6 @@ use crate::model::ledger::Ledger;
 use crate::model::tally::Count;
 use crate::model::watch::Pulse;
 use crate::stage::{Round, Stage, options, rest};
-use common_ipc::testing::Random;
 
 const NAME: &str = "tasks";
 const AT_ONCE: usize = 4;

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use common_ipc::link::Execution;
+use common_ipc::testing::Random;
 use pkit::{TaskHandle, WorkError, WorkerPool};
 
 use crate::model::deed::{Answer, Deed, Judge, carry_out};
@@ -11,7 +12,6 @@ use crate::model::ledger::Ledger;
 use crate::model::tally::Count;
 use crate::model::watch::Pulse;
 use crate::stage::{Round, Stage, options, rest};
-use common_ipc::testing::Random;
 
 const NAME: &str = "workers";
 const SIZE: usize = 3;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use common_ipc::link::Execution;
 use common_ipc::memory::SharedAtomics;
 use common_ipc::process::{ExitStatus, JoinError, LaunchOptions, Resource};
+use common_ipc::testing::{Random, Record};
 use integration_tests::raw;
 use nix::libc;
 use serde::{Deserialize, Serialize};
@@ -13,7 +14,6 @@ use serde::{Deserialize, Serialize};
 use super::excuse;
 use super::ledger::{Ledger, mark};
 use super::tally::{Count, Tally};
-use common_ipc::testing::{Random, Record};
 
 /// What a task does once it has marked its slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
