@@ -237,10 +237,12 @@ fn streams_of_a_zygotes_child_lead_where_they_are_told() -> Outcome {
         text.len()
     }
     let path = std::env::temp_dir().join(format!("multiprocess-streams-{}", id()));
+    let errors = path.with_extension("errors");
     for which in 0..2 {
         std::fs::write(&path, "from a file").unwrap();
+        std::fs::write(&errors, "").unwrap();
         let (mut out, out_there) = pipe().unwrap();
-        let error = std::fs::File::options().append(true).open(&path).unwrap();
+        let error = std::fs::File::options().append(true).open(&errors).unwrap();
         let input = std::fs::File::open(&path).unwrap();
         let options = LaunchOptions::new().stdin(input).stdout(&out_there).stderr(error);
         let [by_zygote, by_template] = Both::with(options, copies).start().map(Result::unwrap);
@@ -251,9 +253,9 @@ fn streams_of_a_zygotes_child_lead_where_they_are_told() -> Outcome {
         let mut text = String::new();
         out.read_to_string(&mut text).unwrap();
         assert!(text.contains("out: from a file"), "{text}");
-        assert!(std::fs::read_to_string(&path).unwrap().contains("error: from a file"));
+        assert!(std::fs::read_to_string(&errors).unwrap().contains("error: from a file"));
     }
-    std::fs::remove_file(&path).unwrap();
+    [path, errors].iter().for_each(|path| std::fs::remove_file(path).unwrap());
     let targets: fn(()) -> [PathBuf; 3] =
         |()| [0, 1, 2].map(|number| std::fs::read_link(format!("/proc/self/fd/{number}")).unwrap());
     let own = targets(());
