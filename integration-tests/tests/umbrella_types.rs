@@ -83,6 +83,7 @@ fn what_needs_no_process_works() {
     let mut ticks = Ticks::default();
     ticks.run().unwrap();
     assert_eq!(ticks.0, 3);
+    assert_eq!(multiprocess::testing::Random::new(0).below(1), 0);
 }
 
 #[test]
