@@ -86,7 +86,8 @@ fn unsafe_code_has_one_home() {
 
 #[test]
 fn the_rooms_of_the_base_point_down() {
-    let floors = ["sys", "error", "ownership", "link", "memory", "logging", "process", "sync", "testing"];
+    let floors =
+        ["sys", "error", "ownership", "link", "memory", "logging", "process", "sync", "testing", "fuzzing"];
     let base = root().join("common-ipc/src");
     let mut files = Vec::new();
     sources(&base, &mut files);
