@@ -1,7 +1,7 @@
 //! Full rings: who waits, who is told, and that nobody waits for ever.
 
 use super::*;
-use crate::sync::EventFd;
+use crate::link::Queue;
 
 const SMALL: usize = 4096;
 
@@ -199,17 +199,17 @@ fn what_was_given_up_in_a_full_ring_is_told_later() {
 /// Descriptors go beside the ring, where there is less room.
 #[test]
 fn descriptors_that_nobody_takes_are_bounded() {
-    let (one, other) = Connection::<EventFd, u8>::pair_with(1 << 10, 1 << 20).unwrap();
-    let event = EventFd::new().unwrap();
+    let (one, other) = Connection::<Queue<u8>, u8>::pair_with(1 << 10, 1 << 20).unwrap();
+    let queue = Queue::new().unwrap();
     let mut sent = 0;
-    while one.try_send(&event).is_ok() {
+    while one.try_send(&queue).is_ok() {
         sent += 1;
     }
     assert!((1..10_000).contains(&sent), "{sent}");
-    assert!(matches!(one.try_send(&event), Err(LinkError::Full)));
-    assert!(matches!(one.send_timeout(&event, Duration::from_millis(20)), Err(LinkError::TimedOut)));
+    assert!(matches!(one.try_send(&queue), Err(LinkError::Full)));
+    assert!(matches!(one.send_timeout(&queue, Duration::from_millis(20)), Err(LinkError::TimedOut)));
     std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| one.send(&event));
+        let waiting = scope.spawn(|| one.send(&queue));
         std::thread::sleep(Duration::from_millis(5));
         for _ in 0..=sent {
             drop(other.recv().unwrap());
@@ -218,9 +218,9 @@ fn descriptors_that_nobody_takes_are_bounded() {
     });
     assert!(other.try_recv().unwrap().is_none());
     // Nor are they for ever.
-    while one.try_send(&event).is_ok() {}
+    while one.try_send(&queue).is_ok() {}
     std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| one.send(&event));
+        let waiting = scope.spawn(|| one.send(&queue));
         std::thread::sleep(Duration::from_millis(5));
         drop(other);
         assert!(matches!(waiting.join().unwrap(), Err(LinkError::Closed)));
@@ -229,11 +229,11 @@ fn descriptors_that_nobody_takes_are_bounded() {
 
 #[test]
 fn an_end_whose_other_side_hears_nothing_cannot_move_yet() {
-    let (moves, deaf) = Connection::<EventFd, u8>::pair_with(1 << 10, 1 << 20).unwrap();
-    let (one, other) = Connection::<Connection<EventFd, u8>, u8>::pair().unwrap();
-    let event = EventFd::new().unwrap();
+    let (moves, deaf) = Connection::<Queue<u8>, u8>::pair_with(1 << 10, 1 << 20).unwrap();
+    let (one, other) = Connection::<Connection<Queue<u8>, u8>, u8>::pair().unwrap();
+    let queue = Queue::new().unwrap();
     let mut sent = 0;
-    while moves.try_send(&event).is_ok() {
+    while moves.try_send(&queue).is_ok() {
         sent += 1;
     }
     assert!(matches!(one.try_send(&moves), Err(LinkError::Full)));
@@ -242,10 +242,10 @@ fn an_end_whose_other_side_hears_nothing_cannot_move_yet() {
         drop(deaf.recv().unwrap());
     }
     // It is here as before, and then there.
-    moves.send(&event).unwrap();
+    moves.send(&queue).unwrap();
     drop(deaf.recv().unwrap());
     one.send(&moves).unwrap();
     let moved = other.recv().unwrap();
-    moved.send(&event).unwrap();
+    moved.send(&queue).unwrap();
     drop(deaf.recv().unwrap());
 }
