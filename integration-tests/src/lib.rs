@@ -12,11 +12,10 @@
 //!   that the benchmarks compare us with; the only unsafe code here.
 
 pub mod faults;
+pub mod proc;
 pub mod raw;
 pub mod suite;
 pub mod watchdog;
-
-pub use common_ipc::testing::proc;
 
 /// How long a stress test goes on: `MULTIPROCESS_STRESS` times as long as in the quick tier.
 ///

@@ -37,19 +37,10 @@ fn start(marks: &SharedAtomics, slot: usize) -> Result<Child, StartError> {
     launch.start_in(&Zygote::global(), body, &(marks.clone(), slot))
 }
 
-/// The lowest number that is free.
-fn lowest_free() -> u64 {
-    let open = proc::descriptors(std::process::id() as i32);
-    (0..)
-        .zip(&open)
-        .find(|(number, (open, _))| number != open)
-        .map_or(open.len() as u64, |(free, _)| free as u64)
-}
-
 fn with_so_many_free(free: u64, round: usize) {
     let marks = SharedAtomics::new(1).unwrap();
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-    setrlimit(Resource::RLIMIT_NOFILE, lowest_free() + free, hard).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, proc::lowest_free_descriptor() + free, hard).unwrap();
     let started = start(&marks, 0);
     // It has the limit of its start, and may have no output for that.
     setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
@@ -68,7 +59,7 @@ fn while_they_come_and_go() {
     let starts = 60 * ROUNDS;
     let marks = SharedAtomics::new(starts).unwrap();
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-    let low = lowest_free() + 1;
+    let low = proc::lowest_free_descriptor() + 1;
     let over = AtomicBool::new(false);
     let errors: Vec<_> = std::thread::scope(|scope| {
         scope.spawn(|| {

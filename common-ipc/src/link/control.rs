@@ -325,6 +325,8 @@ pub(crate) fn is_pidfd(fd: &PrivateFd) -> bool {
     fd.get().is_ok_and(|fd| sys::pidfd::look(fd, false).is_ok())
 }
 
+/// Of all [shortages](sys::is_shortage) the one that lasts until the program closes something: what waits for that is
+/// better received without its descriptors.
 fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }

@@ -396,7 +396,8 @@ impl Child {
         })
     }
 
-    /// Whether the child has said by [`ready`](crate::process::ready) that it is ready, also if it has ended since.
+    /// Whether the child has said by [`ready`](crate::process::ready) that it is ready, also if it has ended since. What it
+    /// sends that no child of this library does, or that can't be received, is told by its output.
     ///
     /// # Errors
     ///
@@ -474,7 +475,10 @@ fn output_of<O: DeserializeOwned>(ended: &Ended) -> Result<O, JoinError> {
         Ok(None | Some(Report::Ready | Report::Announced | Report::Progress | Report::NotBorn { .. })) => {
             Err(JoinError::Died(ended.status.clone()))
         }
-        Err(garbled) => Err(JoinError::Garbled(garbled.clone())),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            Err(JoinError::Garbled(error.to_string()))
+        }
+        Err(error) => Err(JoinError::Unreceived(Arc::clone(error))),
     }
 }
 

@@ -219,9 +219,13 @@ pub enum JoinError {
     /// The value isn't of the type that was asked for.
     #[error(transparent)]
     Decode(#[from] DecodeError),
-    /// What the child sent is nothing that this library sends, or the kernel doesn't hand it over.
+    /// What the child sent is nothing that this library sends.
     #[error("{0}")]
     Garbled(String),
+    /// The child has sent something, but the kernel doesn't hand it over, now or later. What is only short at the moment,
+    /// descriptors or memory, is [`Wait`](JoinError::Wait): the output waits, and can be asked for again.
+    #[error("the child's report could not be received: {0}")]
+    Unreceived(#[source] Arc<io::Error>),
     /// The child couldn't be waited for.
     #[error(transparent)]
     Wait(#[from] ChildError),

@@ -29,7 +29,7 @@ pub(crate) fn reports(data: &[u8]) {
             break;
         }
     }
-    if let Some(last) = &heard.last {
+    if let Some(Ok(last)) = &heard.last {
         let (parent, child) = match report::pair() {
             Ok(pair) => pair,
             Err(_) => return,

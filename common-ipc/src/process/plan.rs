@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::link::poll::Deadline;
 use crate::ownership::descriptors::PrivateFd;
 use crate::process::child::Child;
-use crate::process::errors::StartError;
+use crate::process::errors::{ChildError, StartError};
 use crate::process::exit_hook::{self, AtExit};
 use crate::process::fork_rule::Refusal;
 use crate::process::options::{
@@ -158,17 +158,21 @@ impl<'a> Plan<'a> {
             Ok(Awaited::Heard | Awaited::End) if record.was_ready() => return Ok(()),
             Ok(Awaited::Heard | Awaited::End) => match record.last_report() {
                 // Of a hook after the fork. It may not be collected yet, so the status is made here.
-                Some(Report::Panicked(report)) => {
+                Ok(Some(Report::Panicked(report))) => {
                     StartError::EndedEarly { status: ExitStatus::Panicked(Arc::new(report)) }
                 }
-                Some(report) => match self.failure(&report) {
+                Ok(Some(report)) => match self.failure(&report) {
                     Some(failed) => failed,
                     None => return Ok(()),
                 },
-                None => match record.ended() {
+                Ok(None) => match record.ended() {
                     Some(ended) => StartError::EndedEarly { status: ended.status.clone() },
                     None => return Ok(()),
                 },
+                Err(error) => {
+                    let source = io::Error::new(error.kind(), error);
+                    StartError::Child(ChildError::Os { step: "receive its first report", source })
+                }
             },
             Err(error) => StartError::Child(error),
         };

@@ -13,7 +13,7 @@ use crate::ownership::descriptors::PrivateFd;
 use crate::process::errors::ChildError;
 use crate::process::fork_rule;
 use crate::process::gate;
-use crate::process::record::{Record, is_shortage};
+use crate::process::record::Record;
 use crate::process::state;
 use crate::sys;
 
@@ -79,7 +79,7 @@ fn run(epoll: &PrivateFd) {
             match record.collect() {
                 Ok(true) => {}
                 Ok(false) => held_up.push(*token),
-                Err(ChildError::Os { source, .. }) if is_shortage(&source) => held_up.push(*token),
+                Err(ChildError::Os { source, .. }) if sys::is_shortage(&source) => held_up.push(*token),
                 Err(error) => log::error!("the reaper can't collect child {}: {error}", record.pid),
             }
         }

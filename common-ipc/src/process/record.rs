@@ -82,7 +82,7 @@ enum Life {
 pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
     /// Its last report, or what was wrong with that.
-    pub(crate) report: Result<Option<Report>, String>,
+    pub(crate) report: Result<Option<Report>, Arc<io::Error>>,
 }
 
 impl Ended {
@@ -96,20 +96,12 @@ impl Ended {
         max_output: usize,
     ) -> io::Result<Ended> {
         let report = match heard.hear(reports, max_output) {
-            Ok(()) => Ok(heard.last.take()),
-            Err(error) if is_shortage(&error) => return Err(error),
-            Err(error) if error.raw_os_error().is_some() => {
-                Err(format!("the child's report could not be received: {error}"))
-            }
-            Err(error) => Err(error.to_string()),
+            Ok(()) => heard.last.take().transpose(),
+            Err(error) if sys::is_shortage(&error) => return Err(error),
+            Err(error) => Err(Arc::new(error)),
         };
         Ok(Ended { status: status_from(raw, &report), report })
     }
-}
-
-/// Whether it can go better later: the process, or the machine, has no free descriptor or memory.
-pub(crate) fn is_shortage(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS))
 }
 
 impl Record {
@@ -136,7 +128,7 @@ impl Record {
                 let ended = ended.and_then(|reports| Ended::new(None, &mut heard, reports, max_output));
                 Life::Ended(Arc::new(ended.unwrap_or_else(|error| Ended {
                     status: ExitStatus::Unknown,
-                    report: Err(error.to_string()),
+                    report: Err(Arc::new(error)),
                 })))
             }
         };
@@ -386,6 +378,13 @@ impl Record {
                 return Ok(Awaited::Heard);
             }
             listened.map_err(os)?;
+            if let Some(last) = &heard.last {
+                if let Err(error) = last {
+                    return Err(os(io::Error::new(error.kind(), Arc::clone(error))));
+                }
+                // Nothing that it may still say counts.
+                listening = false;
+            }
             if deadline.has_passed() && !has_ended {
                 return Ok(Awaited::Nothing);
             }
@@ -415,11 +414,11 @@ impl Record {
     }
 
     /// How its body, or its start, ended, as far as it has said so.
-    pub(crate) fn last_report(&self) -> Option<Report> {
+    pub(crate) fn last_report(&self) -> Result<Option<Report>, Arc<io::Error>> {
         let state = self.state.lock();
         match &state.life {
-            Life::Running { .. } => state.heard.last.clone(),
-            Life::Ended(ended) => ended.report.clone().ok().flatten(),
+            Life::Running { .. } => state.heard.last.clone().transpose(),
+            Life::Ended(ended) => ended.report.clone(),
         }
     }
 
@@ -428,14 +427,15 @@ impl Record {
         self.state.lock().heard.was_ready
     }
 
-    /// What was heard from it until now, as far as `look` asks.
+    /// What was heard from it until now, as far as `look` asks. A last word that can't be read is told to whoever asks for
+    /// its output.
     pub(crate) fn heard<T>(&self, look: impl FnOnce(&mut Heard) -> T) -> Result<T, ChildError> {
         let mut state = self.state.lock();
         let State { life, heard, .. } = &mut *state;
         if let Life::Running { reports, .. } = life {
             match heard.hear(reports.get()?, self.max_output) {
                 // An output waits where it is; all that came before it was heard.
-                Err(error) if is_shortage(&error) => {}
+                Err(error) if sys::is_shortage(&error) => {}
                 heard => heard.map_err(|source| ChildError::Os { step: "receive its report", source })?,
             }
         }
@@ -464,7 +464,7 @@ pub(crate) fn send(pidfd: &PrivateFd, signal: Signal) -> Result<(), ChildError> 
 }
 
 /// The kernel's word first; what the child reported adds to it, and stands in where it is missing.
-fn status_from(raw: Option<RawStatus>, report: &Result<Option<Report>, String>) -> ExitStatus {
+fn status_from(raw: Option<RawStatus>, report: &Result<Option<Report>, Arc<io::Error>>) -> ExitStatus {
     let reported = report.as_ref().ok().and_then(Option::as_ref);
     match (raw, reported) {
         (None | Some(RawStatus::Exited(PANIC_EXIT_CODE)), Some(Report::Panicked(report))) => {

@@ -11,6 +11,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use serde::{Deserialize, Serialize};
@@ -144,7 +145,8 @@ fn send_large_packet(end: BorrowedFd<'_>, tag: u8, payload: &[u8]) -> io::Result
 ///
 /// # Errors
 ///
-/// A packet that no honest child sends, or a payload of more than `max_output` bytes.
+/// The kernel's, as such: the packet can be received later. Any other is for good, the packet was taken: one that no
+/// honest child sends, a payload of more than `max_output` bytes, memory that can't be read.
 pub(crate) fn try_recv(end: BorrowedFd<'_>, max_output: usize) -> io::Result<Option<Report>> {
     let mut packet = [0; 1 + INLINE_MAX];
     let Received { length, truncated, attached } = match sys::socket::receive(end, &mut packet) {
@@ -166,7 +168,7 @@ pub(crate) fn try_recv(end: BorrowedFd<'_>, max_output: usize) -> io::Result<Opt
         (false, None) => packet[1..length].to_vec(),
         // The packet is taken: whatever is wrong now is for good, also a shortage.
         (true, Some(memfd)) => read_memfd(memfd, max_output).map_err(|error| match error.raw_os_error() {
-            Some(_) => io::Error::other(format!("the child's report could not be read: {error}")),
+            Some(_) => io::Error::new(error.kind(), Lost(error)),
             None => error,
         })?,
         _ => return Err(garbled("a packet and its descriptors don't match")),
@@ -191,13 +193,22 @@ fn parse(tag: u8, payload: Vec<u8>) -> io::Result<Report> {
 }
 
 fn read_memfd(memfd: OwnedFd, max_output: usize) -> io::Result<Vec<u8>> {
-    let sealed = Sealed::new(memfd.as_fd()).map_err(|error| garbled(&error.to_string()))?;
+    let sealed = Sealed::new(memfd.as_fd()).map_err(|error| match sys::is_shortage(&error) {
+        true => error,
+        // It isn't sealed, or no memory at all.
+        false => garbled(&error.to_string()),
+    })?;
     let length = sealed.len();
     if length > max_output as u64 {
         return Err(garbled(&format!("{length} bytes where {max_output} are allowed")));
     }
     sealed.read(0, length as usize)
 }
+
+/// A report whose packet was taken and whose memory then couldn't be read.
+#[derive(Debug, thiserror::Error)]
+#[error("its memory could not be read: {0}")]
+struct Lost(#[source] io::Error);
 
 fn garbled(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("the child's report is garbled: {why}"))
@@ -212,27 +223,29 @@ pub(crate) struct Heard {
     pub(crate) has_announced: bool,
     /// Since somebody asked last.
     pub(crate) has_progressed: bool,
-    /// How its body, or its start, ended.
-    pub(crate) last: Option<Report>,
+    /// How its body, or its start, ended; or why that can't be had any more: it was taken, and can't be read.
+    pub(crate) last: Option<Result<Report, Arc<io::Error>>>,
 }
 
 impl Heard {
-    /// Hears what has been said meanwhile; the first last word counts.
+    /// Hears what has been said meanwhile; the first last word counts, also one that can't be read.
     ///
     /// # Errors
     ///
-    /// Those of [`try_recv`].
+    /// The kernel's. What it didn't hand over can be heard later.
     pub(crate) fn hear(&mut self, end: BorrowedFd<'_>, max_output: usize) -> io::Result<()> {
         for _ in 0..PACKETS_MAX {
             if self.last.is_some() {
                 break;
             }
-            match try_recv(end, max_output)? {
-                Some(Report::Ready) => self.was_ready = true,
-                Some(Report::Announced) => (self.was_ready, self.has_announced) = (true, true),
-                Some(Report::Progress) => self.has_progressed = true,
-                Some(last) => self.last = Some(last),
-                None => break,
+            match try_recv(end, max_output) {
+                Ok(Some(Report::Ready)) => self.was_ready = true,
+                Ok(Some(Report::Announced)) => (self.was_ready, self.has_announced) = (true, true),
+                Ok(Some(Report::Progress)) => self.has_progressed = true,
+                Ok(Some(last)) => self.last = Some(Ok(last)),
+                Ok(None) => break,
+                Err(error) if error.raw_os_error().is_some() => return Err(error),
+                Err(error) => self.last = Some(Err(Arc::new(error))),
             }
         }
         Ok(())
@@ -286,6 +299,18 @@ mod tests {
         let unsealed = memfd_create("open", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING).unwrap();
         sys::socket::send(child.as_fd(), [&[OUTPUT | IN_MEMFD], &[]], Some(unsealed.as_fd())).unwrap();
         assert_eq!(recv(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn a_last_word_that_cannot_be_read_is_the_last() {
+        let (parent, child) = ends();
+        sys::socket::send(child.as_fd(), [&[99], &[]], None).unwrap();
+        send(child.as_fd(), &Report::Output(vec![1])).unwrap();
+        let mut heard = Heard::default();
+        for _ in 0..2 {
+            heard.hear(parent.as_fd(), 10).unwrap();
+            assert!(matches!(&heard.last, Some(Err(error)) if error.kind() == io::ErrorKind::InvalidData));
+        }
     }
 
     #[test]

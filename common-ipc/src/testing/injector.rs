@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
@@ -139,7 +139,7 @@ struct Armed {
     scope: AtomicU32,
     /// An error below 0, a signal above.
     action: AtomicI32,
-    provoked: AtomicU64,
+    provoked: AtomicBool,
 }
 
 /// The thread that answers looks so often for what it is to answer.
@@ -163,10 +163,10 @@ impl FaultInjector {
             left: AtomicU32::new(0),
             scope: AtomicU32::new(0),
             action: AtomicI32::new(0),
-            provoked: AtomicU64::new(0),
+            provoked: AtomicBool::new(false),
         });
         // The thread first: it isn't subject to what it answers. Until it has its descriptor it only looks.
-        let given_up = Arc::new(AtomicU32::new(0));
+        let given_up = Arc::new(AtomicBool::new(false));
         let (its, gives_up) = (Arc::clone(&armed), Arc::clone(&given_up));
         let answer = move |thread: &mut crate::process::LibraryThread| {
             // For good: also in the midst of a fork, whose calls it answers.
@@ -181,7 +181,7 @@ impl FaultInjector {
                 Ok(FaultInjector { armed })
             }
             Err(error) => {
-                given_up.store(1, Ordering::Release);
+                given_up.store(true, Ordering::Release);
                 Err(InjectorError::Unavailable(error))
             }
         }
@@ -192,9 +192,8 @@ impl FaultInjector {
         let Armed { call, left, scope, action, provoked, .. } = &*self.armed;
         // The thread that answers looks at this one first, and only at the others if it isn't 0.
         left.store(0, Ordering::SeqCst);
-        provoked.store(0, Ordering::SeqCst);
-        let place = SystemCall::ALL.iter().position(|known| *known == fault.call).unwrap_or_default();
-        call.store(place as u32, Ordering::SeqCst);
+        provoked.store(false, Ordering::SeqCst);
+        call.store(fault.call as u32, Ordering::SeqCst);
         scope.store(fault.scope as u32, Ordering::SeqCst);
         let what = match fault.action {
             Action::Fail(errno) => -(errno as i32),
@@ -208,18 +207,18 @@ impl FaultInjector {
     #[must_use = "a test that didn't provoke its fault has shown nothing"]
     pub fn disarm(&self) -> bool {
         self.armed.left.store(0, Ordering::SeqCst);
-        self.armed.provoked.load(Ordering::SeqCst) != 0
+        self.armed.provoked.load(Ordering::SeqCst)
     }
 }
 
 impl Armed {
     /// Answers as long as there is somebody who asks. Neither locks nor takes memory: who asks may hold the allocator.
-    fn answer_all(&self, given_up: &AtomicU32) {
+    fn answer_all(&self, given_up: &AtomicBool) {
         let listener = loop {
             if let Some(listener) = self.listener.get() {
                 break listener;
             }
-            if given_up.load(Ordering::Acquire) != 0 {
+            if given_up.load(Ordering::Acquire) {
                 return;
             }
             thread::sleep(LOOK);
@@ -254,10 +253,10 @@ impl Armed {
         if let Some(victim) = victim.flatten() {
             let sent = sys::seccomp::still_waits(listener, asked)
                 && sys::pidfd::send_signal(victim.as_fd(), action).is_ok();
-            self.provoked.store(u64::from(sent), Ordering::SeqCst);
+            self.provoked.store(sent, Ordering::SeqCst);
             return None;
         }
-        self.provoked.store(1, Ordering::SeqCst);
+        self.provoked.store(true, Ordering::SeqCst);
         Some(-action)
     }
 }

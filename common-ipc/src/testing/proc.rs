@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 /// A process as its `stat` file has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,54 +102,4 @@ pub fn descriptors(pid: i32) -> Vec<(i32, PathBuf)> {
         .collect();
     found.sort();
     found
-}
-
-/// The resident memory of this process, in KiB.
-#[must_use]
-pub fn resident_kib() -> u64 {
-    resident_kib_of(std::process::id() as i32)
-}
-
-/// The resident memory of a process, in KiB; 0 if there is none.
-#[must_use]
-pub fn resident_kib_of(pid: i32) -> u64 {
-    status_field(pid, "VmRSS").split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(0)
-}
-
-/// The memory that a process has for itself alone and has written to, in KiB.
-#[must_use]
-pub fn private_dirty_kib(pid: i32) -> Option<u64> {
-    kib_in(&format!("/proc/{pid}/smaps_rollup"), "Private_Dirty:")
-}
-
-/// The memory that new work can have without swapping, in KiB.
-#[must_use]
-pub fn available_kib() -> Option<u64> {
-    kib_in("/proc/meminfo", "MemAvailable:")
-}
-
-fn kib_in(file: &str, label: &str) -> Option<u64> {
-    let text = fs::read_to_string(file).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix(label))?;
-    line.split_whitespace().next()?.parse().ok()
-}
-
-/// The child of a process that is called this, as far as the kernel keeps a name (15 bytes).
-#[must_use]
-pub fn child_called(of: i32, name: &str) -> Option<i32> {
-    let is_called =
-        |pid: i32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|is| is.trim_end() == name);
-    children(of).into_iter().map(|stat| stat.pid).find(|pid| is_called(*pid))
-}
-
-/// Looks again and again until `condition` holds; false if it doesn't for 10 s.
-pub fn eventually(mut condition: impl FnMut() -> bool) -> bool {
-    let begin = Instant::now();
-    while begin.elapsed() < Duration::from_secs(10) {
-        if condition() {
-            return true;
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    condition()
 }

@@ -34,7 +34,6 @@ use crate::process::lifeline;
 use crate::process::log_thread;
 use crate::process::plan::{Newborn, Plan};
 use crate::process::portable::Portable;
-use crate::process::record::is_shortage;
 use crate::process::report::{self, Report};
 use crate::process::state;
 use crate::sys;
@@ -144,7 +143,7 @@ fn pidfd(pid: i32, deadline: Deadline) -> io::Result<PrivateFd> {
     let patience = Deadline::after(DESCRIPTOR_PATIENCE);
     loop {
         match PrivateFd::new(|| sys::pidfd::open(pid)) {
-            Err(error) if is_shortage(&error) && !patience.has_passed() && !deadline.has_passed() => {
+            Err(error) if sys::is_shortage(&error) && !patience.has_passed() && !deadline.has_passed() => {
                 std::thread::sleep(DESCRIPTOR_TURN);
             }
             opened => return opened,

@@ -1,14 +1,16 @@
 //! What bodies do that they shouldn't: each a typed error of the wait, never a hang.
 
 use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use common_ipc::memory::SharedAtomics;
 use common_ipc::process::{ExitStatus, JoinError, Launch, LaunchOptions, Resource, Signal, StartError};
-use integration_tests::raw;
+use integration_tests::{proc, raw};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::Outcome::{self, Passed};
-use crate::children::link;
+use crate::children::{link, sleep_for_long, start};
 
 scenarios!(
     an_output_that_cannot_be_serialised_is_an_error,
@@ -23,6 +25,7 @@ scenarios!(
     a_payload_that_panics_when_dropped_is_told,
     a_descriptor_that_took_the_links_number_is_not_written_to,
     a_foreign_report_is_an_error,
+    a_foreign_report_is_told_by_the_output_though_others_have_heard_it,
     a_panic_hook_that_exits_hides_no_panic,
     an_environment_with_odd_entries_can_be_cleared,
 );
@@ -180,6 +183,28 @@ fn a_foreign_report_is_an_error() -> Outcome {
         let error = Launch::new(&options).wait_until_ready(true).start(|| ()).unwrap_err();
         assert!(matches!(error, StartError::Child(_)), "{error:?}");
         GARBAGE.lock().unwrap().clear();
+    }
+    Passed
+}
+
+fn a_foreign_report_is_told_by_the_output_though_others_have_heard_it() -> Outcome {
+    let marks = SharedAtomics::new(1).unwrap();
+    let sent = marks.clone();
+    let child = start(move || {
+        nix::sys::socket::send(link(), &[99], nix::sys::socket::MsgFlags::empty()).unwrap();
+        sent[0].store(1, Ordering::SeqCst);
+        sleep_for_long();
+    });
+    assert!(proc::eventually(|| marks[0].load(Ordering::SeqCst) == 1));
+    for _ in 0..2 {
+        assert!(!child.is_ready().unwrap());
+    }
+    let error = child.wait_ready(Duration::from_secs(20)).unwrap_err();
+    assert!(error.to_string().contains("garbled"), "{error}");
+    child.kill().unwrap();
+    for _ in 0..2 {
+        let error = child.output::<()>().unwrap_err();
+        assert!(matches!(error, JoinError::Garbled(_)), "{error:?}");
     }
     Passed
 }

@@ -1,6 +1,7 @@
 //! `scenario NAME` plays a scenario in this process, which has one thread; `scenario --list` names
-//! them all, and `scenario --list of_tasks` those that need the feature `tokio`. Exit code 0: it passed and left nothing behind; 77: it can't be played here, for the
-//! reason that is printed; anything else: it failed.
+//! them all, and `scenario --list of_tasks` those that need the feature `tokio`.
+//! Exit code 0: it passed and left nothing behind; 77: it can't be played here, for the reason that is
+//! printed; anything else: it failed.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a scenario fails by panicking")]
 #![allow(clippy::zombie_processes, reason = "grandchildren that nobody waits for are what some are about")]
 

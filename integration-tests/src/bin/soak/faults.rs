@@ -42,12 +42,7 @@ fn kill_zygote(_: &mut Random) {
 /// For some milliseconds this process can open nothing, or nearly nothing.
 fn no_descriptors(random: &mut Random) {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
-    let open = proc::descriptors(std::process::id() as i32);
-    let free = (0..)
-        .zip(&open)
-        .find(|(number, (open, _))| number != open)
-        .map_or(open.len(), |(number, _)| number as usize);
-    let low = free as u64 + random.below(4);
+    let low = proc::lowest_free_descriptor() + random.below(4);
     if setrlimit(Resource::RLIMIT_NOFILE, low.min(soft), hard).is_ok() {
         std::thread::sleep(Duration::from_millis(1) + random.up_to(Duration::from_millis(8)));
         let _ = setrlimit(Resource::RLIMIT_NOFILE, soft, hard);

@@ -1,15 +1,17 @@
 //! What each actor has: the counts, the record of what was done to whom, the time, random numbers.
 
+use std::fmt::Display;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use common_ipc::process::{LaunchOptions, Resource, Stdio, Zygote, active_children};
+use common_ipc::process::{JoinError, LaunchOptions, Resource, Stdio, Zygote, active_children};
 use common_ipc::testing::{Random, Record};
 
 use crate::actors::Forker;
 use crate::model::blocked::Blocked;
 use crate::model::deed::Judge;
+use crate::model::excuse;
 use crate::model::ledger::Ledger;
 use crate::model::tally::{Count, Tally};
 use crate::model::watch::{Pulse, Watch};
@@ -49,10 +51,27 @@ impl Stage {
         Judge { who, tally: &self.tally, ledger, record: &self.record }
     }
 
-    /// Something couldn't be started. What keeps it from that is a matter of milliseconds.
-    pub(crate) fn not_started(&self) {
+    /// Something couldn't be started, which must be for something that was done to it. What keeps it from that is a
+    /// matter of milliseconds.
+    pub(crate) fn not_started(&self, who: &str, error: &dyn Display, is_explained: bool) {
         self.tally.one(Count::NotStarted);
+        self.tally.check(is_explained, || format!("{who}: not started: {error}"));
         std::thread::sleep(Duration::from_millis(1));
+    }
+
+    /// A process ended otherwise than by itself, while somebody waited for it: somebody must have killed it.
+    pub(crate) fn not_ended(
+        &self,
+        who: &'static str,
+        pid: u32,
+        error: &JoinError,
+        [since, began]: [Instant; 2],
+    ) {
+        self.blocked.note(who, &self.record, pid, began);
+        let is_explained = matches!(error, JoinError::Died(status) if status.signal().is_some_and(|signal| {
+            excuse::death(&self.record, pid, since, signal.as_raw())
+        }));
+        self.tally.check(is_explained, || format!("{who}: {error}"));
     }
 
     /// Waits until no child of this name is left, of those whose handles were dropped.

@@ -213,8 +213,7 @@ impl Caller<'_> {
     fn start(&self) {
         self.pulse.at("start");
         if let Err(error) = self.clerk.start() {
-            self.stage.not_started();
-            self.stage.tally.check(self.is_of_a_fault(&error), || format!("{NAME}: start: {error}"));
+            self.stage.not_started(NAME, &error, self.is_of_a_fault(&error));
         }
     }
 

@@ -57,9 +57,7 @@ pub(crate) fn run(stage: &Stage) {
         let child = match stage.forker.start_with(&program) {
             Ok(child) => child,
             Err(error) => {
-                stage.not_started();
-                let is_explained = excuse::start(&stage.record, &error);
-                stage.tally.check(is_explained, || format!("{NAME}: not started: {error}"));
+                stage.not_started(NAME, &error, excuse::start(&stage.record, &error));
                 continue;
             }
         };
@@ -70,13 +68,7 @@ pub(crate) fn run(stage: &Stage) {
             Ok(wrongs) => wrongs.into_iter().for_each(|text| {
                 stage.tally.check(false, || format!("{NAME}: {text}"));
             }),
-            Err(error) => {
-                stage.blocked.note(NAME, &stage.record, child.id(), began);
-                let fits = matches!(&error, JoinError::Died(status) if status.signal().is_some_and(|signal| {
-                    excuse::death(&stage.record, child.id(), since, signal.as_raw())
-                }));
-                stage.tally.check(fits, || format!("{NAME}: {error}"));
-            }
+            Err(error) => stage.not_ended(NAME, child.id(), &error, [since, began]),
         }
         stage.tally.one(Count::Ended);
         inner.over();

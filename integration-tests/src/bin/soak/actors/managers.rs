@@ -150,11 +150,8 @@ pub(crate) fn run(stage: &Stage) {
                 pulse.at("stop");
                 let _ = manager.stop();
             }
-            Err(error) => {
-                stage.not_started();
-                let is_true = error.as_ref().is_none_or(|error| is_of_a_fault(stage, error));
-                stage.tally.check(is_true, || format!("{NAME}: not started: {error:?}"));
-            }
+            Err(Some(error)) => stage.not_started(NAME, &error, is_of_a_fault(stage, &error)),
+            Err(None) => stage.not_started(NAME, &"no memory for a board", true),
         }
         pulse.at("wait for all");
         stage.wait_for_all_of(NAME);
@@ -238,9 +235,7 @@ impl Play<'_> {
                 Some(client)
             }
             Err(error) => {
-                self.stage.not_started();
-                let is_explained = excuse::start(&self.stage.record, &error);
-                self.stage.tally.check(is_explained, || format!("{NAME}: no client: {error}"));
+                self.stage.not_started(NAME, &error, excuse::start(&self.stage.record, &error));
                 None
             }
         }

@@ -89,8 +89,7 @@ pub(crate) fn run(stage: &Stage) {
         let desk = desk.launch_in(&stage.zygote).launch_with(options(NAME));
         pulses[0].here("start");
         if let Err(error) = desk.start() {
-            stage.not_started();
-            stage.tally.check(is_of_a_fault(stage, &error), || format!("{NAME}: start: {error}"));
+            stage.not_started(NAME, &error, is_of_a_fault(stage, &error));
             continue;
         }
         stage.tally.add_both(Count::Started, Count::Ended);

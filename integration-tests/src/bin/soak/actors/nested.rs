@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use common_ipc::link::Queue;
 use common_ipc::memory::SharedAtomics;
-use common_ipc::process::{JoinError, Stdio, Zygote, init};
+use common_ipc::process::{Stdio, Zygote, init};
 use cross_process_bridge::bridge;
 use cross_process_bridge::manager::Manager;
 use offspring::spawn_in;
@@ -85,9 +85,7 @@ pub(crate) fn run(stage: &Stage) {
         let task = match spawn_in(&stage.zygote, options, live, plan) {
             Ok(task) => task,
             Err(error) => {
-                stage.not_started();
-                let is_explained = excuse::start(&stage.record, &error);
-                stage.tally.check(is_explained, || format!("{NAME}: not started: {error}"));
+                stage.not_started(NAME, &error, excuse::start(&stage.record, &error));
                 continue;
             }
         };
@@ -108,13 +106,7 @@ pub(crate) fn run(stage: &Stage) {
             Ok(failed) => failed.into_iter().for_each(|text| {
                 stage.tally.check(false, || format!("{NAME}: {text}"));
             }),
-            Err(error) => {
-                stage.blocked.note(NAME, &stage.record, pid, began);
-                let fits = matches!(&error, JoinError::Died(status) if status.signal().is_some_and(|signal| {
-                    excuse::death(&stage.record, pid, since, signal.as_raw())
-                }));
-                stage.tally.check(fits, || format!("{NAME}: {error}"));
-            }
+            Err(error) => stage.not_ended(NAME, pid, &error, [since, began]),
         }
         stage.tally.one(Count::Ended);
         inner.over();

@@ -178,9 +178,7 @@ impl Play<'_> {
                 Some(handle)
             }
             Err(error) => {
-                self.stage.not_started();
-                let is_explained = excuse::start(&self.stage.record, &error);
-                self.stage.tally.check(is_explained, || format!("{NAME}: not started: {error}"));
+                self.stage.not_started(NAME, &error, excuse::start(&self.stage.record, &error));
                 None
             }
         }

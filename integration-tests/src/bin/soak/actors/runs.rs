@@ -80,10 +80,7 @@ fn act(stage: &Stage, process: &Process<Answer>, deed: Deed, pulse: &Pulse, rand
         Err(StartError::StillRunning) => {}
         // It was started, and may have ended by itself.
         Err(StartError::EndedEarly { .. }) => stage.tally.add_both(Count::Started, Count::Ended),
-        Err(error) => {
-            stage.not_started();
-            stage.tally.check(excuse::start(&stage.record, &error), || format!("{NAME}: {error}"));
-        }
+        Err(error) => stage.not_started(NAME, &error, excuse::start(&stage.record, &error)),
     };
     match random.below(16) {
         0..5 => {

@@ -83,8 +83,7 @@ pub(crate) fn run(stage: &Stage) {
 fn start(stage: &Stage, source: &SourceBridge, pulse: &Pulse) {
     pulse.at("start");
     if let Err(error) = source.start() {
-        stage.not_started();
-        stage.tally.check(is_of_a_fault(stage, &error), || format!("{NAME}: start: {error}"));
+        stage.not_started(NAME, &error, is_of_a_fault(stage, &error));
     }
 }
 

@@ -37,8 +37,7 @@ pub(crate) fn run(stage: &Stage) {
         let supervisor = match builder.start() {
             Ok(supervisor) => supervisor,
             Err(error) => {
-                stage.not_started();
-                stage.tally.check(is_explained(stage, &error), || format!("{NAME}: not started: {error}"));
+                stage.not_started(NAME, &error, is_explained(stage, &error));
                 let told: Vec<_> = events.iter().collect();
                 count(stage, told);
                 ledger.settle(NAME, &stage.tally);

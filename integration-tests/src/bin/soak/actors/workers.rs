@@ -29,8 +29,7 @@ pub(crate) fn run(stage: &Stage) {
         let pool = match builder.recycle_after_tasks(3_000).task_timeout(LIMIT).build() {
             Ok(pool) => pool,
             Err(error) => {
-                stage.not_started();
-                stage.tally.check(is_of_a_fault(stage, &error), || format!("{NAME}: no pool: {error}"));
+                stage.not_started(NAME, &error, is_of_a_fault(stage, &error));
                 continue;
             }
         };
