@@ -251,6 +251,8 @@ impl Armed {
             return None;
         }
         if let Some(victim) = victim.flatten() {
+            // Before: whoever waits for its end may ask at once.
+            self.provoked.store(true, Ordering::SeqCst);
             let sent = sys::seccomp::still_waits(listener, asked)
                 && sys::pidfd::send_signal(victim.as_fd(), action).is_ok();
             self.provoked.store(sent, Ordering::SeqCst);

@@ -70,6 +70,9 @@ pub(crate) struct Operation<'a, P, R, E> {
     pub(crate) finish: &'a mut dyn FnMut(P, Result<R, E>),
 }
 
+/// One for which nothing has to be there before.
+pub(crate) type Life<'a, R, E> = Operation<'a, (), R, E>;
+
 impl<P, R, E: Error> Operation<'_, P, R, E> {
     /// Every call of it fails once with each plausible error.
     pub(crate) fn fails_well(&mut self, injector: &FaultInjector, scope: Scope) {
@@ -78,11 +81,13 @@ impl<P, R, E: Error> Operation<'_, P, R, E> {
 
     /// The same without those with which the standard library's threads begin: it aborts the program where these fail.
     pub(crate) fn fails_well_but_for_threads(&mut self, injector: &FaultInjector) {
-        // An interrupted futex is looked at again by whoever waits for it, and there are very many.
-        use SystemCall::{Futex, Madvise, Mmap};
-        let is_swept = |call: &SystemCall| !matches!(call, Futex | Madvise | Mmap);
-        let calls: Vec<_> = SystemCall::ALL.iter().copied().filter(is_swept).collect();
-        self.sweep(injector, Scope::Here, &calls, Action::plausible);
+        self.sweep(injector, Scope::Here, &not_of_threads(), Action::plausible);
+    }
+
+    /// As before, and each call with one error alone: for what starts whole programs.
+    pub(crate) fn fails_well_as_program(&mut self, injector: &FaultInjector) {
+        let one = |call| Action::plausible(call).pop().into_iter().collect();
+        self.sweep(injector, Scope::Children, &not_of_threads(), one);
     }
 
     /// The processes that it starts are killed at each of their calls.
@@ -139,6 +144,13 @@ impl<P, R, E: Error> Operation<'_, P, R, E> {
         (self.finish)(prepared, outcome);
         failed
     }
+}
+
+fn not_of_threads() -> Vec<SystemCall> {
+    // An interrupted futex is looked at again by whoever waits for it, and there are very many.
+    use SystemCall::{Futex, Madvise, Mmap};
+    let is_swept = |call: &SystemCall| !matches!(call, Futex | Madvise | Mmap);
+    SystemCall::ALL.iter().copied().filter(is_swept).collect()
 }
 
 /// Any of several errors.

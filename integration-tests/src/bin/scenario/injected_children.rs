@@ -11,7 +11,7 @@ use common_ipc::testing::Scope;
 
 use crate::Outcome::{self, Passed};
 use crate::children::sleep_for_long;
-use crate::injected::{Operation, injected};
+use crate::injected::{Life, Operation, injected};
 use crate::servers::template;
 
 scenarios![
@@ -166,7 +166,10 @@ fn injected_each_call_of_a_stop() -> Outcome {
 }
 
 /// From the start of what it is started by to its output, which comes whole or not at all.
-fn whole_life(start: fn() -> Result<Child, StartError>, sweep: impl FnOnce(&mut Life<'_>)) -> Outcome {
+fn whole_life(
+    start: fn() -> Result<Child, StartError>,
+    sweep: impl FnOnce(&mut Life<'_, Vec<u64>, Failed>),
+) -> Outcome {
     sweep(&mut Operation {
         prepare: &mut || (),
         run: &mut |()| Ok(start()?.output_timeout(PATIENCE)?.expect("in time")),
@@ -178,8 +181,6 @@ fn whole_life(start: fn() -> Result<Child, StartError>, sweep: impl FnOnce(&mut 
     });
     Passed
 }
-
-type Life<'a> = Operation<'a, (), Vec<u64>, Failed>;
 
 fn fails_at_each(start: fn() -> Result<Child, StartError>) -> Outcome {
     let injector = injected!();

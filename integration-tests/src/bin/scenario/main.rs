@@ -58,6 +58,7 @@ mod fork_rule;
 mod inheritance;
 mod injected;
 mod injected_children;
+mod injected_first_starts;
 mod injected_links;
 mod injected_siblings;
 mod kinds;
@@ -207,6 +208,7 @@ const TABLES: &[&[Scenario]] = &[
     fork_rule::ALL,
     inheritance::ALL,
     injected_children::ALL,
+    injected_first_starts::ALL,
     injected_links::ALL,
     injected_siblings::ALL,
     link::ALL,
