@@ -206,7 +206,9 @@ impl Zygote {
         let stuck = || StartError::ServerStuck { server: ForkServer::Zygote, timeout: plan.timeout() };
         // Others may be making it.
         let mut current = deadline.lock(&self.inner.server).ok_or_else(stuck)?;
-        if let Some(server) = &*current {
+        // Looked at rather than just asked: the keeper closes its copy of a new one's socket when it comes to that, and what
+        // is sent there would have been heard by nobody.
+        if let Some(server) = current.as_ref().filter(|server| server.is_alive()) {
             // Of a keeper that was replaced, or is dead, it is good all the same, unless it is behind for good.
             let of_another =
                 keeper::current().is_ok_and(|keeper| !Arc::ptr_eq(keeper.modules(), server.modules()));

@@ -9,6 +9,7 @@ pub mod ring;
 pub mod shared;
 pub mod zygote;
 
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -166,6 +167,28 @@ pub fn fork(body: impl FnOnce() -> i32) -> i32 {
         pid if pid > 0 => pid,
         _ => panic!("fork: {}", std::io::Error::last_os_error()),
     }
+}
+
+/// Copies of a child's sockets.
+///
+/// # Panics
+///
+/// If they can't be had.
+#[must_use]
+pub fn sockets_of(pid: i32) -> Vec<OwnedFd> {
+    let duplicate = |number: i32| {
+        // SAFETY: integers only; what comes back is a new descriptor of this process, or an error.
+        unsafe {
+            let pidfd = OwnedFd::from_raw_fd(libc::syscall(libc::SYS_pidfd_open, pid, 0) as i32);
+            let copy = libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), number, 0) as i32;
+            assert!(copy >= 0, "pidfd_getfd: {}", std::io::Error::last_os_error());
+            OwnedFd::from_raw_fd(copy)
+        }
+    };
+    let open = crate::proc::descriptors(pid).into_iter();
+    open.filter(|(_, what)| what.to_string_lossy().starts_with("socket:"))
+        .map(|(number, _)| duplicate(number))
+        .collect()
 }
 
 /// Forks without the library; both go on. Zero in the child.

@@ -7,7 +7,7 @@ use common_ipc::link::Connection;
 use common_ipc::process::{
     self, Child, ForkServer, Launch, LaunchOptions, Signal, StartError, Zygote, active_children,
 };
-use integration_tests::{proc, stress_factor};
+use integration_tests::{proc, raw, stress_factor};
 use nix::sys::signal::Signal as NixSignal;
 
 use crate::Outcome::{self, Passed};
@@ -23,6 +23,7 @@ scenarios!(
     fault_29_a_dead_keeper_costs_new_zygotes_only,
     fault_29_a_zygote_that_dies_over_a_request_is_one_error,
     fault_29_a_zygote_that_dies_unasked_is_replaced,
+    fault_29_a_zygote_whose_socket_others_have_is_replaced_when_it_dies,
     fault_29_a_zygote_that_is_killed_again_and_again_hangs_nobody,
     fault_29_a_zygote_that_is_stopped_is_killed,
     fault_54_a_tree_of_zygotes_falls_with_its_root,
@@ -192,6 +193,23 @@ fn fault_29_a_zygote_that_dies_over_a_request_is_one_error() -> Outcome {
         assert_ne!(zygote_id(), stopped);
     }
     assert!(provoked > 0, "no request was ever pending: the test proves nothing");
+    Passed
+}
+
+fn fault_29_a_zygote_whose_socket_others_have_is_replaced_when_it_dies() -> Outcome {
+    zygote();
+    assert_starts();
+    for _ in 0..3 {
+        let before = zygote_id();
+        // As the keeper has for a moment. What is sent there nobody hears.
+        let copies = raw::sockets_of(before);
+        assert!(copies.len() >= 2, "{copies:?}");
+        kill(before, NixSignal::SIGKILL);
+        assert!(proc::eventually(|| !proc::runs(before)));
+        assert_starts();
+        assert_ne!(zygote_id(), before);
+        drop(copies);
+    }
     Passed
 }
 

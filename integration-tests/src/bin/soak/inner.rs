@@ -10,6 +10,8 @@ use common_ipc::process::{Zygote, active_children, init, join_callbacks};
 use common_ipc::testing::{LeakPolice, Leaks};
 use integration_tests::proc;
 use integration_tests::watchdog::CLEARING_UP;
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
 use offspring::spawn_in;
 
 use crate::actors::{ALL, Kind, Program};
@@ -28,6 +30,8 @@ const WARM: Duration = Duration::from_secs(3);
 
 /// Tells its report on standard output. Whether all was as it must be.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
+    // Should the outer one be killed, this one goes as well, and with it all that it has started.
+    set_pdeathsig(Signal::SIGKILL)?;
     init()?;
     let before = LeakPolice::new();
     let forker = Program::template()?;
