@@ -160,7 +160,7 @@ pub fn scribble(name: &str, seed: u64, time: Duration) {
 ///
 /// If the fork fails.
 pub fn fork(body: impl FnOnce() -> i32) -> i32 {
-    // SAFETY: the process has one thread.
+    // SAFETY: the process has one thread, or beside it that of the fault injector, which holds no lock that the child uses.
     match unsafe { libc::fork() } {
         // SAFETY: _exit never returns.
         0 => unsafe { libc::_exit(body()) },
