@@ -140,16 +140,26 @@ fn sources_of_rows() -> BTreeMap<u32, String> {
     let mut files = Vec::new();
     sources(&root().join("integration-tests/src/bin/scenario"), &mut files);
     sources(&root().join("integration-tests/tests/faults"), &mut files);
+    // By the ends of their paths, as they are written after `crate::`.
     let read = |path: &PathBuf| {
-        (path.file_stem().unwrap().to_str().unwrap().to_owned(), std::fs::read_to_string(path).unwrap())
+        let module = if path.ends_with("mod.rs") { path.parent().unwrap() } else { path }.with_extension("");
+        let names: Vec<_> = module.iter().map(|name| name.to_str().unwrap()).collect();
+        (names[names.len() - 3..].join("::"), std::fs::read_to_string(path).unwrap())
     };
     let files: BTreeMap<String, String> = files.iter().map(read).collect();
     let mut of_rows = BTreeMap::<u32, String>::new();
     for text in files.values() {
         let names = text.lines().filter_map(|line| line.trim().strip_prefix("fn ")?.split('(').next());
         let rows: BTreeSet<u32> = names.filter_map(faults::row_of).collect();
-        let parts = text.lines().filter_map(|line| line.strip_prefix("use crate::")?.split("::").next());
-        let parts: String = parts.filter_map(|name| files.get(name)).map(String::as_str).collect();
+        let used = text.lines().filter_map(|line| line.strip_prefix("use crate::"));
+        let part = |used: &str| {
+            let (folder, rest) = used.split_once("::")?;
+            let file = rest.split("::").next()?;
+            files
+                .get(&format!("scenario::{folder}::{file}"))
+                .or(files.get(&format!("bin::scenario::{folder}")))
+        };
+        let parts: String = used.filter_map(part).map(String::as_str).collect();
         for row in rows {
             of_rows.entry(row).or_default().extend([text.as_str(), &parts]);
         }

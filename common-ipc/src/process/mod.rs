@@ -12,9 +12,8 @@
 //! child_side      the child's way to its end
 //!   signals, setup, after_fork, panic_report
 //! report, word    what it tells its parent: how it ended; while it runs  (ready, progress)
-//! child, record   the handle and what stands behind it        (Child, ExitStatus)
+//! child/, record  the handle and what stands behind it        (Child, ExitStatus)
 //!   several             waiting for several, and stopping them
-//!   child_async         its waits in tasks of tokio's
 //! worker/         one that does job after job, for pools          (Worker, Work)
 //! errors          why there is no child, or no output         (StartError, ChildError, JoinError)
 //! reaper, callbacks, exit_hook    what happens when nobody waits
@@ -29,8 +28,6 @@ mod after_fork;
 mod callbacks;
 mod caught;
 mod child;
-#[cfg(feature = "tokio")]
-mod child_async;
 pub(crate) mod child_side;
 mod errands;
 mod errors;
