@@ -56,7 +56,7 @@
 //! | pidfd_open, pidfd_send_signal, waitid on a pidfd | `StartError::Os`, `ChildError::Os` |
 //! | memfd_create | outputs of more than 512 bytes are `JoinError::Undeliverable`; no shared memory (`MemoryError::Os`), nor what stands on it: events, semaphores, mutexes |
 //! | fallocate | no shared memory, as above |
-//! | clone3, statx | no zygotes and templates: `StartError::Os` |
+//! | clone3; statx, if it is forbidden (for one that is unknown libc stands in) | no zygotes and templates: `StartError::Os` |
 //! | PR_GET_TID_ADDRESS (a kernel with CONFIG_CHECKPOINT_RESTORE) | in children of zygotes and templates libc's own thread id is the server's, so that pthread mutexes that ask who owns them (recursive, error-checking, robust) take it for that |
 //! | unshare (to count threads) | the count in /proc |
 //! | /proc | no zygotes and templates (`StartError::Os`); of the two ways to count threads the other one; without both, `Refusal::ThreadsUnknown` once the program isn't allowed to assume one thread |
@@ -64,7 +64,7 @@
 //! | /proc/self/ns, /proc/PID/stat | semaphores and mutexes are shared by capturing alone, and an owner is known by its id alone |
 //! | eventfd | no `EventFd`, no `CaughtSignals`: their making is an error |
 //! | SO_COOKIE; pidfds that have inodes (6.9), or else /proc | copies of a `Connector` that come to a process one after another are several, each with a connection |
-//! | close_range | one close for each descriptor |
+//! | close_range | one close for each descriptor; where they have to be found first, by /proc: no keeper without that |
 //! | MADV_WIPEONFORK | the pid tells processes apart |
 //! | PIDFD_GET_INFO (6.15) | a status that somebody else collected is `ExitStatus::Unknown` |
 

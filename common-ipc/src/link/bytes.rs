@@ -162,3 +162,33 @@ impl<'de> Visitor<'de> for Owned {
         Ok(bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde::de::value::{BytesDeserializer, Error, SeqDeserializer, U32Deserializer};
+    use serde::de::{Deserialize, IntoDeserializer};
+
+    use super::Bytes;
+
+    /// Formats of text may have them as bytes or as a sequence of numbers.
+    #[test]
+    fn other_formats_have_them_in_their_own_way() {
+        let bytes = Bytes::from(vec![1, 2, 255]);
+        assert_eq!(Bytes::deserialize(BytesDeserializer::<Error>::new(&bytes)).unwrap(), bytes);
+        let numbers = SeqDeserializer::<_, Error>::new([1u8, 2, 255].into_iter());
+        assert_eq!(Bytes::deserialize(numbers).unwrap(), bytes);
+        let too_large = SeqDeserializer::<_, Error>::new([256u32].into_iter());
+        assert!(Bytes::deserialize(too_large).is_err());
+        let number: U32Deserializer<Error> = 7u32.into_deserializer();
+        let error = Bytes::deserialize(number).unwrap_err().to_string();
+        assert!(error.contains("expected bytes"), "{error}");
+    }
+
+    #[test]
+    fn many_are_shown_by_their_number() {
+        assert_eq!(format!("{:?}", Bytes::from(vec![1, 255])), "Bytes(2: [01, ff])");
+        let long = format!("{:?}", Bytes::from(vec![0; 1000]));
+        assert!(long.starts_with("Bytes(1000: [00, 00") && long.ends_with("]..)"), "{long}");
+        assert!(long.len() < 100, "{long}");
+    }
+}

@@ -3,6 +3,7 @@
 //! It runs nothing of the user's, so nothing of the user's can break it: it is a fork server whose tasks are the
 //! library's own. A zygote that has died is replaced by asking it for another one.
 
+use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -92,8 +93,9 @@ fn start(surroundings: Surroundings) -> Result<Server, StartError> {
     let plan = Plan::of_server(&options)?;
     let child = forking::fork(&plan, &mut |_| {
         let births = Births::receive(&theirs.births);
-        close_all_others();
-        let served = births.and_then(|births| fork_server::serve(&theirs.socket, births, Work::Tasks));
+        let closed = close_all_others();
+        let served =
+            closed.and(births).and_then(|births| fork_server::serve(&theirs.socket, births, Work::Tasks));
         let errno = served.err().and_then(|error| error.raw_os_error());
         errno.map_or(Ok(Vec::new()), |errno| Err(OutputFailure::Undeliverable { errno }))
     });
@@ -107,7 +109,7 @@ fn start(surroundings: Surroundings) -> Result<Server, StartError> {
 }
 
 /// In the keeper: whatever the program was started with, or has opened, is not for its zygotes' children.
-fn close_all_others() {
+fn close_all_others() -> io::Result<()> {
     let mut keep = descriptors::registry().numbers();
     keep.extend(child_side::report_link().map(|link| link.as_raw_fd()));
     keep.extend(harmless::numbers());
@@ -119,7 +121,7 @@ fn close_all_others() {
         }
         from = number + 1;
     }
-    sys::descriptors::close_range(from, i32::MAX);
+    sys::descriptors::close_from(from)
 }
 
 /// The keeper of this process.

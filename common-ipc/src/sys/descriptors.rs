@@ -24,6 +24,24 @@ pub(crate) fn close_range(first: RawFd, last: RawFd) {
     }
 }
 
+/// As [`close_range`], of all from this number on.
+pub(crate) fn close_from(first: RawFd) -> io::Result<()> {
+    // SAFETY: as there.
+    if unsafe { libc::syscall(libc::SYS_close_range, first as u32, u32::MAX, 0) } == 0 {
+        return Ok(());
+    }
+    // Those that are open: up to the limit there may be a billion numbers.
+    let mut open = Vec::new();
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        open.extend(entry?.file_name().to_str().and_then(|name| name.parse::<RawFd>().ok()));
+    }
+    for number in open.into_iter().filter(|number| *number >= first) {
+        // SAFETY: as there. That of the folder has been closed by now, and is an error that changes nothing.
+        unsafe { libc::close(number) };
+    }
+    Ok(())
+}
+
 /// Closes a descriptor in a forked child: by the call that the child uses anyway, for each page of
 /// libc's code that it touches costs it a page fault.
 #[inline]

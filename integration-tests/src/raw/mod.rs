@@ -2,6 +2,7 @@
 //! and [`zygote`], what such code could do without a library: the limit of the benchmarks.
 #![expect(unsafe_code, reason = "the doings of foreign code can't be had otherwise")]
 
+pub mod filter;
 pub mod garbage;
 pub mod pthread;
 pub mod rights;

@@ -67,7 +67,12 @@ fn scenarios() -> impl Iterator<Item = &'static Scenario> {
 /// Of back ends, workers and others in tasks of a tokio runtime.
 fn of_tasks() -> impl Iterator<Item = &'static Scenario> {
     #[cfg(feature = "tokio")]
-    let tables = [message::asynchronous::ALL, together::asynchronous::ALL, workers::asynchronous::ALL];
+    let tables = [
+        message::asynchronous::ALL,
+        processes::asynchronous::ALL,
+        together::asynchronous::ALL,
+        workers::asynchronous::ALL,
+    ];
     #[cfg(not(feature = "tokio"))]
     let tables: [&[Scenario]; 0] = [];
     tables.into_iter().flatten()

@@ -107,3 +107,20 @@ fn the_end_of_the_server_ends_all_calls() {
     });
     assert!(matches!(caller.call(1), Err(LinkError::Closed)));
 }
+
+#[test]
+fn a_server_looks_or_waits_for_a_time() {
+    let (caller, server) = calls::<u8, u8>().unwrap();
+    assert!(server.try_recv().unwrap().is_none());
+    assert!(server.recv_timeout(Duration::from_millis(2)).unwrap().is_none());
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| caller.call(1));
+        let (request, responder) = server.recv_timeout(Duration::from_secs(20)).unwrap().unwrap();
+        assert_eq!(request, 1);
+        assert!(server.try_recv().unwrap().is_none(), "what was taken isn't there again");
+        responder.reply(2).unwrap();
+        assert_eq!(first.join().unwrap().unwrap(), 2);
+    });
+    drop(caller);
+    assert!(matches!(server.try_recv(), Err(LinkError::Closed)));
+}

@@ -109,6 +109,27 @@ async fn a_drop_ends_what_waits() {
     assert!(matches!(sending.await.unwrap(), Err(LinkError::Closed)));
 }
 
+#[tokio::test]
+async fn a_try_sends_what_there_is_room_for() {
+    let (one, other) = pair(4096);
+    let mut sent = 0u32;
+    let full = loop {
+        match one.try_send(&sent.to_ne_bytes().to_vec().into()) {
+            Ok(()) => sent += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(full, LinkError::Full), "{full}");
+    assert!(sent > 100, "{sent}");
+    for number in 0..sent {
+        assert_eq!(*other.recv().await.unwrap(), number.to_ne_bytes());
+    }
+    assert!(other.try_recv().unwrap().is_none());
+    one.try_send(&vec![1].into()).unwrap();
+    drop(other);
+    assert!(matches!(one.try_send(&vec![2].into()), Err(LinkError::Closed)));
+}
+
 #[test]
 fn without_a_runtime_it_is_an_error() {
     let error = Connection::<u8, u8>::pair().unwrap().0.into_async().unwrap_err();

@@ -1,9 +1,12 @@
 //! Each system call of what a program does only once fails: its `init`, its first start of each kind, the thread that
 //! collects its children.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use common_ipc::memory::SharedAtomics;
 use common_ipc::process::{Child, Launch, LaunchOptions, Signal, Zygote, init, join_callbacks};
 use integration_tests::{proc, raw};
 use nix::errno::Errno;
@@ -20,8 +23,10 @@ scenarios![
 ];
 
 const PATIENCE: Duration = Duration::from_secs(20);
-/// What such a program tells by its exit code.
-const FAILED: i32 = 3;
+/// What such a program says when it is done, and what it is told then.
+const NOTHING_FAILED: u64 = 1;
+const SOMETHING_FAILED: u64 = 2;
+const END: u64 = 3;
 
 /// All first starts of a program, and what becomes of them.
 fn first_starts() -> Result<(), Any> {
@@ -43,35 +48,79 @@ fn is_as_it_should_be(child: &Child) -> Result<(), Any> {
     Ok(())
 }
 
-/// In a process of its own, which has started nothing before: 0, or that it was told of a failure.
-fn program() -> i32 {
-    let code = catch_unwind(AssertUnwindSafe(|| {
-        let code = first_starts().map_or(FAILED, |()| 0);
+/// In a process of its own, which has started nothing before. What fails once works the second time.
+fn program(word: &AtomicU64) -> i32 {
+    let lived = catch_unwind(AssertUnwindSafe(|| {
+        let first = first_starts();
+        if let Err(error) = &first {
+            first_starts().unwrap_or_else(|again| panic!("again, after {error}: {again}"));
+        }
         assert!(join_callbacks(Some(PATIENCE)), "a callback doesn't end");
-        code
+        word.store(if first.is_ok() { NOTHING_FAILED } else { SOMETHING_FAILED }, Ordering::SeqCst);
+        // Its background goes on, and it is looked at.
+        assert!(proc::eventually(|| word.load(Ordering::SeqCst) == END));
     }));
-    code.unwrap_or(101)
+    lived.map_or(101, |()| 0)
 }
 
 /// A program that was told of a failure, or was killed.
 #[derive(Debug, thiserror::Error)]
-#[error("the program ended so: {0:?}")]
-struct Ended(WaitStatus);
+#[error("a program that was told of a failure, or ended so: {0:?}")]
+struct Failed(Option<WaitStatus>);
 
-fn programs(may_be_killed: bool, sweep: impl FnOnce(&mut Life<'_, (), Ended>)) -> Outcome {
+struct Programs {
+    word: SharedAtomics,
+    /// The one that is done.
+    done: Cell<Option<Pid>>,
+}
+
+impl Programs {
+    fn run(&self) -> Result<(), Failed> {
+        let word = &self.word[0];
+        word.store(0, Ordering::SeqCst);
+        let pid = Pid::from_raw(raw::fork(|| program(word)));
+        let mut ended = WaitStatus::StillAlive;
+        assert!(proc::eventually(|| {
+            ended = waitpid(pid, Some(WaitPidFlag::WNOHANG)).unwrap();
+            ended != WaitStatus::StillAlive || word.load(Ordering::SeqCst) != 0
+        }));
+        if ended != WaitStatus::StillAlive {
+            return Err(Failed(Some(ended)));
+        }
+        self.done.set(Some(pid));
+        if word.load(Ordering::SeqCst) == NOTHING_FAILED { Ok(()) } else { Err(Failed(None)) }
+    }
+
+    /// Ends a program that is done, and has no more descriptors than so many, once its background has closed what it
+    /// closes. Returns how many it had.
+    fn end(&self, pid: Pid, most: usize) -> usize {
+        let mut open = Vec::new();
+        let is_clean = proc::eventually(|| {
+            open = proc::descriptors(pid.as_raw());
+            open.len() <= most
+        });
+        self.word[0].store(END, Ordering::SeqCst);
+        assert_eq!(waitpid(pid, None).unwrap(), WaitStatus::Exited(pid, 0));
+        assert!(is_clean, "{open:?}");
+        open.len()
+    }
+}
+
+fn programs(may_be_killed: bool, sweep: impl FnOnce(&mut Life<'_, (), Failed>)) -> Outcome {
     // What a program leaves behind comes to this process.
     set_child_subreaper(true).unwrap();
+    let programs = Programs { word: SharedAtomics::new(1).unwrap(), done: Cell::new(None) };
+    programs.run().unwrap();
+    // What it needs, with or without a failure.
+    let most = programs.end(programs.done.take().unwrap(), usize::MAX);
     sweep(&mut Operation {
         prepare: &mut || (),
-        run: &mut |()| match waitpid(Pid::from_raw(raw::fork(program)), None).unwrap() {
-            WaitStatus::Exited(_, 0) => Ok(()),
-            ended => Err(Ended(ended)),
-        },
+        run: &mut |()| programs.run(),
         finish: &mut |(), outcome| {
-            match outcome {
-                Ok(()) | Err(Ended(WaitStatus::Exited(_, FAILED))) => {}
-                Err(Ended(WaitStatus::Signaled(..))) if may_be_killed => {}
-                Err(error) => panic!("{error}"),
+            match (programs.done.take(), outcome) {
+                (Some(program), _) => _ = programs.end(program, most),
+                (None, Err(Failed(Some(WaitStatus::Signaled(..))))) if may_be_killed => {}
+                (None, outcome) => panic!("{outcome:?}"),
             }
             // Its keeper and its zygote end with it, and all that they have made.
             assert!(proc::eventually(nobody_is_left), "{:?}", proc::children(std::process::id() as i32));

@@ -5,7 +5,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use common_ipc::memory::SharedAtomics;
-use common_ipc::process::{ExitStatus, JoinError, Launch, LaunchOptions, Resource, Signal, StartError};
+use common_ipc::process::{
+    ExitStatus, JoinError, Launch, LaunchOptions, Readiness, Resource, Signal, StartError,
+};
 use integration_tests::{proc, raw};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -26,6 +28,7 @@ scenarios!(
     a_descriptor_that_took_the_links_number_is_not_written_to,
     a_foreign_report_is_an_error,
     a_foreign_report_is_told_by_the_output_though_others_have_heard_it,
+    what_a_child_says_after_its_last_word_costs_nothing,
     a_panic_hook_that_exits_hides_no_panic,
     an_environment_with_odd_entries_can_be_cleared,
 );
@@ -206,6 +209,30 @@ fn a_foreign_report_is_told_by_the_output_though_others_have_heard_it() -> Outco
         let error = child.output::<()>().unwrap_err();
         assert!(matches!(error, JoinError::Garbled(_)), "{error:?}");
     }
+    Passed
+}
+
+fn what_a_child_says_after_its_last_word_costs_nothing() -> Outcome {
+    let marks = SharedAtomics::new(1).unwrap();
+    let sent = marks.clone();
+    let child = start(move || {
+        let link = link();
+        let say =
+            |word: &[u8]| nix::sys::socket::send(link, word, nix::sys::socket::MsgFlags::empty()).unwrap();
+        // An output, of nothing.
+        say(&[2]);
+        for _ in 0..20 {
+            say(&[7]);
+        }
+        sent[0].store(1, Ordering::SeqCst);
+        sleep_for_long();
+    });
+    assert!(proc::eventually(|| marks[0].load(Ordering::SeqCst) == 1));
+    let before = raw::processor_time();
+    assert_eq!(child.wait_ready(Duration::from_millis(400)).unwrap(), Readiness::NotYet);
+    assert!(raw::processor_time() - before < Duration::from_millis(200), "it spins");
+    child.kill().unwrap();
+    child.output::<()>().unwrap();
     Passed
 }
 

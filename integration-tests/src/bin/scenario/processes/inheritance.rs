@@ -14,6 +14,7 @@ use nix::sys::signal::{SigSet, Signal as NixSignal};
 
 use crate::Outcome::{self, Passed};
 use crate::processes::children::{sleep_for_long, start};
+use crate::servers::zygote;
 
 scenarios!(
     fault_03_a_sibling_does_not_keep_a_connection_alive,
@@ -25,6 +26,7 @@ scenarios!(
     fault_07_a_handle_of_the_parent_is_wrong_process_in_the_child,
     fault_07_a_given_end_is_wrong_process_in_the_parent,
     fault_08_a_panic_does_not_unwind_past_the_fork,
+    fault_08_the_stack_of_a_panic_is_told_if_asked_for,
     fault_33_a_handler_of_the_parent_does_not_act_in_the_child,
     given_ends_work_both_ways,
     a_pipe_that_is_given_has_one_end_here,
@@ -224,10 +226,6 @@ fn fault_08_a_panic_does_not_unwind_past_the_fork() -> Outcome {
         assert_eq!(report.message, "told on purpose");
         assert!(report.location.contains("inheritance.rs:"), "{report:?}");
         assert_eq!(report.thread, "main");
-        assert_eq!(
-            report.backtrace.is_some(),
-            std::env::var("RUST_BACKTRACE").is_ok_and(|value| value != "0")
-        );
         assert_eq!(child.wait().unwrap(), ExitStatus::Panicked(report.clone()));
         assert_eq!(child.wait().unwrap().code(), Some(101));
     }));
@@ -236,6 +234,34 @@ fn fault_08_a_panic_does_not_unwind_past_the_fork() -> Outcome {
     assert_eq!(here.recv().unwrap(), 1, "dropped in the child by the unwinding");
     assert!(matches!(here.recv(), Err(LinkError::Closed)), "and only once");
     assert_eq!(DROPS.load(Ordering::Relaxed), 1, "dropped here when the child had been started");
+    Passed
+}
+
+fn fault_08_the_stack_of_a_panic_is_told_if_asked_for() -> Outcome {
+    zygote();
+    for (asked_for, value) in [(true, "1"), (false, "0")] {
+        let options = LaunchOptions::new().env("RUST_BACKTRACE", value);
+        let launch = Launch::new(&options);
+        let body = || -> () { panic!("on purpose") };
+        let template = launch.template(body).unwrap();
+        let children = [
+            launch.start(body).unwrap(),
+            template.start().unwrap(),
+            launch.start_in(&zygote(), |()| -> () { panic!("on purpose") }, &()).unwrap(),
+        ];
+        for child in children {
+            let error = child.output::<()>().unwrap_err();
+            let JoinError::Panicked(report) = &error else { panic!("{error:?}") };
+            let shown = format!("{error:?}");
+            assert!(shown.starts_with(&error.to_string()), "{shown}");
+            let stack = report.backtrace.as_ref();
+            assert_eq!(
+                stack.map(|stack| stack.contains("fault_08_the_stack_of_a_panic")),
+                asked_for.then_some(true)
+            );
+            assert_eq!(shown.contains("stack backtrace of the child"), asked_for, "{shown}");
+        }
+    }
     Passed
 }
 

@@ -1,5 +1,7 @@
 //! Children by the base alone: how they start, what they have, how they end.
 
+#[cfg(feature = "tokio")]
+pub(crate) mod asynchronous;
 mod bad_input;
 mod beside_threads;
 mod callbacks;

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod faults;
+mod filtered;
 mod kernel;
 mod options;
 mod preload;
@@ -22,6 +23,7 @@ use serde::de::DeserializeOwned;
 pub(crate) const TABLES: &[&[Scenario]] = &[
     arguments::ALL,
     faults::ALL,
+    filtered::ALL,
     kernel::ALL,
     options::ALL,
     preload::ALL,
