@@ -1,7 +1,7 @@
 //! System calls that another thread is asked about before the kernel does them: user notification, seccomp_unotify(2).
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use super::{check, retry};
 
@@ -27,17 +27,15 @@ pub(crate) struct Asked {
     pub(crate) number: libc::c_long,
 }
 
-/// Where those who ask are heard.
-pub(crate) struct Listener(OwnedFd);
-
-/// Has the calling thread, and all threads and processes that it will make, ask before each of these system calls.
-/// That can't be taken back. Where nobody listens any more, such a call fails with ENOSYS.
+/// Has the calling thread, and all threads and processes that it will make, ask before each of these system calls; who
+/// asks is heard by the descriptor that it returns. That can't be taken back. Where nobody listens any more, such a call
+/// fails with ENOSYS.
 ///
 /// # Errors
 ///
 /// EBUSY: there is a listener already. ENOSYS, EINVAL, EACCES: a kernel without that, or one that doesn't allow it.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-pub(crate) fn ask_before(numbers: &[libc::c_long]) -> io::Result<Listener> {
+pub(crate) fn ask_before(numbers: &[libc::c_long]) -> io::Result<OwnedFd> {
     let instruction = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
     let mut program = vec![
         instruction(LOAD, 0, 0, OFFSET_ARCHITECTURE),
@@ -73,24 +71,12 @@ pub(crate) fn ask_before(numbers: &[libc::c_long]) -> io::Result<Listener> {
         other => other?,
     };
     // SAFETY: the kernel has just made it, and nobody else knows of it.
-    Ok(Listener(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) }))
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) })
 }
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-pub(crate) fn ask_before(_: &[libc::c_long]) -> io::Result<Listener> {
+pub(crate) fn ask_before(_: &[libc::c_long]) -> io::Result<OwnedFd> {
     Err(io::Error::from_raw_os_error(libc::ENOSYS))
-}
-
-impl AsFd for Listener {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-impl From<Listener> for OwnedFd {
-    fn from(listener: Listener) -> OwnedFd {
-        listener.0
-    }
 }
 
 /// Waits for the next one who asks. Takes no lock and no memory: whoever asks may hold the allocator's.

@@ -173,7 +173,7 @@ impl FaultInjector {
             thread.sleep(|| its.answer_all(&gives_up));
         };
         start_library_thread("fault-injector", answer).map_err(InjectorError::NoThread)?;
-        let listener = PrivateFd::new(|| Ok(sys::seccomp::ask_before(&numbers)?.into()));
+        let listener = PrivateFd::new(|| sys::seccomp::ask_before(&numbers));
         match listener {
             Ok(listener) => {
                 // Nobody has set it before.

@@ -145,6 +145,7 @@ impl JobSender {
     }
 
     /// Those without a reply.
+    #[cfg(test)]
     pub(crate) fn under_way(&self) -> usize {
         self.under_way.len()
     }

@@ -33,7 +33,7 @@ pub use word::Readiness;
 /// with the handles, and its descriptors are closed.
 ///
 /// **Dropping** all handles doesn't stop the child: it goes on and is collected in the background
-/// when it ends. The program's exit stops it (see [`AtExit`]).
+/// when it ends. The program's exit stops it (see [`AtExit`](crate::process::AtExit)).
 ///
 /// In a forked copy of the process every method is [`ChildError::WrongProcess`].
 pub struct Child {

@@ -217,12 +217,6 @@ impl Worker {
         self.sender.recall()
     }
 
-    /// How many jobs it has, and hasn't replied to.
-    #[must_use]
-    pub fn under_way(&self) -> usize {
-        self.sender.under_way()
-    }
-
     /// How many of those it hasn't begun.
     #[must_use]
     pub fn waiting(&self) -> usize {

@@ -149,3 +149,19 @@ fn a_queue_and_memory_travel_as_well() {
     end.send(&8).unwrap();
     assert_eq!(near.recv().unwrap(), 8);
 }
+
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+struct Knot(Connection<Knot, Knot>);
+
+#[test]
+fn an_end_is_not_sent_through_itself() {
+    let (one, other) = Connection::<Knot, Knot>::pair().unwrap();
+    let error = one.send(&Knot(one.clone())).unwrap_err();
+    assert!(matches!(error, LinkError::Encode(_)) && error.to_string().contains("through itself"), "{error}");
+    // Another one is, and nothing is left of the attempt.
+    let (third, fourth) = Connection::<Knot, Knot>::pair().unwrap();
+    one.send(&Knot(third)).unwrap();
+    let Knot(third) = other.recv().unwrap();
+    drop(third);
+    assert!(matches!(fourth.recv(), Err(LinkError::Closed)));
+}

@@ -244,7 +244,7 @@ fn a_panic_is_an_error_of_its_call() -> Outcome {
         let error = probe.panic("on purpose".to_owned()).unwrap_err();
         let BridgeError::Panicked { method, report } = &error else { panic!("{error}") };
         assert_eq!((*method, report.message.as_str()), ("Probe::panic", "on purpose"));
-        assert!(report.location.contains("bridge_ways.rs:"), "{report:?}");
+        assert!(report.location.contains("bridge/ways.rs:"), "{report:?}");
         assert!(error.to_string().contains("on purpose"), "{error}");
         // The object is as the panic left it.
         assert_eq!((probe.add(0).unwrap(), probe.pid().unwrap()), (1, pid));

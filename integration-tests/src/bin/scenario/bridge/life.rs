@@ -236,7 +236,7 @@ fn a_panic_of_the_constructor_is_that_of_the_start() -> Outcome {
         let error = probe.start().unwrap_err();
         let BridgeError::Panicked { method, report } = &error else { panic!("{error}") };
         assert_eq!((*method, report.message.as_str()), ("Probe::new", "while it was made"));
-        assert!(report.location.contains("bridge_ways.rs"), "{report:?}");
+        assert!(report.location.contains("bridge/ways.rs"), "{report:?}");
         assert!(matches!(probe.echo(1), Err(BridgeError::NotStarted { .. })));
         assert!(active_children().is_empty());
     }

@@ -218,7 +218,7 @@ fn a_panic_of_a_handler_is_told_with_its_command() -> Outcome {
         assert_eq!(name_of(&failure), "Panic");
         let Cause::Panicked(report) = &failure.cause else { panic!("{failure}") };
         assert_eq!(report.message, "in the handler");
-        assert!(report.location.contains("message_ways.rs"), "{report}");
+        assert!(report.location.contains("message/ways.rs"), "{report}");
         assert_eq!(watched.add(1).unwrap(), 1);
     }
     Passed

@@ -253,7 +253,7 @@ fn end_runs_however_the_loop_ends() -> Outcome {
         let error = task.wait().unwrap_err();
         let JoinError::Panicked(report) = &error else { panic!("{error:?}") };
         assert!(report.message.contains("on purpose"), "{report:?}");
-        assert!(report.location.contains("offspring_tasks.rs"), "{report:?}");
+        assert!(report.location.contains("offspring/tasks.rs"), "{report:?}");
     }
     Passed
 }

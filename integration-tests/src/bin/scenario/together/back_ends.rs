@@ -13,7 +13,7 @@ use crate::Outcome::{self, Passed};
 use crate::bridge::ways::{BEGUN, Death, ProbeBridge, Tally, tally};
 use crate::main_loop::sources::next;
 use crate::servers::kill;
-use crate::together::{PATIENCE, Way, descendants, gone, pairs, signal_of};
+use crate::together::{PATIENCE, Way, gone, pairs, signal_of};
 
 scenarios![
     together_a_back_end_calls_its_bridge_for_each_command,
@@ -265,7 +265,7 @@ fn fault_27_together_a_back_end_that_is_killed_takes_its_bridge_along() -> Outco
             let seen = object(&process);
             process.send(&Command::Hang).unwrap();
             assert!(proc::eventually(|| tally.get(BEGUN).unwrap() == round));
-            let below = descendants(process.pid().unwrap() as i32);
+            let below = proc::descendants(process.pid().unwrap() as i32);
             assert!(below.contains(&seen), "{seen} {below:?}");
             process.child().unwrap().kill().unwrap();
             let ended = process.wait_stop_timeout(PATIENCE).unwrap().unwrap();

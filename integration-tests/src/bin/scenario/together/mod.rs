@@ -112,17 +112,6 @@ pub(crate) fn noted(pids: &Pids, count: usize) -> Vec<i32> {
     all()
 }
 
-/// The processes that this one has started, and those that they have: with zygotes and all.
-pub(crate) fn descendants(of: i32) -> Vec<i32> {
-    let mut found = vec![of];
-    let mut place = 0;
-    while place < found.len() {
-        found.extend(proc::children(found[place]).iter().map(|child| child.pid));
-        place += 1;
-    }
-    found.split_off(1)
-}
-
 pub(crate) fn run(pids: &[i32]) -> bool {
     pids.iter().all(|pid| proc::runs(*pid))
 }

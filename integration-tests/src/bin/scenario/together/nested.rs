@@ -11,7 +11,7 @@ use valkka_multiprocess::{Backend, Context, ProcessError, Reply};
 use crate::Outcome::{self, Passed};
 use crate::bridge::ways::{Death, die};
 use crate::servers::{kill, zygote};
-use crate::together::{PATIENCE, Pids, WAYS, Way, descendants, gone, note, noted, pairs, run};
+use crate::together::{PATIENCE, Pids, WAYS, Way, gone, note, noted, pairs, run};
 use crate::workers::result;
 
 scenarios![
@@ -142,7 +142,7 @@ fn together_panics_come_up_with_their_causes() -> Outcome {
     let pool = pool();
     for ways in pairs() {
         for (end, words) in
-            [(End::Panic, ["at the bottom", "together_nested.rs"]), (End::Fail, ["no figure", ""])]
+            [(End::Panic, ["at the bottom", "together/nested.rs"]), (End::Fail, ["no figure", ""])]
         {
             let plan = Plan::new(ways, end);
             let error = submit(&pool, &plan).unwrap().unwrap_err();
@@ -184,7 +184,7 @@ fn fault_13_together_a_kill_at_each_level_is_told_above() -> Outcome {
             let task = pool.submit(top, plan.clone()).unwrap();
             let all = noted(&plan.pids, 4);
             assert!(run(&all));
-            let below = descendants(all[victim]);
+            let below = proc::descendants(all[victim]);
             assert!(all[victim + 1..].iter().all(|pid| below.contains(pid)), "{all:?} {below:?}");
             kill(all[victim], NixSignal::SIGKILL);
             match result(task) {
@@ -225,7 +225,7 @@ fn fault_27_together_the_top_that_is_killed_leaves_nothing_below() -> Outcome {
             let task = task.unwrap();
             let all = noted(&plan.pids, 4);
             assert_eq!(all[0] as u32, task.pid());
-            let below = descendants(all[0]);
+            let below = proc::descendants(all[0]);
             task.kill().unwrap();
             gone(&all);
             gone(&below);
@@ -236,7 +236,7 @@ fn fault_27_together_the_top_that_is_killed_leaves_nothing_below() -> Outcome {
         let workers = WorkerPool::new(1).unwrap();
         let task = workers.submit(top, plan.clone()).unwrap();
         let all = noted(&plan.pids, 4);
-        let below = descendants(all[0]);
+        let below = proc::descendants(all[0]);
         drop(workers);
         assert!(matches!(result(task), Err(WorkError::Ended { .. })));
         gone(&all);
@@ -305,7 +305,7 @@ fn together_the_other_way_round() -> Outcome {
         let task = way.task(plan.options(), outermost, (way, vec![plan.clone()]));
         let all = noted(&plan.pids, 4);
         let above = proc::stat(all[0]).unwrap().parent;
-        let below = descendants(task.id() as i32);
+        let below = proc::descendants(task.id() as i32);
         assert!(
             below.contains(&above) && all.iter().all(|pid| below.contains(pid)),
             "{above} {all:?} {below:?}"

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::Outcome::{self, Passed};
 use crate::bridge::ways::{BEGUN, Death, ProbeBridge, Tally, tally};
 use crate::servers::{kill, zygote};
-use crate::together::{PATIENCE, Pids, WAYS, Way, descendants, gone, note, noted, run, signal_of};
+use crate::together::{PATIENCE, Pids, WAYS, Way, gone, note, noted, run, signal_of};
 use crate::workers::result;
 
 scenarios![
@@ -183,7 +183,7 @@ fn fault_15_together_a_killed_task_takes_its_bridge_along() -> Outcome {
             let seen = noted(&pids, 2);
             assert!(proc::eventually(|| tally.get(BEGUN).unwrap() == 1));
             assert!(run(&seen) && seen[0] == task.pid() as i32);
-            let below = descendants(seen[0]);
+            let below = proc::descendants(seen[0]);
             assert!(below.contains(&seen[1]), "{seen:?} {below:?}");
             task.kill().unwrap();
             let error = task.join_timeout(PATIENCE).unwrap_err();
@@ -195,7 +195,7 @@ fn fault_15_together_a_killed_task_takes_its_bridge_along() -> Outcome {
         let task = workers.submit(hang, (way, tally.clone(), pids.clone())).unwrap();
         let seen = noted(&pids, 2);
         assert!(proc::eventually(|| tally.get(BEGUN).unwrap() == 1));
-        let below = descendants(seen[0]);
+        let below = proc::descendants(seen[0]);
         assert!(task.cancel().unwrap());
         let error = result(task).unwrap_err();
         assert!(matches!(error, WorkError::Cancelled { execution: Execution::Unknown }), "{error}");

@@ -19,7 +19,7 @@ use valkka_multiprocess::{Backend, Context, RemoteError};
 use crate::Outcome::{self, Passed};
 use crate::processes::children::sleep_for_long;
 use crate::servers::{kill, zygote};
-use crate::together::{PATIENCE, Pids, WAYS, Way, descendants, gone, run};
+use crate::together::{PATIENCE, Pids, WAYS, Way, gone, run};
 
 scenarios![
     fault_30_together_a_program_that_returns_leaves_nothing,
@@ -190,7 +190,7 @@ fn play_and_end(how: &str, signal: Option<NixSignal>) -> ExitStatus {
     let mut line = String::new();
     BufReader::new(program.stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert_eq!(line, "busy\n");
-    let all = descendants(program.id() as i32);
+    let all = proc::descendants(program.id() as i32);
     // Beside those that are busy: two tasks that wait for theirs, two managers, the template of a supervised child, and the
     // keepers and zygotes of the program and of what has made some.
     assert!(all.len() as u64 >= BUSY + 2 + 2 + 1 + 2, "{all:?}");

@@ -14,7 +14,7 @@ use crate::Outcome::{self, Passed};
 use crate::bridge::ways::{ProbeBridge, tally};
 use crate::pkit::supervisor::{at_once, builder, hear, is_ready_again, pid};
 use crate::servers::{kill, zygote};
-use crate::together::{PATIENCE, Pids, WAYS, Way, descendants, gone, run};
+use crate::together::{PATIENCE, Pids, WAYS, Way, gone, run};
 
 scenarios![
     together_supervised_children_ask_back_ends_and_bridges,
@@ -183,7 +183,7 @@ fn fault_54_together_a_killed_child_leaves_no_grandchildren() -> Outcome {
         let (name, office) = &house.offices[place];
         assert!(run(&before[place]), "{before:?}");
         let killed = pid(&house.supervisor, name);
-        let below = descendants(killed);
+        let below = proc::descendants(killed);
         assert!(before[place][1..].iter().all(|pid| below.contains(pid)), "{before:?} {below:?}");
         kill(killed, NixSignal::SIGKILL);
         hear(&house.events, |event| is_ready_again(event, name));

@@ -390,7 +390,7 @@ fn fault_16_panics_of_every_kind() -> Outcome {
         match result(pool.submit(panics, ()).unwrap()).unwrap_err() {
             WorkError::Panicked(report) => {
                 assert_eq!(report.message == "a text", which < 2, "{report}");
-                assert!(which == 4 || report.location.contains("workers_faults.rs"), "{which}: {report}");
+                assert!(which == 4 || report.location.contains("workers/faults.rs"), "{which}: {report}");
             }
             error => panic!("{which}: {error}"),
         }

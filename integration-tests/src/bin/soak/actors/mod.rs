@@ -11,6 +11,7 @@ mod nested;
 mod pools;
 mod queues;
 mod runs;
+mod states;
 mod streams;
 mod supervised;
 mod tasks;
@@ -35,6 +36,7 @@ pub(crate) const ALL: &[Kind] = &[
     Kind { name: "runs", about: "a Process of pkit, started again, with exit callbacks", run: runs::run },
     Kind { name: "pools", about: "a ProcessPool: maps and time-outs", run: pools::run },
     Kind { name: "workers", about: "a WorkerPool: tasks, attempts, maps, cancels", run: workers::run },
+    Kind { name: "states", about: "a StatePool, whose results are awaited, or forgotten", run: states::run },
     Kind { name: "supervised", about: "a Supervisor with several children", run: supervised::run },
     Kind { name: "bridges", about: "calls of several threads through one bridge", run: bridges::run },
     Kind { name: "streams", about: "streams and closures of a bridge", run: streams::run },

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use common_ipc::link::Execution;
 use common_ipc::testing::Random;
-use pkit::{TaskHandle, WorkError, WorkerPool};
+use pkit::{TaskHandle, WorkError, WorkerPool, Workers};
 
 use crate::model::deed::{Answer, Deed, Judge, carry_out};
 use crate::model::excuse;
@@ -49,7 +49,8 @@ pub(crate) fn run(stage: &Stage) {
             }
         });
         pulse.at("end");
-        end(stage, pool, &mut randoms[0]);
+        end(stage, NAME, &pool, &mut randoms[0]);
+        drop(pool);
         pulse.at("wait for all");
         stage.wait_for_all_of(NAME);
         ledger.settle(NAME, &stage.tally);
@@ -57,8 +58,8 @@ pub(crate) fn run(stage: &Stage) {
     }
 }
 
-/// The pool is closed, or ended, or dropped. Then each task that was taken is in one of its counts.
-fn end(stage: &Stage, pool: WorkerPool, random: &mut Random) {
+/// The pool is closed, or ended, or will be dropped. Then each task that was taken is in one of its counts.
+pub(super) fn end(stage: &Stage, who: &str, pool: &Workers, random: &mut Random) {
     let failed = match random.below(4) {
         0 => pool.close().err(),
         1 => pool.terminate(random.up_to(Duration::from_millis(5))).err(),
@@ -66,18 +67,18 @@ fn end(stage: &Stage, pool: WorkerPool, random: &mut Random) {
         _ => None,
     };
     if let Some(error) = failed {
-        stage.tally.check(is_of_a_fault(stage, &error), || format!("{NAME}: end: {error}"));
+        stage.tally.check(is_of_a_fault(stage, &error), || format!("{who}: end: {error}"));
     }
     if let Ok(counts) = pool.statistics() {
         stage.tally.add(Count::Started, counts.started);
         stage.tally.add(Count::Ended, counts.started);
         let all = counts.answered + counts.cancelled + counts.timed_out + counts.lost + counts.given_up;
         let all = all + (counts.waiting + counts.under_way) as u64;
-        stage.tally.check(all == counts.submitted, || format!("{NAME}: the sum isn't right: {counts}"));
+        stage.tally.check(all == counts.submitted, || format!("{who}: the sum isn't right: {counts}"));
     }
 }
 
-fn is_of_a_fault(stage: &Stage, error: &WorkError) -> bool {
+pub(super) fn is_of_a_fault(stage: &Stage, error: &WorkError) -> bool {
     match error {
         WorkError::Start(error) => excuse::start(&stage.record, error),
         WorkError::Child(error) => excuse::child(&stage.record, error),
@@ -209,19 +210,30 @@ impl Client<'_> {
     }
 
     fn look(&self, slot: u32, deed: Deed, result: Result<Answer, WorkError>) {
-        let error = match result {
-            Ok(answer) => return self.judge.answered(slot, deed, &answer),
-            Err(error) => error,
-        };
-        let killed = self.stage.record.killed_named(NAME) > 0;
-        let is_true = match &error {
-            WorkError::Panicked(_) => deed == Deed::Panic,
-            WorkError::Died { status, .. } => deed.ends(status) || (killed && status.signal().is_some()),
-            WorkError::TimedOut { .. } => true,
-            WorkError::Cancelled { .. } => true,
-            error => is_of_a_fault(self.stage, error),
-        };
-        self.stage.tally.check(is_true, || format!("{NAME}: {deed:?} ended so: {error}"));
-        self.judge.failed(slot, error.execution(), &error);
+        was_it_so(self.stage, &self.judge, slot, deed, result);
     }
+}
+
+/// Judges what became of a task of a pool of workers.
+pub(super) fn was_it_so(
+    stage: &Stage,
+    judge: &Judge<'_>,
+    slot: u32,
+    deed: Deed,
+    result: Result<Answer, WorkError>,
+) {
+    let error = match result {
+        Ok(answer) => return judge.answered(slot, deed, &answer),
+        Err(error) => error,
+    };
+    let killed = stage.record.killed_named(judge.who) > 0;
+    let is_true = match &error {
+        WorkError::Panicked(_) => deed == Deed::Panic,
+        WorkError::Died { status, .. } => deed.ends(status) || (killed && status.signal().is_some()),
+        WorkError::TimedOut { .. } => true,
+        WorkError::Cancelled { .. } => true,
+        error => is_of_a_fault(stage, error),
+    };
+    stage.tally.check(is_true, || format!("{}: {deed:?} ended so: {error}", judge.who));
+    judge.failed(slot, error.execution(), &error);
 }
