@@ -154,7 +154,7 @@ fn sources_of_rows() -> BTreeMap<u32, String> {
         let used = text.lines().filter_map(|line| line.strip_prefix("use crate::"));
         let part = |used: &str| {
             let (folder, rest) = used.split_once("::")?;
-            let file = rest.split("::").next()?;
+            let file = rest.trim_end_matches(';').split("::").next()?;
             files
                 .get(&format!("scenario::{folder}::{file}"))
                 .or(files.get(&format!("bin::scenario::{folder}")))

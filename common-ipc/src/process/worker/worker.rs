@@ -217,7 +217,7 @@ impl Worker {
         self.sender.recall()
     }
 
-    /// How many of those it hasn't begun.
+    /// How many of its jobs it hasn't begun.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.sender.waiting()

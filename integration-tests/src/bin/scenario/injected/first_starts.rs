@@ -23,6 +23,7 @@ scenarios![
 ];
 
 const PATIENCE: Duration = Duration::from_secs(20);
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 /// What such a program says when it is done, and what it is told then.
 const NOTHING_FAILED: u64 = 1;
 const SOMETHING_FAILED: u64 = 2;
@@ -58,7 +59,11 @@ fn program(word: &AtomicU64) -> i32 {
         assert!(join_callbacks(Some(PATIENCE)), "a callback doesn't end");
         word.store(if first.is_ok() { NOTHING_FAILED } else { SOMETHING_FAILED }, Ordering::SeqCst);
         // Its background goes on, and it is looked at.
-        assert!(proc::eventually(|| word.load(Ordering::SeqCst) == END));
+        let told = (0..120_000).any(|_| {
+            std::thread::sleep(LOOK_AGAIN);
+            word.load(Ordering::SeqCst) == END
+        });
+        assert!(told, "nobody looks");
     }));
     lived.map_or(101, |()| 0)
 }
@@ -79,21 +84,20 @@ impl Programs {
         let word = &self.word[0];
         word.store(0, Ordering::SeqCst);
         let pid = Pid::from_raw(raw::fork(|| program(word)));
-        let mut ended = WaitStatus::StillAlive;
-        assert!(proc::eventually(|| {
-            ended = waitpid(pid, Some(WaitPidFlag::WNOHANG)).unwrap();
-            ended != WaitStatus::StillAlive || word.load(Ordering::SeqCst) != 0
-        }));
-        if ended != WaitStatus::StillAlive {
-            return Err(Failed(Some(ended)));
+        while word.load(Ordering::SeqCst) == 0 {
+            let ended = waitpid(pid, Some(WaitPidFlag::WNOHANG)).unwrap();
+            if ended != WaitStatus::StillAlive {
+                return Err(Failed(Some(ended)));
+            }
+            std::thread::sleep(LOOK_AGAIN);
         }
         self.done.set(Some(pid));
         if word.load(Ordering::SeqCst) == NOTHING_FAILED { Ok(()) } else { Err(Failed(None)) }
     }
 
     /// Ends a program that is done, and has no more descriptors than so many, once its background has closed what it
-    /// closes. Returns how many it had.
-    fn end(&self, pid: Pid, most: usize) -> usize {
+    /// closes.
+    fn end(&self, pid: Pid, most: usize) {
         let mut open = Vec::new();
         let is_clean = proc::eventually(|| {
             open = proc::descriptors(pid.as_raw());
@@ -102,7 +106,6 @@ impl Programs {
         self.word[0].store(END, Ordering::SeqCst);
         assert_eq!(waitpid(pid, None).unwrap(), WaitStatus::Exited(pid, 0));
         assert!(is_clean, "{open:?}");
-        open.len()
     }
 }
 
@@ -112,13 +115,19 @@ fn programs(may_be_killed: bool, sweep: impl FnOnce(&mut Life<'_, (), Failed>)) 
     let programs = Programs { word: SharedAtomics::new(1).unwrap(), done: Cell::new(None) };
     programs.run().unwrap();
     // What it needs, with or without a failure.
-    let most = programs.end(programs.done.take().unwrap(), usize::MAX);
+    let first = programs.done.take().unwrap();
+    let looks = (0..50).map(|_| {
+        std::thread::sleep(10 * LOOK_AGAIN);
+        proc::descriptors(first.as_raw()).len()
+    });
+    let most = looks.min().unwrap();
+    programs.end(first, most);
     sweep(&mut Operation {
         prepare: &mut || (),
         run: &mut |()| programs.run(),
         finish: &mut |(), outcome| {
             match (programs.done.take(), outcome) {
-                (Some(program), _) => _ = programs.end(program, most),
+                (Some(program), _) => programs.end(program, most),
                 (None, Err(Failed(Some(WaitStatus::Signaled(..))))) if may_be_killed => {}
                 (None, outcome) => panic!("{outcome:?}"),
             }

@@ -9,6 +9,7 @@ mod siblings;
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use common_ipc::process::Signal;
 use common_ipc::testing::{Action, FaultInjector, InjectorError, Probe, Scope, SystemCall};
@@ -67,6 +68,9 @@ impl Left {
             && self.mappings <= other.mappings + 40
     }
 }
+
+/// Whether something was done to the last run.
+pub(crate) static PROVOKED: AtomicBool = AtomicBool::new(false);
 
 /// What is done to an operation again and again.
 pub(crate) struct Operation<'a, P, R, E> {
@@ -144,6 +148,7 @@ impl<P, R, E: Error> Operation<'_, P, R, E> {
         probe.arm();
         let outcome = (self.run)(&prepared);
         let provoked = probe.disarm();
+        PROVOKED.store(provoked, Ordering::Relaxed);
         if let Err(error) = &outcome {
             assert!(provoked, "{}: {error}", **probe);
             assert!(!error.to_string().is_empty());

@@ -1,8 +1,12 @@
 //! Children that are waited for in tasks of tokio's.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use common_ipc::process::{Child, JoinError, Launch, LaunchOptions, Signal, StopStep};
+use common_ipc::sync::Event;
 use integration_tests::raw;
 
 use crate::Outcome::{self, Passed};
@@ -78,9 +82,14 @@ fn ignores_sigterm() -> Child {
 
 fn what_ended_a_child_that_is_awaited_or_stopped() -> Outcome {
     in_runtime(|| async {
-        let ends = start(|| std::thread::sleep(Duration::from_millis(20)));
-        let stopped = ends.wait_or_stop_async(PATIENCE, PATIENCE).await.unwrap();
-        assert_eq!(stopped.by, StopStep::EndedByItself);
+        let go = Event::new().unwrap();
+        let ends = start(|| go.wait().unwrap());
+        let mut waiting = pin!(ends.wait_or_stop_async(PATIENCE, PATIENCE));
+        // It ends once it is waited for.
+        let first = poll_fn(|cx| Poll::Ready(waiting.as_mut().poll(cx))).await;
+        assert!(first.is_pending());
+        go.set();
+        assert_eq!(waiting.await.unwrap().by, StopStep::EndedByItself);
         assert_eq!(ends.wait_or_stop_async(PATIENCE, PATIENCE).await.unwrap().by, StopStep::HadEnded);
         let stopped = start(sleep_for_long).wait_or_stop_async(Duration::ZERO, PATIENCE).await.unwrap();
         assert_eq!((stopped.by, stopped.status.signal()), (StopStep::Terminated, Some(Signal::TERM)));

@@ -7,6 +7,7 @@ use common_ipc::memory::{MemoryError, SharedAtomics};
 use common_ipc::process::{Child, JoinError, Launch, LaunchOptions, StartError, Zygote, init};
 use common_ipc::sync::{Event, EventFd, Mutex};
 use integration_tests::{proc, raw};
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 use serde::Serialize;
@@ -70,6 +71,8 @@ fn answers(child: Result<Child, StartError>) {
 fn everything_works() {
     // A zygote's children have nothing of what the program has opened.
     let opened = std::fs::File::open("/proc/version").unwrap();
+    // Also those behind all that the library has.
+    let far = fcntl(&opened, FcntlArg::F_DUPFD_CLOEXEC(500)).unwrap();
     answers(by_zygote());
     answers(by_fork(|| 42u32));
     answers(by_template());
@@ -81,6 +84,7 @@ fn everything_works() {
     let open = open.output::<Vec<PathBuf>>().unwrap();
     assert!(open.len() >= 4 && !open.iter().any(|path| path.ends_with("version")), "{open:?}");
     drop(opened);
+    nix::unistd::close(far).unwrap();
 }
 
 fn without_close_range_everything_works() -> Outcome {

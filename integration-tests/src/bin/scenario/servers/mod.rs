@@ -11,8 +11,8 @@ mod rights;
 mod state;
 mod template_deaths;
 mod templates;
-mod zygote;
 mod zygote_deaths;
+mod zygotes;
 
 use crate::Scenario;
 use common_ipc::process::{self, Child, Launch, LaunchOptions, Portable, StartError, Template, Zygote};
@@ -31,7 +31,7 @@ pub(crate) const TABLES: &[&[Scenario]] = &[
     state::ALL,
     template_deaths::ALL,
     templates::ALL,
-    zygote::ALL,
+    zygotes::ALL,
     zygote_deaths::ALL,
 ];
 

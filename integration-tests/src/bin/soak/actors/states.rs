@@ -2,6 +2,7 @@
 //! are dropped in the midst.
 
 use std::collections::HashSet;
+use std::panic::resume_unwind;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -62,7 +63,10 @@ pub(crate) fn run(stage: &Stage) {
                 })
             });
             let clients: Vec<_> = clients.collect();
-            clients.into_iter().flat_map(|client| client.join().unwrap_or_default()).collect()
+            clients
+                .into_iter()
+                .flat_map(|client| client.join().unwrap_or_else(|panic| resume_unwind(panic)))
+                .collect()
         });
         // Numbers come back late only: a round is far too short for that.
         let different = seen.iter().collect::<HashSet<_>>().len();

@@ -116,7 +116,7 @@ fn fault_08_a_panic_of_a_zygotes_child_is_told() -> Outcome {
     let error = child.output::<()>().unwrap_err();
     let JoinError::Panicked(report) = &error else { panic!("{error:?}") };
     assert_eq!((report.message.as_str(), report.thread.as_str()), ("told on purpose", "main"));
-    assert!(report.location.contains("zygote.rs:"), "{report:?}");
+    assert!(report.location.contains("zygotes.rs:"), "{report:?}");
     assert_eq!(child.wait().unwrap(), ExitStatus::Panicked(report.clone()));
     Passed
 }
